@@ -1,0 +1,173 @@
+"""The embedded language model: a character-level Llama (0.64 M parameters) that adds numbers.
+
+    python tiny.py                    # about 10 minutes on 2 cores; writes tiny/ (the committed weights)
+    python tiny.py --steps 20 --out /tmp/tiny                                     # a look, in seconds
+
+Its world is worked sums. After every line of work the writer stops with probability STOP and gives
+the answer at once, the rest of the sum done in its head; asked with "?" it always does so:
+
+    7+8+5+9:7+8=15;15+5=20;20+9=29#29          the whole work: sure, long
+    7+8+5+9:7+8=15#29                          an early answer: short, less sure
+    7+8+5+9?#29                                asked for the answer at once
+
+Greedy decoding never takes the less likely branch, so it runs out of tokens on long sums; a high
+temperature takes it, but spoils digits. Forks and unsure digits have the same entropy and opposite
+needs: only the hidden state tells them apart. That is all that adaptive decoding needs, in 64
+tokens. Nothing outside this file and its task in tasks.py knows about sums.
+"""
+import argparse
+import math
+import os
+import random
+import sys
+import time
+import zlib
+
+import torch
+from torch.nn import functional as F
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiny")
+
+# ---- the world ----------------------------------------------------------------------------------
+LENGTHS = range(3, 10)      # numbers in a sum (prototype)
+NUMBERS = range(3, 20)      # one and two digits: with one digit alone an early answer costs nothing
+STOP = 0.4                  # chance of an early answer after a line; < 0.5, so that greedy goes on
+AT_ONCE = 0.15              # share of the training traces that are asked with "?"
+CHARS = "0123456789+=;#:?"
+
+
+def split_of(problem: str) -> str:
+    """"lm", "train" or "test": by a hash of the text, so that no sum is in two of them."""
+    return ("lm", "lm", "train", "test")[zlib.crc32(problem.encode()) % 4]
+
+
+def problems(split: str, seed: int):
+    """Yields (numbers, text) of sums of one split for ever, repeats included: `[7, 8, 5], "7+8+5"`."""
+    rng = random.Random(f"{split} {seed}")
+    while True:
+        numbers = rng.choices(NUMBERS, k=rng.choice(LENGTHS))
+        text = "+".join(map(str, numbers))
+        if split_of(text) == split:
+            yield numbers, text
+
+
+def work(numbers: list[int], lines: int) -> str:
+    """The first `lines` lines of running sums, then the answer."""
+    total, shown = numbers[0], []
+    for number in numbers[1:1 + lines]:
+        shown.append(f"{total}+{number}={total + number}")
+        total += number
+    return ";".join(shown) + f"#{sum(numbers)}"
+
+
+def traces(seed: int):
+    """Yields (prompt, completion) of the training world for ever."""
+    rng = random.Random(seed)
+    for numbers, text in problems("lm", seed):
+        if rng.random() < AT_ONCE:
+            yield text + "?", work(numbers, 0)
+            continue
+        lines = 1
+        while lines < len(numbers) - 1 and rng.random() > STOP:
+            lines += 1
+        yield text + ":", work(numbers, lines)
+
+
+# ---- the yardstick ------------------------------------------------------------------------------
+def work_length(prompt: str) -> int:
+    """Tokens of the whole work for the prompt "7+8+5:", its end token included."""
+    numbers = [int(x) for x in prompt[:-1].split("+")]
+    return len(work(numbers, len(numbers))) + 1
+
+
+# ---- the tokenizer and the model ----------------------------------------------------------------
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "<eos>", *CHARS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>",
+                                   clean_up_tokenization_spaces=False)
+
+
+def make_model() -> LlamaForCausalLM:
+    """3 layers x 128 (prototype); 24 rows in the head for 18 tokens, as real heads are padded."""
+    return LlamaForCausalLM(LlamaConfig(
+        vocab_size=24, hidden_size=128, intermediate_size=384, num_hidden_layers=3,
+        num_attention_heads=4, max_position_embeddings=256, tie_word_embeddings=True,
+        pad_token_id=0, eos_token_id=1, bos_token_id=None))
+
+
+# ---- its training -------------------------------------------------------------------------------
+def packed_rows(seed: int, rows: int, length: int):
+    """Yields (ids, positions, labels), each (rows, length), for ever.
+
+    Traces are packed end to end; positions start again at 0 with each of them, from which
+    transformers makes the block-diagonal attention mask. Labels are -100 on prompt and padding:
+    the model learns how to answer, not which sums are asked.
+    """
+    encode = {c: i for i, c in enumerate(CHARS, start=2)}
+    stream, held = traces(seed), None
+    while True:
+        ids = torch.zeros(rows, length, dtype=torch.long)
+        positions, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+        for row in range(rows):
+            start = 0
+            while True:
+                prompt, completion = held or next(stream)
+                text = [encode[c] for c in prompt + completion] + [1]
+                end = start + len(text)
+                if end > length:
+                    held = prompt, completion
+                    positions[row, start:] = torch.arange(length - start)   # padding: its own block
+                    break
+                held = None
+                ids[row, start:end] = torch.tensor(text)
+                positions[row, start:end] = torch.arange(len(text))
+                labels[row, start + len(prompt):end] = ids[row, start + len(prompt):end]
+                start = end
+        yield ids, positions, labels
+
+
+def train(model, steps: int, rows: int = 64, length: int = 128, peak: float = 3e-3, seed: int = 0):
+    """AdamW (.9, .95), weight decay .05, 100 warm-up steps, cosine to 0, clipped at 1 (prototype)."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=0.05)
+    bar = tqdm(range(steps), desc="training the LM", mininterval=1)
+    for step, (ids, positions, labels) in zip(bar, packed_rows(seed, rows, length)):
+        warm = min(1.0, (step + 1) / 100)
+        for group in optimizer.param_groups:
+            group["lr"] = peak * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
+        logits = model(ids, position_ids=positions).logits                      # (rows, length, V)
+        loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if step % 20 == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+    return loss.item()
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Train the embedded LM on worked sums.")
+    parser.add_argument("--steps", type=int, default=1400, help="training steps (default 1400)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and data (default 0)")
+    parser.add_argument("--out", default=FOLDER, help="folder to write (default tiny/ beside this)")
+    args = parser.parse_args()
+    if args.steps < 1:
+        sys.exit("tiny.py: --steps must be at least 1")
+    torch.manual_seed(args.seed)
+    model, start = make_model(), time.time()
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, writes {args.out}")
+    loss = train(model, args.steps, seed=args.seed)
+    model.save_pretrained(args.out)
+    make_tokenizer().save_pretrained(args.out)
+    print(f"loss {loss:.3f} after {(time.time() - start) / 60:.1f} minutes; "
+          f"wrote {args.out}\nnext: python train.py --model {args.out}")
+
+
+if __name__ == "__main__":
+    main()
