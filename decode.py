@@ -21,10 +21,7 @@ by (seed, prompt, sample, step), so that a row's text does not depend on its nei
 | b_t | tokens left, T - t | (R,) |
 | a_t, y_t | action, token | (R,) |
 """
-import argparse
 import hashlib
-import os
-import sys
 from dataclasses import dataclass
 from typing import Callable, NamedTuple
 
@@ -194,29 +191,19 @@ class Slots(DynamicLayer):
         super().__init__()
         self.dtype, self.device, self.is_initialized = layer.dtype, layer.device, True
         self.used = layer.get_seq_length()
-        self.store = []
-        for old in (layer.keys, layer.values):
-            new = old.new_empty(len(rows), old.shape[1], capacity, old.shape[3])
-            new[:, :, :self.used] = old[rows, :, :self.used]
-            self.store.append(new)
+        self.store = [old.new_empty(len(rows), old.shape[1], capacity, old.shape[3])
+                      for old in (layer.keys, layer.values)]
+        self._view()
+        self.keys.copy_(layer.keys[rows])
+        self.values.copy_(layer.values[rows])
 
-    @property
-    def keys(self):
-        return self.store[0][:, :, :self.used]
-
-    @property
-    def values(self):
-        return self.store[1][:, :, :self.used]
-
-    @keys.setter
-    @values.setter
-    def _ignored(self, value):
-        """The base class sets both to None when it is made."""
+    def _view(self):
+        self.keys, self.values = (x[:, :, :self.used] for x in self.store)
 
     def update(self, keys, values, *args, **kwargs):
         self.used += 1
-        self.store[0][:, :, self.used - 1:self.used] = keys
-        self.store[1][:, :, self.used - 1:self.used] = values
+        self._view()
+        self.keys[:, :, -1:], self.values[:, :, -1:] = keys, values
         return self.keys, self.values
 
 

@@ -1,0 +1,16 @@
+import os
+import sys
+
+import pytest
+import torch
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+os.environ["HF_HUB_OFFLINE"] = "1"                       # a test never waits for a hub
+torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def lm():
+    from decode import LM
+    from tiny import FOLDER
+    return LM.load(FOLDER, device="cpu")

@@ -1,0 +1,151 @@
+"""Contracts 1-3 and 5-7 of the decode loop: equivalences and exact distributions."""
+import pytest
+import torch
+from transformers import (LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM,
+                          TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper,
+                          MinPLogitsWarper)
+
+from decode import (GREEDY, LM, Strategy, UserError, probs, prompt_key, rollout, row_keys, sample,
+                    static, uniforms)
+
+PROMPTS = ["7+8+5+9:", "3+4+5:", "12+13+14+15+16+17+18+19+3:", "9+9+9?", "11+4+6+7+8:"]
+
+
+def run(lm, prompts, strategies, n=1, budget=52, **options):
+    ids = [lm.encode(p) for p in prompts]
+    keys = torch.tensor([prompt_key(p) for p in prompts])
+    rows = len(prompts) * n
+    budgets = budget if torch.is_tensor(budget) else torch.full((rows,), budget)
+    return rollout(lm, ids, static(torch.tensor(strategies)), budgets, keys, n=n, **options)
+
+
+def warped(logits, s):
+    """transformers' own warpers on one row."""
+    if s.temperature == 0:
+        return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
+    x = TemperatureLogitsWarper(s.temperature)(None, logits)
+    x = TopKLogitsWarper(s.top_k)(None, x) if s.top_k else x
+    x = TopPLogitsWarper(s.top_p)(None, x) if s.top_p < 1 else x
+    x = MinPLogitsWarper(s.min_p)(None, x) if s.min_p else x
+    return x.softmax(-1)
+
+
+def test_probs_equal_transformers_warpers_in_a_mixed_batch():
+    strategies = [Strategy(t, k, p, m) for t in (0, 0.5, 1.0, 1.5) for k in (0, 1, 3, 500)
+                  for p in (0.1, 0.9, 1.0) for m in (0.0, 0.1, 0.5)]
+    logits = torch.randn(len(strategies), 50, generator=torch.Generator().manual_seed(1)) * 3
+    ours = probs(logits, torch.tensor(strategies))
+    theirs = torch.cat([warped(logits[i:i + 1], s) for i, s in enumerate(strategies)])
+    assert (ours - theirs).abs().max() < 1e-6
+
+
+def test_sampled_frequencies_are_the_probabilities():
+    p = torch.tensor([0.5, 0.0, 0.3, 0.15, 0.05])
+    rows = 40_000
+    keys = row_keys(3, torch.arange(rows), torch.zeros(rows, dtype=torch.long))
+    y = sample(p.repeat(rows, 1), uniforms(keys, 0, 0))
+    share = y.bincount(minlength=5) / rows
+    assert share[1] == 0
+    assert ((share - p).abs() < 4 * (p * (1 - p) / rows).sqrt() + 1e-9).all()
+
+
+def test_streams_are_uniform_and_do_not_repeat():
+    keys = row_keys(0, torch.arange(200).repeat_interleave(50), torch.arange(50).repeat(200))
+    u = torch.stack([uniforms(keys, t, s) for t in range(5) for s in (0, 1)])      # (10, 10_000)
+    assert abs(u.mean() - 0.5) < 0.005 and abs(u.var() - 1 / 12) < 0.002
+    assert torch.corrcoef(u).triu(1).abs().max() < 0.05                            # 5 sigma
+    assert len(keys.unique()) == len(keys)
+
+
+def small(config, model, vocabulary=50):
+    torch.manual_seed(2)
+    lm = model(config(vocab_size=vocabulary, hidden_size=32, intermediate_size=64,
+                      num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+                      max_position_embeddings=128, eos_token_id=1, pad_token_id=0,
+                      initializer_range=0.5))
+    return lm
+
+
+class Letters:
+    """The least a tokenizer must do for `rollout`: a length and an end token."""
+    eos_token_id = 1
+
+    def __init__(self, size):
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+
+@pytest.mark.parametrize("config, model", [(LlamaConfig, LlamaForCausalLM),
+                                           (Qwen3Config, Qwen3ForCausalLM)])
+def test_greedy_equals_generate_for_left_padded_prompts(config, model):
+    model = small(config, model)
+    lm = LM(model, Letters(50))
+    prompts = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14, 2], [3, 3]]
+    ours = rollout(lm, prompts, static(torch.tensor([GREEDY] * 4)), torch.full((4,), 20),
+                   torch.arange(4))
+    for prompt, episode in zip(prompts, ours):
+        theirs = model.generate(torch.tensor([prompt]), max_new_tokens=20, do_sample=False,
+                                attention_mask=torch.ones(1, len(prompt), dtype=torch.long))
+        assert episode.tokens.tolist() == theirs[0, len(prompt):].tolist()
+
+
+def test_a_text_does_not_depend_on_its_neighbours(lm):
+    strategies = [Strategy(1.0), GREEDY, Strategy(1.5, 0, 1.0, 0.1), Strategy(0.7, 5, 0.9)]
+    rows = [strategies[i % 4] for i in range(len(PROMPTS) * 3)]
+    together = run(lm, PROMPTS, rows, n=3)
+    for rows_at_once in (1, 2, 7):
+        apart = run(lm, PROMPTS, rows, n=3, rows=rows_at_once)
+        assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(together, apart))
+    alone = run(lm, PROMPTS[2:3], rows[6:9], n=3)
+    assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(together[6:9], alone))
+
+
+def test_cached_hidden_state_equals_uncached(lm):
+    from decode import Choice
+    seen = {}
+
+    def watch(state):
+        for r, h, left in zip(state.row.tolist(), state.h, state.left.tolist()):
+            seen[r, 52 - left] = h.clone()
+        return Choice(torch.tensor([Strategy(1.0)] * len(state.row)))
+
+    ids = [lm.encode(p) for p in PROMPTS]
+    episodes = rollout(lm, ids, watch, torch.full((5,), 52), torch.arange(5))
+    for i, episode in enumerate(episodes):
+        whole = torch.tensor([ids[i] + episode.tokens.tolist()])
+        lm.model(whole, logits_to_keep=0)
+        hidden = lm.model.model(whole).last_hidden_state[0]
+        for t in range(len(episode.tokens)):
+            assert (seen[i, t] - hidden[len(ids[i]) - 1 + t]).abs().max() < 1e-4
+
+
+def test_padded_vocabulary_is_never_sampled():
+    lm = LM(small(LlamaConfig, LlamaForCausalLM, 64), Letters(10))
+    hot = torch.tensor([Strategy(50.0)] * 200)
+    episodes = rollout(lm, [[3, 4]], static(hot), torch.full((200,), 8), torch.zeros(1).long(), n=200)
+    drawn = torch.cat([e.tokens for e in episodes])
+    assert drawn.max() == 9 and len(drawn) > 500
+
+
+def test_each_row_has_its_own_budget_and_running_out_is_marked(lm):
+    budgets = torch.tensor([1, 5, 60, 12, 3])
+    episodes = run(lm, PROMPTS, [GREEDY] * 5, budget=budgets)
+    assert all(len(e.tokens) <= b for e, b in zip(episodes, budgets.tolist()))
+    assert [e.ended for e in episodes] == [e.tokens[-1].item() == 1 for e in episodes]
+    assert not episodes[0].ended and len(episodes[0].tokens) == 1
+    longer = run(lm, PROMPTS, [GREEDY] * 5, budget=60)
+    for short, long in zip(episodes, longer):
+        assert torch.equal(short.tokens, long.tokens[:len(short.tokens)])
+
+
+def test_bad_budgets_and_prompts_are_refused(lm):
+    with pytest.raises(UserError):
+        run(lm, PROMPTS, [GREEDY] * 5, budget=0)
+    with pytest.raises(UserError):
+        rollout(lm, [[]], static(torch.tensor([GREEDY])), torch.tensor([4]), torch.tensor([0]))
+
+
+def test_the_language_model_is_frozen(lm):
+    assert not any(p.requires_grad for p in lm.model.parameters())
