@@ -1,0 +1,211 @@
+"""Sequence level: a contextual bandit that picks one decoding strategy for the whole prompt.
+
+    python train.py                                  # trains both bandits below on a reward table
+
+    context   x = [e; B; T]           prompt embedding, parallel budget, token budget (features.py)
+    action    s in S                  an arm: (prompt style, strategy)
+    reward    r in {0, 1}             did any of the B samples verify?
+
+1. The action set S: greedy coverage selection out of 180 strategies (`POOL`),
+       F(S) = mean_x max_{s in S} R(x, s),   S <- S + argmax_s F(S + s)                      (paper)
+2. Softmax bandit: a 3-layer MLP, REINFORCE with a baseline and an entropy bonus,
+       grad J = E[(r - b(x)) grad log pi(s|x)] + c grad H(pi(.|x))                           (paper)
+3. LinUCB (Li et al. 2010, disjoint arms), by hand: theta_s = A_s^-1 b_s,
+       s = argmax theta_s . x + alpha sqrt(x . A_s^-1 x)                                      (ours)
+
+Rewards are sampled once into a table (prompt, arm, sample, token budget); bandits replay it.
+
+Deviations from the paper: (1) the grid of 180 is not published: ours is below. (2) x is a prompt at
+a (B, T), and F is the mean over all of them, so that one S serves every budget.
+"""
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from decode import GREEDY, Strategy
+
+PARALLEL = (1, 2, 4, 8)                                                      # B (issue; paper: 1, 8)
+
+
+class Arm(NamedTuple):
+    """What the sequence level chooses: how to ask, and how to sample."""
+    style: str
+    strategy: Strategy
+
+    def __str__(self):
+        return f"{self.style} {self.strategy}"
+
+
+def pool() -> list[Strategy]:
+    """180 strategies: 5 temperatures x 3 top-k x 3 top-p x 4 min-p (ours: the grid is unpublished).
+
+    The coldest, narrowest corner is greedy in all but name, so greedy itself takes its place.
+    """
+    grid = [Strategy(*s) for s in itertools.product(
+        (0.5, 0.75, 1.0, 1.25, 1.5), (2, 8, 0), (0.8, 0.95, 1.0), (0.3, 0.1, 0.03, 0.0))]
+    return [GREEDY] + grid[1:]
+
+
+# ---- rewards ------------------------------------------------------------------------------------
+def pass_at(rewards: np.ndarray, B: int) -> np.ndarray:
+    """Unbiased Pass@B over the last axis, n >= B samples of 0/1 (Chen et al. 2021).
+
+    1 - C(n - c, B) / C(n, B) = 1 - prod_{i < B} (n - c - i) / (n - i),   c = right samples
+    """
+    n = rewards.shape[-1]
+    if not 1 <= B <= n:
+        raise ValueError(f"Pass@{B} needs at least {B} samples, not {n}")
+    wrong = n - rewards.sum(-1, dtype=np.float64)
+    misses = np.ones_like(wrong)
+    for i in range(B):
+        misses *= np.clip(wrong - i, 0, None) / (n - i)
+    return 1 - misses
+
+
+def contexts(table: np.ndarray, parallel=PARALLEL) -> np.ndarray:
+    """R(x, s): (P * len(parallel) * T, S) from a table (P, S, n, T), for B that n samples allow."""
+    values = [pass_at(np.moveaxis(table, 2, -1), B) for B in parallel if B <= table.shape[2]]
+    return np.stack(values, 1).transpose(0, 1, 3, 2).reshape(-1, table.shape[1])
+
+
+def informative(table: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Prompts (P,) whose reward says something about the arms, and the shares left out (paper).
+
+    table (P, S, n): *constant* prompts pay the same whatever is done; *noise* prompts differ
+    between arms no more than chance makes them: var_s(mean) <= mean_s(var) / n.
+    """
+    mean = table.mean(2)                                                                # (P, S)
+    constant = (table.reshape(len(table), -1).std(1) == 0)
+    within = (mean * (1 - mean)).mean(1) / max(table.shape[2] - 1, 1)    # unbiased var / n
+    noise = ~constant & (mean.var(1, ddof=1) <= within)
+    return ~constant & ~noise, constant.mean(), noise.mean()
+
+
+# ---- 1. the action set --------------------------------------------------------------------------
+def coverage(values: np.ndarray, size: int) -> tuple[list[int], list[float]]:
+    """Greedy maximisation of F over R(x, s) (X, S): the chosen columns and F after each.
+
+    F is monotone and submodular, so greedy reaches at least 1 - 1/e of the best (Nemhauser 1978).
+    """
+    best, chosen, curve = np.zeros(len(values)), [], []
+    for _ in range(min(size, values.shape[1])):
+        gain = np.maximum(values, best[:, None]).mean(0)                                # F(S + s)
+        gain[chosen] = -1
+        chosen.append(int(gain.argmax()))
+        best = np.maximum(best, values[:, chosen[-1]])
+        curve.append(float(best.mean()))
+    return chosen, curve
+
+
+def top_average(values: np.ndarray, size: int) -> tuple[list[int], list[float]]:
+    """The rival selection: the `size` best columns by average, and F after each."""
+    chosen = np.argsort(-values.mean(0), kind="stable")[:size].tolist()
+    return chosen, [float(values[:, chosen[:i + 1]].max(1).mean()) for i in range(len(chosen))]
+
+
+# ---- 2. the softmax bandit ----------------------------------------------------------------------
+class SoftmaxBandit(nn.Module):
+    """pi(s|x) = softmax(MLP(x)), and a baseline b(x) beside it; 64-64 (prototype)."""
+
+    def __init__(self, inputs: int, arms: int, width: int = 64):
+        super().__init__()
+        self.actor, self.critic = mlp(inputs, width, arms), mlp(inputs, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """log pi (R, S) of contexts (R, D)."""
+        return self.actor(x).log_softmax(-1)
+
+
+def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    """Three layers (paper); the last starts at 0: a uniform policy and a baseline of 0."""
+    net = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
+                        nn.Linear(width, outputs))
+    nn.init.zeros_(net[-1].weight)
+    nn.init.zeros_(net[-1].bias)
+    return net
+
+
+def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw, generator, entropy_bonus: float):
+    """The loss whose gradient is minus that of J; `draw(actions)` gives their rewards (R,)."""
+    logp = bandit(x)                                                                    # (R, S)
+    action = torch.multinomial(logp.exp(), 1, generator=generator).squeeze(1)           # (R,)
+    reward = draw(action)
+    baseline = bandit.critic(x).squeeze(1)
+    advantage = (reward - baseline).detach()
+    policy = -(advantage * logp.gather(1, action[:, None]).squeeze(1)).mean()
+    entropy = -(logp.exp() * logp).sum(1).mean()
+    value = (baseline - reward).pow(2).mean()
+    return policy - entropy_bonus * entropy + value, reward.mean().item(), entropy.item()
+
+
+def train_softmax(x: Tensor, pull, arms: int, steps: int = 1500, batch: int = 256, lr: float = 1e-3,
+                  entropy_bonus: float = 0.02, seed: int = 0, progress=None) -> SoftmaxBandit:
+    """x (X, D) contexts; pull(contexts (R,), actions (R,), generator) -> rewards (R,) of 0/1.
+
+    Sizes are the prototype's: 1,500 steps of 256 replayed draws, Adam 1e-3, entropy bonus .02.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        bandit = SoftmaxBandit(x.shape[1], arms)
+    optimizer = torch.optim.Adam(bandit.parameters(), lr=lr)
+    for step in range(steps):
+        rows = torch.randint(len(x), (batch,), generator=generator)
+        loss, reward, entropy = reinforce_loss(
+            bandit, x[rows], lambda a: pull(rows, a, generator), generator, entropy_bonus)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(bandit.parameters(), 0.5)
+        optimizer.step()
+        if progress:
+            progress(step=step, reward=reward, entropy=entropy, grad_norm=norm.item())
+    return bandit
+
+
+# ---- 3. LinUCB ----------------------------------------------------------------------------------
+class LinUCB:
+    """One ridge regression an arm, and optimism about what it has not seen.
+
+        A_s = I + sum x x^T      b_s = sum r x      theta_s = A_s^-1 b_s
+        with probability 1 - delta:  |theta_s . x - E[r|x, s]| <= alpha sqrt(x . A_s^-1 x),
+        alpha = 1 + sqrt(ln(2 / delta) / 2)                                     (Li et al. 2010)
+    """
+
+    def __init__(self, inputs: int, arms: int, alpha: float = 0.3):
+        """alpha .3 (ours): the bound's own value, 2.2 at delta = .1, explores for too long."""
+        self.inverse = torch.eye(inputs).repeat(arms, 1, 1)                             # A^-1 (S, D, D)
+        self.b, self.alpha = torch.zeros(arms, inputs), alpha                           # (S, D)
+
+    @property
+    def theta(self) -> Tensor:
+        return torch.einsum("sij,sj->si", self.inverse, self.b)                         # (S, D)
+
+    def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Estimated reward and width of its confidence interval, each (R, S), at x (R, D)."""
+        variance = torch.einsum("ri,sij,rj->rs", x, self.inverse, x)
+        return x @ self.theta.T, self.alpha * variance.clamp(min=0).sqrt()
+
+    def choose(self, x: Tensor) -> Tensor:
+        mean, width = self.bounds(x)
+        return (mean + width).argmax(1)
+
+    def update(self, x: Tensor, action: int, reward: float):
+        """x (D,). (A + x x^T)^-1 = A^-1 - A^-1 x x^T A^-1 / (1 + x A^-1 x)   (Sherman, Morrison)"""
+        v = self.inverse[action] @ x
+        self.inverse[action] -= torch.outer(v, v) / (1 + x @ v)
+        self.b[action] += reward * x
+
+
+def train_linucb(x: Tensor, pull, arms: int, rounds: int = 10_000, batch: int = 16, seed: int = 0):
+    """Online, in batches of 16 (ours: the choices of a batch are made together, 10 times faster)."""
+    generator, bandit = torch.Generator().manual_seed(seed), LinUCB(x.shape[1], arms)
+    for _ in range(rounds // batch):
+        rows = torch.randint(len(x), (batch,), generator=generator)
+        actions = bandit.choose(x[rows])
+        rewards = pull(rows, actions, generator)
+        for row, action, reward in zip(rows, actions, rewards):
+            bandit.update(x[row], int(action), float(reward))
+    return bandit

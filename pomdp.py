@@ -1,0 +1,152 @@
+"""Token level: a policy that picks a temperature before every token, trained by PPO.
+
+    python train.py                                   # trains it after the bandits
+
+    observation   o_t = [h_t; e; f(p_t); b_t]         hidden state, prompt, distribution, tokens left
+    action        a_t in {greedy, T = .5, 1, 1.25}    over the sequence-level strategy, if there is one
+    reward        r in {0, 1} at the end only; running out of tokens is the end
+
+Tokens with p_max > .95 are sampled, but they are no decisions (paper). The rest, i = 1 .. F, are the
+steps of the process. Generalised advantage estimation for a reward at the end only, gamma = 1:
+
+    delta_i = V_{i+1} - V_i  (i < F),    delta_F = r - V_F
+    A_i     = sum_l lambda^l delta_{i+l}      lambda = 1: A_i = r - V_i;   lambda = 0: A_i = delta_i
+
+PPO (Schulman et al. 2017), rho = pi(a|o) / pi_old(a|o):
+
+    L = -mean min(rho A, clip(rho, 1 - eps, 1 + eps) A) + (V - (A + V_old))^2 / 2 - c H(pi)
+
+Deviations from the paper: (1) PPO instead of REINFORCE. (2) Where p_max > .95 the policy does not
+act: the token is greedy, so that an untrained choice cannot spoil a sure token. (3) One policy for
+all token budgets: every row of a batch draws its own.
+"""
+import torch
+from torch import Tensor, nn
+
+from bandit import mlp
+from decode import Choice, Episode, State
+from features import P_MAX, PARTS, distribution, observation_size, observe
+
+TEMPERATURES = (0.0, 0.5, 1.0, 1.25)          # paper; 0 is greedy
+SURE = 0.95                                   # paper
+CLIP, LAMBDA, EPOCHS, MINIBATCH = 0.2, 0.95, 4, 1024        # prototype
+GRAD_NORM = 0.5                               # prototype
+
+
+class TokenPolicy(nn.Module):
+    """Actor and critic, separate 3-layer MLPs of width 128 (prototype), on `observe(...)`."""
+
+    def __init__(self, d: int, horizon: int, parts=PARTS, width: int = 128):
+        """d: the LM's hidden size. horizon: the largest token budget. parts: of the observation."""
+        super().__init__()
+        self.horizon, self.parts = horizon, tuple(parts)
+        size = observation_size(d, self.parts)
+        self.actor, self.critic = mlp(size, width, len(TEMPERATURES)), mlp(size, width, 1)
+
+    def observation(self, h: Tensor, e: Tensor, dist: Tensor, left: Tensor) -> Tensor:
+        return observe(h, e, dist, left, self.horizon, self.parts)
+
+    def acting(self, bases: Tensor | None = None, explore: bool = False):
+        """The policy as `rollout` wants it. bases (rows, 4): the sequence level's strategies, whose
+        top-k, top-p and min-p stay and whose temperature is replaced. explore: sample the action."""
+        temperatures = torch.tensor(TEMPERATURES)
+
+        def policy(state: State) -> Choice:
+            dist = distribution(state.logits)
+            free = dist[:, P_MAX] <= SURE
+            rows = free.nonzero().squeeze(1)
+            logits = self.actor(self.observation(state.h[rows], state.e[rows], dist[rows],
+                                                 state.left[rows]))                  # (free, A)
+            logp = logits.log_softmax(-1)
+            if explore:
+                chosen = (logp.exp().cumsum(1) <= state.u[rows, None]).sum(1).clamp(max=len(TEMPERATURES) - 1)
+            else:
+                chosen = logp.argmax(1)
+            action = torch.zeros(len(free), dtype=torch.long)
+            action[rows] = chosen
+            logps = torch.zeros(len(free))
+            logps[rows] = logp.gather(1, chosen[:, None]).squeeze(1)
+            strategies = (bases[state.row].clone() if bases is not None else
+                          torch.tensor([1.0, 0, 1.0, 0]).repeat(len(free), 1))
+            strategies[:, 0] = temperatures[action]
+            return Choice(strategies, action, free, logps, dist)
+
+        return policy
+
+
+def gae(values: Tensor, lengths: list[int], rewards: Tensor, lam: float = LAMBDA) -> Tensor:
+    """Advantages (F,) of the decisions of E episodes laid end to end; values (F,), rewards (E,).
+
+    A_i = delta_i + lambda A_{i+1}: backwards over a padded (E, longest) block, all episodes at once.
+    """
+    ends = torch.tensor(lengths)
+    longest = int(ends.max())
+    inside = torch.arange(longest) < ends[:, None]                                   # (E, longest)
+    V = torch.zeros(len(ends), longest + 1).masked_scatter(
+        torch.cat([inside, torch.zeros(len(ends), 1).bool()], 1), values)
+    last = torch.arange(longest) == ends[:, None] - 1
+    delta = torch.where(last, rewards[:, None], V[:, 1:]) - V[:, :-1]
+    advantage, following = torch.zeros(len(ends), longest), torch.zeros(len(ends))
+    for i in reversed(range(longest)):
+        following = (delta[:, i] + lam * following) * inside[:, i]
+        advantage[:, i] = following
+    return advantage[inside]
+
+
+def ppo_loss(policy: TokenPolicy, obs, action, old_logp, advantage, target, entropy_bonus: float):
+    """The equation above on one minibatch, and its diagnostics."""
+    logp_all = policy.actor(obs).log_softmax(-1)                                     # (M, A)
+    logp = logp_all.gather(1, action[:, None]).squeeze(1)
+    ratio = (logp - old_logp).exp()
+    clipped = ratio.clamp(1 - CLIP, 1 + CLIP)
+    surrogate = torch.min(ratio * advantage, clipped * advantage).mean()
+    entropy = -(logp_all.exp() * logp_all).sum(1).mean()
+    value_loss = 0.5 * (policy.critic(obs).squeeze(1) - target).pow(2).mean()
+    with torch.no_grad():
+        kl = (ratio - 1 - ratio.log()).mean()                  # http://joschu.net/blog/kl-approx
+        clip_fraction = ((ratio - 1).abs() > CLIP).float().mean()
+    return (value_loss - surrogate - entropy_bonus * entropy,
+            {"entropy": entropy.detach(), "kl": kl, "clip_fraction": clip_fraction})
+
+
+def flatten(policy: TokenPolicy, episodes: list[Episode]):
+    """Observations (F, D), actions (F,) and behaviour log-probabilities (F,) of all decisions."""
+    e = torch.cat([x.e.expand(len(x.where), -1) for x in episodes])
+    obs = policy.observation(torch.cat([x.h for x in episodes]), e,
+                             torch.cat([x.distribution for x in episodes]),
+                             torch.cat([x.left for x in episodes]))
+    return (obs, torch.cat([x.action[x.where] for x in episodes]).long(),
+            torch.cat([x.logp for x in episodes]))
+
+
+def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: int,
+               entropy_bonus: float) -> dict:
+    """One PPO iteration on sampled episodes with rewards; returns the diagnostics of a CSV line."""
+    episodes = [x for x in episodes if len(x.where)]           # no decision, nothing to learn from
+    if not episodes:
+        return {"decisions": 0}
+    obs, action, old_logp = flatten(policy, episodes)
+    lengths = [len(x.where) for x in episodes]
+    rewards = torch.tensor([x.reward for x in episodes])
+    with torch.no_grad():
+        values = policy.critic(obs).squeeze(1)                                       # (F,)
+        advantage = gae(values, lengths, rewards)
+    target = advantage + values
+    returns = rewards.repeat_interleave(torch.tensor(lengths))
+    explained = 1 - (returns - values).var() / returns.var().clamp(min=1e-8)
+    generator, logs = torch.Generator().manual_seed(seed), []
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(obs), generator=generator).split(MINIBATCH):
+            a = advantage[rows]
+            a = (a - a.mean()) / (a.std(correction=0) + 1e-8)
+            loss, log = ppo_loss(policy, obs[rows], action[rows], old_logp[rows], a, target[rows],
+                                 entropy_bonus)
+            optimizer.zero_grad()
+            loss.backward()
+            log["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), GRAD_NORM)
+            optimizer.step()
+            logs.append({k: float(v) for k, v in log.items()})
+    mean = {k: sum(log[k] for log in logs) / len(logs) for k in logs[0]}
+    share = action.bincount(minlength=len(TEMPERATURES)) / len(action)
+    return {"decisions": len(obs), "explained_variance": float(explained), **mean,
+            **{f"share_T{t:g}": float(s) for t, s in zip(TEMPERATURES, share)}}

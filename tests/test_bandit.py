@@ -1,0 +1,100 @@
+"""The bandits against hand-worked numbers and made problems with a known best arm."""
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from bandit import (LinUCB, SoftmaxBandit, contexts, coverage, informative, pass_at, pool,
+                    reinforce_loss, top_average, train_linucb, train_softmax)
+
+
+def test_the_pool_holds_180_different_strategies_and_greedy():
+    assert len(set(pool())) == 180 and sum(s.temperature == 0 for s in pool()) == 1
+
+
+@pytest.mark.parametrize("n, right, B", [(5, 2, 1), (5, 2, 3), (6, 0, 2), (4, 4, 4), (8, 1, 8)])
+def test_pass_at_equals_enumeration(n, right, B):
+    rewards = np.array([1] * right + [0] * (n - right))
+    every = [any(c) for c in itertools.combinations(rewards, B)]
+    assert pass_at(rewards, B) == pytest.approx(np.mean(every), abs=1e-12)
+
+
+def test_pass_at_refuses_more_than_it_has():
+    with pytest.raises(ValueError):
+        pass_at(np.ones(4), 5)
+
+
+def test_contexts_keep_prompt_budget_and_arm_apart():
+    table = np.zeros((2, 3, 4, 5))                       # prompts, arms, samples, token budgets
+    table[1, 2, :, 4] = 1
+    table[0, 1, 0, 3] = 1
+    values = contexts(table, (1, 2)).reshape(2, 2, 5, 3)
+    assert (values[1, :, 4, 2] == 1).all() and values.sum() == 2 + 0.25 + 0.5
+    assert values[0, 0, 3, 1] == 0.25 and values[0, 1, 3, 1] == 0.5
+
+
+def test_coverage_finds_complements_that_averages_miss():
+    values = np.array([[.9, .8, 0], [.9, .8, 0], [.9, .8, 0], [0, 0, 1]])
+    assert coverage(values, 2)[0] == [0, 2] and top_average(values, 2)[0] == [0, 1]
+    assert coverage(values, 2)[1][1] == pytest.approx((2.7 + 1) / 4)
+
+
+def test_the_filter_leaves_out_constant_and_noise():
+    rng = np.random.default_rng(0)
+    noise = (rng.random((400, 4, 8)) < 0.5).astype(float)
+    clear = np.zeros((400, 4, 8))
+    clear[:, 0] = 1
+    kept, constant, noisy = informative(np.concatenate([noise, clear, np.ones((200, 4, 8))]))
+    assert constant == 0.2 and kept[400:800].all() and not kept[800:].any()
+    assert 0.15 < noisy < 0.35                           # about half of the pure noise, by chance
+
+
+def test_reinforce_gradient_equals_the_hand_computed_one():
+    torch.manual_seed(0)
+    bandit, x = SoftmaxBandit(3, 2), torch.randn(1, 3)
+    torch.nn.init.normal_(bandit.actor[-1].bias)
+    taken = []
+    loss, *_ = reinforce_loss(bandit, x, lambda a: taken.append(int(a)) or torch.ones(1),
+                              torch.Generator().manual_seed(0), 0.1)
+    loss.backward()
+    p = bandit(x).exp().detach()[0]
+    H = -(p * p.log()).sum()
+    onehot = torch.eye(2)[taken[0]]
+    by_hand = -(1 - 0) * (onehot - p) + 0.1 * p * (p.log() + H)   # d/dz of -(r-b) log pi - c H
+    assert torch.allclose(bandit.actor[-1].bias.grad, by_hand, atol=1e-6)
+
+
+def test_linucb_equals_a_hand_worked_example():
+    bandit = LinUCB(2, 2, alpha=0.5)
+    bandit.update(torch.tensor([1.0, 0.0]), 0, 1.0)      # A_0 = diag(2, 1), b_0 = (1, 0)
+    bandit.update(torch.tensor([1.0, 1.0]), 0, 0.0)      # A_0 = [[3, 1], [1, 2]], b_0 = (1, 0)
+    assert torch.allclose(bandit.inverse[0], torch.tensor([[2., -1.], [-1., 3.]]) / 5)
+    mean, width = bandit.bounds(torch.tensor([[1.0, 0.0]]))
+    assert mean[0].tolist() == pytest.approx([0.4, 0.0])              # theta_0 = (2/5, -1/5)
+    assert width[0].tolist() == pytest.approx([0.5 * 0.4 ** 0.5, 0.5])
+    assert bandit.choose(torch.tensor([[1.0, 0.0]])).item() == 0
+
+
+def made_problem():
+    """Three kinds of context, in each another best arm (.9 against .3)."""
+    kind = torch.arange(300) % 3
+    x = torch.cat([torch.eye(3)[kind], torch.randn(300, 2, generator=torch.Generator().manual_seed(1)),
+                   ], 1)
+    mean = 0.3 + 0.6 * torch.eye(3)[kind]                                            # (300, arms)
+
+    def pull(rows, actions, generator):
+        return (torch.rand(len(rows), generator=generator) < mean[rows, actions]).float()
+
+    return x, mean, pull
+
+
+@pytest.mark.parametrize("trainer", [train_softmax, train_linucb])
+def test_both_bandits_find_the_best_arm_of_a_known_problem(trainer):
+    x, mean, pull = made_problem()
+    bandit = trainer(x, pull, 3)
+    chosen = bandit(x).exp() if trainer is train_softmax else torch.eye(3)[
+        bandit.bounds(x)[0].argmax(1)]
+    uniform = (mean.max(1).values - mean.mean(1)).mean()
+    regret = (mean.max(1).values - (chosen * mean).sum(1)).mean()
+    assert regret < 0.05 * uniform

@@ -1,0 +1,124 @@
+"""GAE and PPO against hand-worked numbers, and the contract of the stored log-probability."""
+import pytest
+import torch
+
+from bandit import mlp
+from decode import GREEDY, prompt_key, rollout, static
+from features import PARTS, observation_size, observe
+from pomdp import SURE, TEMPERATURES, TokenPolicy, flatten, gae, ppo_loss, ppo_update
+
+
+def test_gae_equals_a_hand_worked_example():
+    values, rewards, lam = torch.tensor([.5, .2, .4, .1]), torch.tensor([1., 0.]), 0.5
+    # episode 1: deltas -.3, .2, .6;  A_3 = .6, A_2 = .2 + .3 = .5, A_1 = -.3 + .25 = -.05
+    assert gae(values, [3, 1], rewards, lam).tolist() == pytest.approx([-.05, .5, .6, -.1])
+
+
+def test_gae_at_lambda_one_is_return_minus_value_and_at_zero_is_delta():
+    V, r = torch.rand(7), torch.tensor([1., 0.])
+    assert torch.allclose(gae(V, [4, 3], r, 1.0), r.repeat_interleave(torch.tensor([4, 3])) - V)
+    following = torch.tensor([V[1], V[2], V[3], 1., V[5], V[6], 0.])
+    assert torch.allclose(gae(V, [4, 3], r, 0.0), following - V)
+
+
+def policy_and_episodes(lm, n=4):
+    torch.manual_seed(1)
+    policy = TokenPolicy(lm.d, 40)
+    torch.nn.init.normal_(policy.actor[-1].weight, std=0.3)
+    prompts = ["7+8+5+9:", "12+13+14+15+16+17:", "3+4+5:"]
+    episodes = rollout(lm, [lm.encode(p) for p in prompts], policy.acting(explore=True),
+                       torch.tensor([40, 30, 20]).repeat_interleave(n),
+                       torch.tensor([prompt_key(p) for p in prompts]), n=n)
+    return policy, episodes
+
+
+def test_stored_log_probability_equals_the_recomputed_one(lm):
+    policy, episodes = policy_and_episodes(lm)
+    obs, action, logp = flatten(policy, episodes)
+    again = policy.actor(obs).log_softmax(-1).gather(1, action[:, None]).squeeze(1)
+    assert len(action) > 20 and (again - logp).abs().max() < 1e-5
+
+
+def test_sure_tokens_are_no_decisions_and_the_end_can_be_one(lm):
+    _, episodes = policy_and_episodes(lm)
+    for x in episodes:
+        assert (x.distribution[:, 1] <= SURE).all()
+        assert 0 < len(x.where) < len(x.tokens)
+        sure = torch.ones(len(x.tokens), dtype=torch.bool)
+        sure[x.where] = False
+        assert (x.action[sure] == 0).all()
+        assert (x.left == x.budget - x.where).all()
+
+
+def test_an_untrained_action_set_of_greedy_alone_is_greedy(lm):
+    policy = TokenPolicy(lm.d, 40)                              # zero last layer: arg-max action 0
+    ids, keys = [lm.encode("7+8+5+9:")], torch.zeros(1, dtype=torch.long)
+    a = rollout(lm, ids, policy.acting(), torch.tensor([40]), keys)
+    b = rollout(lm, ids, static(torch.tensor([GREEDY])), torch.tensor([40]), keys)
+    assert torch.equal(a[0].tokens, b[0].tokens)
+
+
+def test_explored_actions_follow_the_policy(lm):
+    policy = TokenPolicy(lm.d, 40)
+    with torch.no_grad():
+        policy.actor[-1].bias.copy_(torch.tensor([.1, .2, .3, .4]).log())
+    ids = [lm.encode("7+8+5+9+12+4+11:")]
+    episodes = rollout(lm, ids, policy.acting(explore=True), torch.full((1500,), 24),
+                       torch.zeros(1, dtype=torch.long), n=1500)
+    action = torch.cat([x.action[x.where] for x in episodes]).long()
+    share = action.bincount(minlength=4) / len(action)
+    assert (share - torch.tensor([.1, .2, .3, .4])).abs().max() < 0.03
+
+
+def test_ppo_gradient_equals_policy_gradient_before_the_first_update():
+    """At rho = 1 the clipped surrogate's gradient is that of A log pi."""
+    torch.manual_seed(0)
+    policy = TokenPolicy(4, 10, ("distribution",))
+    obs, action = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    advantage = torch.randn(6)
+    logp = policy.actor(obs).log_softmax(-1).gather(1, action[:, None]).squeeze(1)
+    (-(advantage * logp).mean()).backward()
+    by_hand = policy.actor[-1].bias.grad.clone()
+    policy.zero_grad()
+    ppo_loss(policy, obs, action, logp.detach(), advantage, torch.zeros(6), 0.0)[0].backward()
+    assert torch.allclose(policy.actor[-1].bias.grad, by_hand, atol=1e-6)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_clip_stops_the_gradient_only_where_it_should(sign):
+    policy = TokenPolicy(4, 10, ("distribution",))
+    obs, action = torch.zeros(1, 4), torch.tensor([1])
+    old = torch.tensor([0.25 / 1.5]).log()                                  # rho = 1.5 > 1 + eps
+    ppo_loss(policy, obs, action, old, torch.tensor([float(sign)]), torch.zeros(1), 0.0)[0].backward()
+    moved = policy.actor[-1].bias.grad.abs().sum() > 0
+    assert moved == (sign < 0)
+
+
+def test_ppo_learns_which_temperature_pays(lm):
+    """A made reward, 1 where most decisions are T = 1.25: PPO must find it."""
+    torch.manual_seed(0)
+    policy = TokenPolicy(lm.d, 24)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
+    ids, keys = [lm.encode("7+8+5+9+12:")], torch.zeros(1, dtype=torch.long)
+    for i in range(12):
+        episodes = rollout(lm, ids, policy.acting(explore=True), torch.full((64,), 24), keys, n=64,
+                           seed=i)
+        for x in episodes:
+            x.reward = float((x.action[x.where] == 3).float().mean()) if len(x.where) else 0.0
+        log = ppo_update(policy, optimizer, episodes, seed=i, entropy_bonus=0.0)
+    assert log["share_T1.25"] > 0.9
+
+
+def test_each_part_of_the_observation_can_be_switched_off():
+    h, e, dist, left = torch.randn(3, 8), torch.randn(3, 8), torch.rand(3, 4), torch.tensor([1, 5, 9])
+    for off in PARTS:
+        parts = [p for p in PARTS if p != off]
+        assert observe(h, e, dist, left, 40, parts).shape == (3, observation_size(8, parts))
+    a = observe(h, e, dist, left, 40, ["hidden"])
+    assert torch.equal(a, observe(h, e + 1, dist + 1, left + 1, 40, ["hidden"]))
+
+
+def test_mlp_has_three_layers_and_starts_at_zero():
+    net = mlp(5, 7, 3)
+    assert sum(isinstance(m, torch.nn.Linear) for m in net) == 3 and not net(torch.randn(2, 5)).any()
+    assert TEMPERATURES[0] == 0
