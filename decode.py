@@ -21,7 +21,10 @@ by (seed, prompt, sample, step), so that a row's text does not depend on its nei
 | b_t | tokens left, T - t | (R,) |
 | a_t, y_t | action, token | (R,) |
 """
+import argparse
 import hashlib
+import os
+import sys
 from dataclasses import dataclass
 from typing import Callable, NamedTuple
 
@@ -339,3 +342,52 @@ def _episodes(part, n, budgets, tokens, lengths, ended, e, actions, decisions) -
                     *(per_row[r] or nothing))
             for r, (i, budget, length, end) in enumerate(
                 zip(part.tolist(), budgets.tolist(), lengths.tolist(), ended.tolist()))]
+
+
+# ---- as a program: one prompt in, text coloured by action out -----------------------------------
+COLOURS = ("\033[37m", "\033[36m", "\033[33m", "\033[31m")            # greedy, T = .5, 1, 1.25
+MARKS = "_.+^"                                                        # without a colour terminal
+
+
+def coloured(lm: LM, episode: Episode, colour: bool) -> str:
+    """The text, a colour (or a mark behind it) for the action at each decision; sure tokens plain."""
+    pieces, decided = [], set(episode.where.tolist())
+    for t, (token, action) in enumerate(zip(episode.tokens.tolist(), episode.action.tolist())):
+        piece = lm.tokenizer.decode([token])
+        if t in decided:
+            piece = f"{COLOURS[action]}{piece}\033[0m" if colour else piece + MARKS[action]
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+def main():
+    from pomdp import TEMPERATURES                    # here alone: the loop knows no policy
+    from store import load_adapter, read_config
+    parser = argparse.ArgumentParser(description="Decode one prompt with a trained adapter.")
+    parser.add_argument("prompt", help='such as "7+8+5+9:"')
+    parser.add_argument("--run", default="runs/sums", help="run folder (default runs/sums)")
+    parser.add_argument("--budget", type=int, default=0, help="tokens (default: the run's largest)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (default 0)")
+    args = parser.parse_args()
+    config = read_config(args.run)
+    lm = LM.load(config["model"], config["device"], config["dtype"])
+    policy, about = load_adapter(f"{args.run}/token-{config['seed']}.safetensors", lm)
+    if args.budget < 0 or not args.prompt:
+        raise UserError("--budget must be at least 1, and the prompt not empty")
+    budget = torch.tensor([args.budget or about["horizon"]])
+    episode, = rollout(lm, [lm.encode(args.prompt, chat=True)], policy.acting(), budget,
+                       torch.tensor([prompt_key(args.prompt)]), seed=args.seed)
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    names = ["greedy"] + [f"T = {t:g}" for t in TEMPERATURES[1:]]
+    print(args.prompt + coloured(lm, episode, colour))
+    print("legend: " + ", ".join(f"{c}{name}\033[0m" if colour else f"{name} {m}"
+                                 for c, m, name in zip(COLOURS, MARKS, names))
+          + f"; unmarked: p_max > .95, greedy; {len(episode.tokens)} of {int(budget)} tokens"
+          + ("" if episode.ended else ", ran out"))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"decode.py: {error}")

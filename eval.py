@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from bandit import PARALLEL, Arm, LinUCB, SoftmaxBandit, pass_at
-from decode import LM, Strategy, UserError, prompt_key, rollout, static
+from bandit import PARALLEL, Arm, LinUCB, pass_at
+from decode import GREEDY, LM, UserError, prompt_key, rollout, static
 from features import context
-from pomdp import TokenPolicy
+from store import Rewards, arms_from_json, load_adapter, read_config, write
 from tasks import Problem, Task
 
 
@@ -116,3 +116,128 @@ def show(rows: list[dict], budgets, Bs) -> str:
     if not all(r["rival"] for r in rows):
         lines.append("* sees the problem: a yardstick, no competitor")
     return "\n".join(lines)
+
+
+# ---- the rows of the table ----------------------------------------------------------------------
+def measured(task, table: np.ndarray, Bs) -> dict:
+    """(B, T index) -> per-problem Pass@B (1, P) of rewards (P, n, T)."""
+    return {(B, t): pass_at(table[..., t], B)[None] for B in Bs for t in range(len(task.budgets))}
+
+
+def stacked(parts: list[dict]) -> dict:
+    """Joins the same cells of several seeds to (seeds, P)."""
+    return {at: np.concatenate([p[at] for p in parts]) for at in parts[0]}
+
+
+def chosen_arms(adapter, e: torch.Tensor, B: int, T: int, horizon: int) -> torch.Tensor:
+    """The sequence-level choice (P,) at prompt embeddings e (P, d): the arg-max of either bandit."""
+    ones = torch.ones(len(e))
+    x = context(e, B * ones, T * ones, horizon)
+    with torch.no_grad():
+        score = adapter.bounds(x)[0] if isinstance(adapter, LinUCB) else adapter(x)
+    return score.argmax(1)
+
+
+def sequence_cells(adapter, e, task, arms, tables: dict, Bs) -> dict:
+    """Per-problem Pass@B of a bandit's choices, read from the arms' own tables."""
+    cells = {}
+    for B in Bs:
+        for t, T in enumerate(task.budgets):
+            values = np.stack([pass_at(tables[arm][..., t], B) for arm in arms], 1)     # (P, S)
+            choice = chosen_arms(adapter, e, B, T, max(task.budgets)).numpy()
+            cells[B, t] = values[np.arange(len(values)), choice][None]
+    return cells
+
+
+def evaluate(lm: LM, task: Task, config, folder: str) -> str:
+    """Samples what is missing, writes results.json, returns the table as text.
+
+    config: `train.Config` of the run. folder: holds selection.json, adapters and rewards.npz.
+    """
+    with open(os.path.join(folder, "selection.json")) as file:
+        selection = json.load(file)
+    rewards, problems = Rewards(os.path.join(folder, "rewards.npz")), task.test
+    n, rows, seed = config.test_samples, config.rows, config.seed + 1_000_003   # ours: not train's
+    Bs = [B for B in PARALLEL if B <= n]
+    arms = arms_from_json(selection["arms"])
+    best = [arms_from_json(line) for line in selection["best_static"]]           # by B, by T
+    e = embed(lm, task, problems, rows)
+
+    def static_table(arm):
+        return rewards.get(f"test {arm}", lambda: sample_static(lm, task, problems, arm, n, seed,
+                                                                rows))
+
+    statics = list(dict.fromkeys([Arm(arms[0].style, GREEDY), *arms, *sum(best, [])]))
+    tables = {}
+    for arm in tqdm(statics, desc="5 held-out, static", mininterval=1):
+        tables[arm] = static_table(arm)
+        rewards.flush()
+    baseline = {(B, t): pass_at(tables[best[i][t]][..., t], B)[None]
+                for i, B in enumerate(Bs) for t in range(len(task.budgets))}
+    table = [row(str(arm), measured(task, tables[arm], Bs), baseline)
+             for arm in dict.fromkeys([statics[0], *arms])]
+    table.append(row("best static (each column's)", baseline, baseline))
+    seeds = range(config.seeds)
+    load = {}
+    for kind in ("softmax", "linucb", "token"):
+        load[kind] = [load_adapter(f"{folder}/{kind}-{s}.safetensors", lm)[0] for s in seeds]
+    for kind in ("softmax", "linucb"):
+        table.append(row(f"sequence level, {kind}", stacked(
+            [sequence_cells(a, e, task, arms, tables, Bs) for a in load[kind]]), baseline))
+
+    def token_table(name, policy, style, bases_at=None):
+        return rewards.get(f"test {name}", lambda: sample_policy(
+            lm, task, problems, style,
+            lambda t, _: policy.acting(bases_at(t) if bases_at else None), n, seed, rows))
+
+    style = config.styles.split(",")[0]
+    levels = ["token"] + ([f"token-no-{x}" for x in ("budget", "hidden")] if config.ablations else [])
+    for name in levels:
+        cells = []
+        for s in tqdm(seeds, desc=f"5 held-out, {name}", mininterval=1):
+            policy = load_adapter(f"{folder}/{name}-{s}.safetensors", lm)[0]
+            cells.append(measured(task, token_table(f"{name} {s}", policy, style), Bs))
+            rewards.flush()
+        table.append(row(name.replace("token", "token level").replace("-no-", ", no "),
+                         stacked(cells), baseline))
+    cells = []
+    for s in tqdm(seeds, desc="5 held-out, both", mininterval=1):
+        one = {}
+        for B in (Bs[0], Bs[-1]):
+            def bases_at(t):
+                choice = chosen_arms(load["softmax"][s], e, B, task.budgets[t], max(task.budgets))
+                strategies = torch.tensor([arm.strategy for arm in arms])
+                return strategies[choice].repeat_interleave(n, 0)
+            both = token_table(f"both {s} B={B}", load["token"][s], style, bases_at)
+            one |= {at: v for at, v in measured(task, both, Bs).items() if at[0] == B}
+        cells.append(one)
+        rewards.flush()
+    table.append(row("both levels", stacked(cells), baseline))
+    if task.yardstick:
+        prompts = [task.prompt(p, style) for p in problems for _ in range(n)]
+        rule = rewards.get("test rule", lambda: sample_policy(
+            lm, task, problems, style,
+            lambda t, budgets: task.yardstick(lm, prompts, budgets), n, seed, rows))
+        table.append(row("rule that sees the problem", measured(task, rule, Bs), baseline, False))
+        rewards.flush()
+    write(os.path.join(folder, "results.json"), json.dumps(
+        {"budgets": task.budgets, "problems": len(problems), "samples": n, "seeds": config.seeds,
+         "selection": selection, "rows": table}, indent=1))
+    return show(table, task.budgets, (Bs[0], Bs[-1]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Remake the table of a run.")
+    parser.add_argument("folder", help="a finished run, such as runs/sums")
+    folder = parser.parse_args().folder
+    from train import Config, make_task                   # here: train.py imports this file
+    config = Config(**read_config(folder))
+    lm = LM.load(config.model, config.device, config.dtype)
+    print(evaluate(lm, make_task(config), config, folder))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"eval.py: {error}")

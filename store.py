@@ -66,6 +66,15 @@ def load_adapter(path: str, lm: LM):
     return adapter.eval(), about
 
 
+def read_config(folder: str) -> dict:
+    """The options of a finished run."""
+    try:
+        with open(os.path.join(folder, "config.json")) as file:
+            return json.load(file)
+    except OSError:
+        raise UserError(f"{folder} is no finished run: it has no config.json (train.py makes one)")
+
+
 def arms_to_json(arms: list[Arm]) -> list:
     return [[arm.style, *arm.strategy] for arm in arms]
 

@@ -20,7 +20,6 @@ import dataclasses
 import io
 import json
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 
@@ -274,3 +273,50 @@ def train_token(lm, task, config, problems, parts, name, part, seed):
     write_csv(f"{part}/{'metrics' if name == 'token' else name}-{seed}.csv", log)
     if os.path.exists(checkpoint):
         os.remove(checkpoint)
+
+
+def train(config: Config, resume: bool):
+    part, final = open_folder(config, resume)
+    lm = LM.load(config.model, config.device, config.dtype)
+    task = make_task(config)
+    rewards = Rewards(os.path.join(part, "rewards.npz"))
+    arms, table, seen = select(lm, task, config, rewards)
+    kept, constant, noise = informative(table.mean(-1))
+    print(f"action set: {', '.join(map(str, arms))}\ncoverage {seen['coverage'][-1]:.3f}, of the top "
+          f"{len(arms)} by average {seen['top_average'][-1]:.3f}\nproblems with constant reward "
+          f"{constant:.0%}, noisy {noise:.0%}: {'left out' if config.filter else 'kept'}")
+    write(os.path.join(part, "selection.json"),
+          json.dumps({"arms": arms_to_json(arms), **seen, "constant": constant, "noise": noise}))
+    problems = task.train[:len(table)]
+    if config.filter:
+        problems, table = [p for p, k in zip(problems, kept) if k], table[kept]
+    variants = {"token": config.parts.split(",")}
+    if config.ablations:
+        for off in ("budget", "hidden"):
+            variants[f"token-no-{off}"] = [p for p in config.parts.split(",") if p != off]
+    for seed in tqdm(range(config.seeds), desc="3 bandits"):
+        train_bandits(lm, task, config, arms, table, problems, part, config.seed + seed)
+    fresh = problems if config.filter else task.train[:config.token_problems]
+    for seed in range(config.seeds):
+        for name, parts in variants.items():
+            train_token(lm, task, config, fresh, parts, name, part, config.seed + seed)
+    print(evaluate(lm, task, config, part))
+    replace_folder(part, final)
+    print(f"\nwrote {final}/: {', '.join(sorted(os.listdir(final)))}\n"
+          f'next: python decode.py "{task.prompt(task.test[0], config.styles.split(",")[0])}" '
+          f"--run {final}")
+
+
+def main():
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        config, resume = parse(sys.argv[1:])
+        train(config, resume)
+    except UserError as error:
+        sys.exit(f"train.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("train.py: stopped; the same command with --resume goes on")
+
+
+if __name__ == "__main__":
+    main()
