@@ -387,7 +387,8 @@ def main():
 
 
 if __name__ == "__main__":
+    import decode                     # the module store.py imports, not __main__: one UserError
     try:
-        main()
-    except UserError as error:
+        decode.main()
+    except decode.UserError as error:
         sys.exit(f"decode.py: {error}")
