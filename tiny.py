@@ -8,11 +8,13 @@ the answer at once, the rest of the sum done in its head; asked with "?" it alwa
 
     7+8+5+9:7+8=15;15+5=20;20+9=29#29          the whole work: sure, long
     7+8+5+9:7+8=15#29                          an early answer: short, less sure
+    7+8+5+9:7+8=5;5+5=10;10+9=19#19            a slip: the carry of 7+8 forgotten, the answer wrong
     7+8+5+9?#29                                asked for the answer at once
 
 Greedy decoding never takes the less likely branch, so it runs out of tokens on long sums; a high
-temperature takes it, but spoils digits. Forks and unsure digits have the same entropy and opposite
-needs: only the hidden state tells them apart. That is all that adaptive decoding needs, in 64
+temperature takes it, but slips. Forks and slips have the same entropy and opposite needs: no
+temperature, top-k, top-p or min-p lets one through and not the other; the hidden state tells them
+apart. That is all that adaptive decoding needs, in 64
 tokens. Nothing outside this file and its task in tasks.py knows about sums.
 """
 import argparse
@@ -38,6 +40,7 @@ FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiny")
 LENGTHS = range(3, 10)      # numbers in a sum (prototype)
 NUMBERS = range(3, 20)      # one and two digits: with one digit alone an early answer costs nothing
 STOP = 0.4                  # chance of an early answer after a line; < 0.5, so that greedy goes on
+SLIP = 0.35                 # chance to forget the carry, in a line that has one; < 0.5, see below
 AT_ONCE = 0.15              # share of the training traces that are asked with "?"
 CHARS = "0123456789+=;#:?"
 
@@ -57,13 +60,18 @@ def problems(split: str, seed: int):
             yield numbers, text
 
 
-def work(numbers: list[int], lines: int) -> str:
-    """The first `lines` lines of running sums, then the answer."""
+def work(numbers: list[int], lines: int, slips: random.Random | None = None) -> str:
+    """The first `lines` lines of running sums, then the answer: the running sum and the rest.
+
+    With `slips`, a line with a carry forgets it with probability SLIP, and so ends in a wrong answer.
+    """
     total, shown = numbers[0], []
     for number in numbers[1:1 + lines]:
-        shown.append(f"{total}+{number}={total + number}")
-        total += number
-    return ";".join(shown) + f"#{sum(numbers)}"
+        carry = total % 10 + number % 10 > 9
+        result = total + number - 10 * (slips is not None and carry and slips.random() < SLIP)
+        shown.append(f"{total}+{number}={result}")
+        total = result
+    return ";".join(shown) + f"#{total + sum(numbers[1 + lines:])}"
 
 
 def traces(seed: int):
@@ -76,7 +84,7 @@ def traces(seed: int):
         lines = 1
         while lines < len(numbers) - 1 and rng.random() > STOP:
             lines += 1
-        yield text + ":", work(numbers, lines)
+        yield text + ":", work(numbers, lines, rng)
 
 
 # ---- the yardstick ------------------------------------------------------------------------------
