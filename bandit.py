@@ -31,12 +31,14 @@ PARALLEL = (1, 2, 4, 8)                                                      # B
 
 
 class Arm(NamedTuple):
-    """What the sequence level chooses: how to ask, and how to sample."""
+    """What the sequence level chooses: how to ask, how to sample, who sets the temperature."""
     style: str
     strategy: Strategy
+    token: bool = False                  # True: the token level does, over the strategy's filters
 
     def __str__(self):
-        return f"{self.style} {self.strategy}"
+        strategy = str(self.strategy).replace("T=1", "token level") if self.token else self.strategy
+        return f"{self.style} {strategy}"
 
 
 def pool() -> list[Strategy]:

@@ -30,12 +30,8 @@ from typing import Callable, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
-from transformers.cache_utils import DynamicLayer
 
-
-class UserError(Exception):
-    """Something the user can mend: shown as one line, exit status 1."""
+from lm import LM, Slots, UserError
 
 
 # ---- strategies and the sampler -----------------------------------------------------------------
@@ -113,101 +109,6 @@ def uniforms(keys: Tensor, step: int, stream: int) -> Tensor:
 def prompt_key(text: str) -> int:
     """63 bits that name a prompt by its text, so that its draws do not depend on its place."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
-
-
-# ---- the language model -------------------------------------------------------------------------
-class LM:
-    """A frozen causal LM, its tokenizer, and the two things generation hides: h and the end ids."""
-
-    def __init__(self, model, tokenizer, name: str = "memory"):
-        self.model, self.tokenizer, self.name = model.eval().requires_grad_(False), tokenizer, name
-        self.device, self.d = model.device, model.config.get_text_config().hidden_size
-        kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
-        if kinds != {"full_attention"}:
-            raise UserError(f"{name}: attention layers {sorted(kinds)}: only full attention works")
-        ends = model.generation_config.eos_token_id or tokenizer.eos_token_id
-        self.ends = torch.tensor(ends, device=self.device).reshape(-1)
-        # The input of the output head is h_t, in every architecture and with no other layer kept.
-        model.get_output_embeddings().register_forward_pre_hook(self._keep)
-
-    def _keep(self, _module, inputs):
-        self.h = inputs[0][:, -1].float()                                            # (R, d)
-
-    @classmethod
-    def load(cls, name: str, device: str = "auto", dtype: str = "auto") -> "LM":
-        """From a hub id or a local folder; fp32 on a CPU and bf16 on a GPU unless told."""
-        if device == "auto":
-            device = ("cuda" if torch.cuda.is_available() else
-                      "mps" if torch.backends.mps.is_available() else "cpu")
-        if dtype == "auto":
-            dtype = "bfloat16" if device == "cuda" else "float32"
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(name)
-            model = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, dtype))
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot load the model {name!r}: {str(error).splitlines()[0]}")
-        return cls(model.to(device), tokenizer, name)
-
-    def hash(self) -> str:
-        """Names the LM: 256 evenly spaced values of every tensor, so that 4 B cost a second."""
-        digest = hashlib.sha256()
-        for name, value in self.model.state_dict().items():
-            flat = value.flatten()
-            some = flat[:: max(1, flat.numel() // 256)].float().cpu().numpy()
-            digest.update(f"{name} {tuple(value.shape)}".encode() + some.tobytes())
-        return digest.hexdigest()[:16]
-
-    def encode(self, prompt: str, chat: bool = False) -> list[int]:
-        """Ids of a prompt. A chat template brings its own special tokens: once, to ids."""
-        if chat and self.tokenizer.chat_template:
-            message = [{"role": "user", "content": prompt}]
-            return self.tokenizer.apply_chat_template(
-                message, add_generation_prompt=True, return_dict=False)
-        return self.tokenizer(prompt).input_ids
-
-    def text(self, tokens: Tensor) -> str:
-        return self.tokenizer.decode(tokens, skip_special_tokens=True)
-
-    def forward(self, ids: Tensor, positions: Tensor, mask, cache) -> Tensor:
-        """Logits (R, V) after the last of ids (R, L); h (R, d) is left in self.h."""
-        logits = self.model(input_ids=ids, position_ids=positions, attention_mask=mask,
-                            past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
-        logits[:, len(self.tokenizer):] = -torch.inf       # rows of a padded head are no tokens
-        return logits
-
-    def prefill(self, prompts: list[list[int]]):
-        """Logits (N, V), cache and mask (N, P) after prompts padded on the left to P."""
-        longest = max(map(len, prompts))
-        ids = torch.tensor([[0] * (longest - len(p)) + p for p in prompts], device=self.device)
-        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts],
-                            device=self.device)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)     # counted over real tokens only
-        cache = DynamicCache(config=self.model.config)
-        return self.forward(ids, positions, mask, cache), cache, mask
-
-
-class Slots(DynamicLayer):
-    """One layer's keys and values, (R, heads, capacity, head size): written in place, never grown."""
-
-    def __init__(self, layer, rows: Tensor, capacity: int):
-        """Copies the prefilled `layer` of N prompts to R rows; rows (R,) holds each row's prompt."""
-        super().__init__()
-        self.dtype, self.device, self.is_initialized = layer.dtype, layer.device, True
-        self.used = layer.get_seq_length()
-        self.store = [old.new_empty(len(rows), old.shape[1], capacity, old.shape[3])
-                      for old in (layer.keys, layer.values)]
-        self._view()
-        self.keys.copy_(layer.keys[rows])
-        self.values.copy_(layer.values[rows])
-
-    def _view(self):
-        self.keys, self.values = (x[:, :, :self.used] for x in self.store)
-
-    def update(self, keys, values, *args, **kwargs):
-        self.used += 1
-        self._view()
-        self.keys[:, :, -1:], self.values[:, :, -1:] = keys, values
-        return self.keys, self.values
 
 
 # ---- what flows between the loop and a policy ---------------------------------------------------
@@ -362,21 +263,22 @@ def coloured(lm: LM, episode: Episode, colour: bool) -> str:
 
 def main():
     from pomdp import TEMPERATURES                    # here alone: the loop knows no policy
-    from store import load_adapter, read_config
-    parser = argparse.ArgumentParser(description="Decode one prompt with a trained adapter.")
+    from store import load_adapter, read_json
+    parser = argparse.ArgumentParser(description="Decode one prompt with a trained token policy.",
+                                     allow_abbrev=False)
+    parser.error = lambda message: sys.exit(f"decode.py: {message} (see --help)")
     parser.add_argument("prompt", help='such as "7+8+5+9:"')
     parser.add_argument("--run", default="runs/sums", help="run folder (default runs/sums)")
-    parser.add_argument("--budget", type=int, default=0, help="tokens (default: the run's largest)")
+    parser.add_argument("--budget", type=int, help="tokens (default: the run's largest)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default 0)")
     args = parser.parse_args()
-    config = read_config(args.run)
+    config = read_json(f"{args.run}/config.json")
     lm = LM.load(config["model"], config["device"], config["dtype"])
     policy, about = load_adapter(f"{args.run}/token-{config['seed']}.safetensors", lm)
-    if args.budget < 0 or not args.prompt:
-        raise UserError("--budget must be at least 1, and the prompt not empty")
-    budget = torch.tensor([args.budget or about["horizon"]])
-    episode, = rollout(lm, [lm.encode(args.prompt, chat=True)], policy.acting(), budget,
-                       torch.tensor([prompt_key(args.prompt)]), seed=args.seed)
+    budget = torch.tensor([about["horizon"] if args.budget is None else args.budget])
+    ids = lm.encode(args.prompt, about["chat"])
+    episode, = rollout(lm, [ids], policy.acting(), budget, torch.tensor([prompt_key(args.prompt)]),
+                       seed=args.seed)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     names = ["greedy"] + [f"T = {t:g}" for t in TEMPERATURES[1:]]
     print(args.prompt + coloured(lm, episode, colour))
@@ -387,8 +289,7 @@ def main():
 
 
 if __name__ == "__main__":
-    import decode                     # the module store.py imports, not __main__: one UserError
     try:
-        decode.main()
-    except decode.UserError as error:
+        main()
+    except UserError as error:
         sys.exit(f"decode.py: {error}")

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from bandit import mlp
-from decode import Choice, Episode, State
+from decode import Choice, Episode, State, Strategy, sample
 from features import P_MAX, PARTS, distribution, observation_size, observe
 
 TEMPERATURES = (0.0, 0.5, 1.0, 1.25)          # paper; 0 is greedy
@@ -46,30 +46,29 @@ class TokenPolicy(nn.Module):
     def observation(self, h: Tensor, e: Tensor, dist: Tensor, left: Tensor) -> Tensor:
         return observe(h, e, dist, left, self.horizon, self.parts)
 
-    def acting(self, bases: Tensor | None = None, explore: bool = False):
-        """The policy as `rollout` wants it. bases (rows, 4): the sequence level's strategies, whose
-        top-k, top-p and min-p stay and whose temperature is replaced. explore: sample the action."""
-        temperatures = torch.tensor(TEMPERATURES)
+    def acting(self, bases: Tensor | None = None, on: Tensor | None = None, explore: bool = False):
+        """The policy as `rollout` wants it: action a_t at every decision, greedy at sure tokens.
+
+        bases (rows, 4): the sequence level's strategies, of which top-k, top-p and min-p stay and the
+        temperature is replaced. on (rows,) bool: where False the base is used as it is. explore:
+        sample the action instead of its arg-max.
+        """
+        temperatures, unfiltered = torch.tensor(TEMPERATURES), torch.tensor(Strategy())
 
         def policy(state: State) -> Choice:
+            R = len(state.row)
+            strategies = unfiltered.repeat(R, 1) if bases is None else bases[state.row]      # (R, 4)
+            acts = torch.ones(R, dtype=torch.bool) if on is None else on[state.row]
             dist = distribution(state.logits)
-            free = dist[:, P_MAX] <= SURE
-            rows = free.nonzero().squeeze(1)
-            logits = self.actor(self.observation(state.h[rows], state.e[rows], dist[rows],
-                                                 state.left[rows]))                  # (free, A)
-            logp = logits.log_softmax(-1)
-            if explore:
-                chosen = (logp.exp().cumsum(1) <= state.u[rows, None]).sum(1).clamp(max=len(TEMPERATURES) - 1)
-            else:
-                chosen = logp.argmax(1)
-            action = torch.zeros(len(free), dtype=torch.long)
-            action[rows] = chosen
-            logps = torch.zeros(len(free))
-            logps[rows] = logp.gather(1, chosen[:, None]).squeeze(1)
-            strategies = (bases[state.row].clone() if bases is not None else
-                          torch.tensor([1.0, 0, 1.0, 0]).repeat(len(free), 1))
-            strategies[:, 0] = temperatures[action]
-            return Choice(strategies, action, free, logps, dist)
+            free = acts & (dist[:, P_MAX] <= SURE)
+            f = free.nonzero().squeeze(1)                                                    # (F,)
+            obs = self.observation(state.h[f], state.e[f], dist[f], state.left[f])
+            logp_all = self.actor(obs).log_softmax(-1)                                       # (F, A)
+            chosen = sample(logp_all.exp(), state.u[f]) if explore else logp_all.argmax(1)
+            action, logp = acts.long() - 1, torch.zeros(R)         # -1: not ours; 0: greedy, for now
+            action[f], logp[f] = chosen, logp_all.gather(1, chosen[:, None]).squeeze(1)
+            strategies[acts, 0] = temperatures[action[acts]]
+            return Choice(strategies, action, free, logp, dist)
 
         return policy
 

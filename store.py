@@ -1,35 +1,71 @@
-"""What a run leaves on disk: adapters with their configuration, the reward table, checkpoints.
+"""What a run leaves on disk: files that are whole or absent, and adapters with their configuration.
 
-Every file is written under a temporary name and renamed, so that it is whole or absent. An adapter
-is one safetensors file; its metadata holds what it was trained for: the LM's id and hash, the arms,
-the actions, the features, the budgets. `load_adapter` refuses another LM or another action set.
+An adapter is one safetensors file; its metadata holds what it was trained for: the LM's id and hash,
+its arms or actions, its features, its budgets. `load_adapter` refuses another LM or action set.
 """
+import csv
+import io
 import json
 import os
-import shutil
 
-import numpy as np
-import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
 from bandit import Arm, LinUCB, SoftmaxBandit
-from decode import LM, Strategy, UserError
+from decode import Strategy
 from features import CENTRES
+from lm import LM, UserError
 from pomdp import TEMPERATURES, TokenPolicy
 
 
-def write(path: str, data: bytes | str):
-    """Whole or not at all: to a temporary name beside it, synced, then renamed."""
-    data = data.encode() if isinstance(data, str) else data
+def write_with(path: str, fill):
+    """fill(binary file) writes to a temporary name beside `path`; synced, then renamed."""
     try:
         with open(path + ".tmp", "wb") as file:
-            file.write(data)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(path + ".tmp", path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}")
+        raise UserError(f"cannot write {path}: {error.strerror or error}")
+
+
+def write(path: str, data: bytes | str):
+    write_with(path, lambda file: file.write(data.encode() if isinstance(data, str) else data))
+
+
+def read_json(path: str):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror} (train.py makes run folders)")
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON: {error}")
+
+
+def append_csv(path: str, key: dict, lines: list[dict]):
+    """Adds `lines`, each with the columns of `key` before it; earlier lines of that key go."""
+    key, old = {k: str(v) for k, v in key.items()}, []
+    if os.path.exists(path):
+        with open(path, newline="") as file:
+            old = [row for row in csv.DictReader(file) if any(row[k] != v for k, v in key.items())]
+    rows = old + [{**key, **{k: f"{v:.6g}" for k, v in line.items()}} for line in lines]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(k for row in rows for k in row)), restval="",
+                            lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write(path, text.getvalue())
+
+
+# ---- adapters -----------------------------------------------------------------------------------
+def arms_to_json(arms: list[Arm]) -> list:
+    return [[arm.style, list(arm.strategy), arm.token] for arm in arms]
+
+
+def arms_from_json(rows: list) -> list[Arm]:
+    return [Arm(style, Strategy(*strategy), token) for style, strategy, token in rows]
 
 
 def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about):
@@ -46,7 +82,7 @@ def load_adapter(path: str, lm: LM):
         with safe_open(path, "pt") as file:
             about = json.loads(file.metadata()["config"])
             tensors = {k: file.get_tensor(k) for k in file.keys()}
-    except Exception as error:                       # safetensors raises its own kinds
+    except Exception as error:                       # safetensors raises kinds of its own
         raise UserError(f"cannot load the adapter {path}: {error}")
     if about["lm_hash"] != lm.hash():
         raise UserError(f"{path} was trained for the LM {about['model']} ({about['lm_hash']}), "
@@ -54,59 +90,13 @@ def load_adapter(path: str, lm: LM):
     if about["actions"] != list(TEMPERATURES):
         raise UserError(f"{path} was trained for the actions {about['actions']}, "
                         f"not for {list(TEMPERATURES)}")
-    if about["kind"] == "token":
-        adapter = TokenPolicy(lm.d, about["horizon"], about["parts"])
-    elif about["kind"] == "softmax":
-        adapter = SoftmaxBandit(lm.d + 2 * CENTRES, len(about["arms"]))
-    else:
+    if about["kind"] == "linucb":
         adapter = LinUCB(lm.d + 2 * CENTRES, len(about["arms"]))
         adapter.inverse, adapter.b = tensors["inverse"], tensors["b"]
         return adapter, about
+    if about["kind"] == "token":
+        adapter = TokenPolicy(lm.d, about["horizon"], about["parts"])
+    else:
+        adapter = SoftmaxBandit(lm.d + 2 * CENTRES, len(about["arms"]))
     adapter.load_state_dict(tensors)
     return adapter.eval(), about
-
-
-def read_config(folder: str) -> dict:
-    """The options of a finished run."""
-    try:
-        with open(os.path.join(folder, "config.json")) as file:
-            return json.load(file)
-    except OSError:
-        raise UserError(f"{folder} is no finished run: it has no config.json (train.py makes one)")
-
-
-def arms_to_json(arms: list[Arm]) -> list:
-    return [[arm.style, *arm.strategy] for arm in arms]
-
-
-def arms_from_json(rows: list) -> list[Arm]:
-    return [Arm(style, Strategy(*strategy)) for style, *strategy in rows]
-
-
-class Rewards:
-    """The reward table: name -> array of 0/1, in one file; sampled once, kept as it grows."""
-
-    def __init__(self, path: str):
-        self.path, self.arrays = path, {}
-        if os.path.exists(path):
-            with np.load(path) as file:
-                self.arrays = {k: file[k] for k in file.files}
-
-    def get(self, name: str, sample) -> np.ndarray:
-        """The array `name`, from disk or from sample(); new ones are saved by `flush`."""
-        if name not in self.arrays:
-            self.arrays[name] = sample()
-        return self.arrays[name]
-
-    def flush(self):
-        temporary = self.path + ".tmp.npz"
-        np.savez_compressed(temporary, **self.arrays)
-        os.replace(temporary, self.path)
-
-
-def replace_folder(new: str, old: str):
-    """Puts the folder `new` in the place of `old`; the old one is whole until then."""
-    if os.path.exists(old):
-        os.replace(old, old + ".old")
-    os.replace(new, old)
-    shutil.rmtree(old + ".old", ignore_errors=True)

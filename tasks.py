@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 import tiny
-from decode import Policy, UserError
+from decode import Policy
+from lm import UserError
 from verify import extract_answer, math_equal
 
 

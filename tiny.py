@@ -32,7 +32,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from decode import GREEDY, LM, Choice, State
+from decode import GREEDY, Choice, State
+from lm import LM
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiny")
 

@@ -11,6 +11,6 @@ torch.manual_seed(0)
 
 @pytest.fixture(scope="session")
 def lm():
-    from decode import LM
+    from lm import LM
     from tiny import FOLDER
     return LM.load(FOLDER, device="cpu")

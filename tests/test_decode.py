@@ -5,8 +5,9 @@ from transformers import (LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCa
                           TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper,
                           MinPLogitsWarper)
 
-from decode import (GREEDY, LM, Strategy, UserError, probs, prompt_key, rollout, row_keys, sample,
+from decode import (GREEDY, Strategy, probs, prompt_key, rollout, row_keys, sample,
                     static, uniforms)
+from lm import LM, UserError
 
 PROMPTS = ["7+8+5+9:", "3+4+5:", "12+13+14+15+16+17+18+19+3:", "9+9+9?", "11+4+6+7+8:"]
 

@@ -1,0 +1,159 @@
+"""The options of the main job, one line each, and its run folder.
+
+A run lives in runs/NAME.part until its last file is written, then it is renamed to runs/NAME; an
+older run of that name is whole until then. --resume goes on with what lies in the .part folder.
+"""
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+
+import tiny
+from features import PARTS
+from lm import UserError
+from store import read_json, write
+from tasks import TASKS, Task
+
+
+def option(default, text):
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclass
+class Config:
+    model: str = option(tiny.FOLDER, "hub id or local folder of the LM")
+    task: str = option("sums", "one of " + ", ".join(TASKS))
+    data: str = option("", "the task's JSON Lines file; sums needs none")
+    name: str = option("", "run folder under runs/ (the task's name when empty)")
+    device: str = option("auto", "cpu, cuda or mps; auto takes what is there")
+    dtype: str = option("auto", "float32, bfloat16 ..; auto: fp32 on a CPU, bf16 on a GPU")
+    styles: str = option("work", "prompt styles of the arms, by commas; the first is the token level's")
+    budgets: str = option("", "token budgets by commas, rising (the task's own when empty)")
+    seed: int = option(0, "of everything that is drawn")
+    seeds: int = option(1, "trainings of every adapter on one reward table: seed, seed + 1 ..")
+    rows: int = option(1024, "texts that decode at once; results do not depend on it")
+    pool: int = option(24, "strategies of the 180 that are sampled, greedy always")
+    pool_problems: int = option(120, "training problems for the selection of the action set")
+    problems: int = option(400, "training problems of the reward table")
+    samples: int = option(8, "samples a problem and arm in the table")
+    arms: int = option(6, "size of the action set (paper's curve)")
+    filter: bool = option(False, "leave constant and noisy problems out of training (paper)")
+    bandit_steps: int = option(1500, "softmax bandit: steps of 256 replayed draws")
+    linucb_rounds: int = option(8000, "LinUCB: replayed draws")
+    token_problems: int = option(6000, "training problems of the token policy")
+    iterations: int = option(250, "PPO: iterations")
+    batch: int = option(512, "PPO: rollouts an iteration")
+    lr: float = option(5e-4, "PPO: learning rate, falling to a tenth")
+    entropy: float = option(0.02, "PPO: entropy bonus")
+    parts: str = option(",".join(PARTS), "PPO: parts of the observation, by commas")
+    ablations: bool = option(False, "token policies without budget and without hidden state too")
+    both_problems: int = option(100, "training problems of the bandit over both levels")
+    test_problems: int = option(250, "held-out problems")
+    test_samples: int = option(8, "samples a held-out problem")
+
+    def all_seeds(self) -> range:
+        return range(self.seed, self.seed + self.seeds)
+
+    def all_styles(self) -> list[str]:
+        return self.styles.split(",")
+
+    def token_variants(self) -> dict[str, list[str]]:
+        """Name -> parts of the observation, of every token policy of the run."""
+        parts = self.parts.split(",")
+        off = ("budget", "hidden") if self.ablations else ()
+        return {"token": parts} | {f"token-no-{x}": [p for p in parts if p != x] for x in off}
+
+
+QUICK = dict(pool=4, pool_problems=16, problems=24, bandit_steps=60, linucb_rounds=320, iterations=4,
+             batch=64, token_problems=200, both_problems=8, test_problems=16)
+FULL = dict(pool=180, pool_problems=400, problems=1500, seeds=3, linucb_rounds=40000, ablations=True,
+            both_problems=400, test_problems=1000, token_problems=20000, iterations=400)
+
+
+def parse(argv: list[str]) -> tuple[Config, bool]:
+    """(options, resume?) of a command line: a preset first, single options over it."""
+    parser = argparse.ArgumentParser(
+        prog="train.py", description="Learn to decode.", allow_abbrev=False,
+        argument_default=argparse.SUPPRESS)
+    parser.error = lambda message: sys.exit(f"train.py: {message} (see --help)")
+    parser.add_argument("--quick", action="store_true", help="a look at the whole path, under 60 s")
+    parser.add_argument("--full", action="store_true", help="the table of the README, hours")
+    parser.add_argument("--resume", action="store_true", help="go on with an unfinished run")
+    for f in dataclasses.fields(Config):
+        kind = (dict(action=argparse.BooleanOptionalAction) if type(f.default) is bool else
+                dict(type=type(f.default), metavar=type(f.default).__name__.upper()))
+        parser.add_argument(f"--{f.name.replace('_', '-')}", **kind,
+                            help=f"{f.metadata['help']} (default: {f.default})")
+    given = vars(parser.parse_args(argv))
+    resume, quick, full = (given.pop(k, False) for k in ("resume", "quick", "full"))
+    if quick and full:
+        raise UserError("--quick and --full exclude each other")
+    config = Config(**{**(QUICK if quick else FULL if full else {}), **given})
+    check(config)
+    return config, resume
+
+
+def check(config: Config):
+    """Raises UserError where an option is out of its range."""
+    for f in dataclasses.fields(Config):
+        value = getattr(config, f.name)
+        if type(f.default) is int and f.name != "seed" and value < 1:
+            raise UserError(f"--{f.name.replace('_', '-')} must be at least 1, not {value}")
+    if config.seed < 0 or config.lr <= 0 or config.entropy < 0:
+        raise UserError("--seed and --entropy must not be negative, --lr must be above 0")
+    if config.task not in TASKS:
+        raise UserError(f"unknown task {config.task!r}; there are {', '.join(TASKS)}")
+    if not set(config.parts.split(",")) <= set(PARTS):
+        raise UserError(f"--parts takes {', '.join(PARTS)}")
+    if os.path.basename(config.name) != config.name or config.name in (".", ".."):
+        raise UserError(f"--name is the name of a folder under runs/, not {config.name!r}")
+
+
+def make_task(config: Config) -> Task:
+    """The task with the budgets that were asked for."""
+    train = max(config.problems, config.pool_problems, config.token_problems)
+    task = TASKS[config.task](config.data, train, config.test_problems)
+    if config.budgets:
+        try:
+            task.budgets = tuple(int(b) for b in config.budgets.split(","))
+        except ValueError:
+            raise UserError(f"--budgets takes whole numbers by commas, not {config.budgets!r}")
+    if list(task.budgets) != sorted(set(task.budgets)) or min(task.budgets) < 1:
+        raise UserError(f"--budgets must be at least 1 and rise, not {config.budgets}")
+    if not set(config.all_styles()) <= set(task.styles):
+        raise UserError(f"--styles of {task.name}: {', '.join(task.styles)}")
+    return task
+
+
+# ---- the run folder -----------------------------------------------------------------------------
+def open_folder(config: Config, resume: bool) -> tuple[str, str]:
+    """(unfinished, finished) folder; refuses what would lose work or mix two runs."""
+    final = os.path.join("runs", config.name or config.task)
+    part, now = final + ".part", dataclasses.asdict(config)
+    settings = os.path.join(part, "config.json")
+    if os.path.exists(settings):
+        if not resume:
+            raise UserError(f"{part} holds an unfinished run: add --resume to go on, or delete it")
+        old = read_json(settings)
+        changed = [k for k in now if old.get(k) != now[k]]
+        if changed:
+            raise UserError(f"{part} was started with another {', '.join(changed)}")
+    elif resume:
+        raise UserError(f"nothing to resume: there is no {part}")
+    try:
+        os.makedirs(part, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {part}: {error.strerror}")
+    write(settings, json.dumps(now, indent=1))
+    return part, final
+
+
+def close_folder(part: str, final: str):
+    """Puts the finished run in the place of an older one of its name."""
+    if os.path.exists(final):
+        os.replace(final, final + ".old")
+    os.replace(part, final)
+    shutil.rmtree(final + ".old", ignore_errors=True)
