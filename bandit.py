@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from decode import GREEDY, Strategy
 
-PARALLEL = (1, 2, 4, 8)                                                      # B (issue; paper: 1, 8)
+PARALLEL = (1, 2, 4, 8)                                                     # B (issue; paper: 1, 8)
 
 
 class Arm(NamedTuple):
@@ -178,7 +178,7 @@ class LinUCB:
 
     def __init__(self, inputs: int, arms: int, alpha: float = 0.3):
         """alpha .3 (ours): the bound's own value, 2.2 at delta = .1, explores for too long."""
-        self.inverse = torch.eye(inputs).repeat(arms, 1, 1)                             # A^-1 (S, D, D)
+        self.inverse = torch.eye(inputs).repeat(arms, 1, 1)                         # A^-1 (S, D, D)
         self.b, self.alpha = torch.zeros(arms, inputs), alpha                           # (S, D)
 
     @property
@@ -202,7 +202,7 @@ class LinUCB:
 
 
 def train_linucb(x: Tensor, pull, arms: int, rounds: int = 10_000, batch: int = 16, seed: int = 0):
-    """Online, in batches of 16 (ours: the choices of a batch are made together, 10 times faster)."""
+    """Online, in batches of 16 (ours: a batch is chosen together, which is 10 times faster)."""
     generator, bandit = torch.Generator().manual_seed(seed), LinUCB(x.shape[1], arms)
     for _ in range(rounds // batch):
         rows = torch.randint(len(x), (batch,), generator=generator)

@@ -8,12 +8,11 @@ import dataclasses
 import json
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 
 import tiny
+from cli import Parser, UserError
 from features import PARTS
-from lm import UserError
 from store import read_json, write
 from tasks import TASKS, Task
 
@@ -30,7 +29,7 @@ class Config:
     name: str = option("", "run folder under runs/ (the task's name when empty)")
     device: str = option("auto", "cpu, cuda or mps; auto takes what is there")
     dtype: str = option("auto", "float32, bfloat16 ..; auto: fp32 on a CPU, bf16 on a GPU")
-    styles: str = option("work", "prompt styles of the arms, by commas; the first is the token level's")
+    styles: str = option("work", "prompt styles of the arms, by commas; token level: the first")
     budgets: str = option("", "token budgets by commas, rising (the task's own when empty)")
     seed: int = option(0, "of everything that is drawn")
     seeds: int = option(1, "trainings of every adapter on one reward table: seed, seed + 1 ..")
@@ -67,18 +66,17 @@ class Config:
         return {"token": parts} | {f"token-no-{x}": [p for p in parts if p != x] for x in off}
 
 
-QUICK = dict(pool=4, pool_problems=16, problems=24, bandit_steps=60, linucb_rounds=320, iterations=4,
-             batch=64, token_problems=200, both_problems=8, test_problems=16)
-FULL = dict(pool=180, pool_problems=400, problems=1500, seeds=3, linucb_rounds=40000, ablations=True,
-            both_problems=400, test_problems=1000, token_problems=20000, iterations=400)
+QUICK = dict(pool=4, pool_problems=16, problems=24, bandit_steps=60, linucb_rounds=320,
+             iterations=4, batch=64, token_problems=200, both_problems=8, test_problems=16)
+FULL = dict(pool=180, pool_problems=400, problems=1500, bandit_steps=4000, linucb_rounds=40000,
+            iterations=400, token_problems=20000, both_problems=400, test_problems=1000, seeds=3,
+            ablations=True)
 
 
 def parse(argv: list[str]) -> tuple[Config, bool]:
     """(options, resume?) of a command line: a preset first, single options over it."""
-    parser = argparse.ArgumentParser(
-        prog="train.py", description="Learn to decode.", allow_abbrev=False,
-        argument_default=argparse.SUPPRESS)
-    parser.error = lambda message: sys.exit(f"train.py: {message} (see --help)")
+    parser = Parser(prog="train.py", description="Learn to decode.",
+                    argument_default=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="a look at the whole path, under 60 s")
     parser.add_argument("--full", action="store_true", help="the table of the README, hours")
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished run")

@@ -3,15 +3,16 @@
     python decode.py "7+8+5+9:"                      # text coloured by the action at each token
     python decode.py "7+8+5+9:" --run runs/sums --budget 24 --seed 3
 
-A *strategy* is four numbers: temperature, top-k, top-p, min-p. A *policy* is a callable: it sees the
-`State` of every running row before each token and returns a `Choice` of strategies. Static
+A *strategy* is four numbers: temperature, top-k, top-p, min-p. A *policy* is a callable: it sees
+the `State` of every running row before each token and returns a `Choice` of strategies. Static
 baselines, the sequence-level and the token-level adapter differ only in who chooses, and when.
 
-    e, h_0 = LM(prompt)                                     prefill, once for the prompt's n samples
-    for t = 0 .. T-1:  s_t ~ policy(h_t, p_t, b_t = T - t);  y_t ~ probs(logits_t, s_t);  h_t+1 = LM(y_t)
+    e, h_0 = LM(prompt)                                 prefill, once for the prompt's n samples
+    for t = 0 .. T-1:
+        s_t ~ policy(h_t, p_t, b_t = T - t);   y_t ~ probs(logits_t, s_t);   h_t+1 = LM(y_t)
 
-Deviations from the paper: none in the sampler; each row draws from a random stream of its own, keyed
-by (seed, prompt, sample, step), so that a row's text does not depend on its neighbours.
+Deviations from the paper: none in the sampler. Each row draws from a random stream of its own,
+keyed by (seed, prompt, sample, step), so that its text does not depend on its neighbours.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -21,7 +22,6 @@ by (seed, prompt, sample, step), so that a row's text does not depend on its nei
 | b_t | tokens left, T - t | (R,) |
 | a_t, y_t | action, token | (R,) |
 """
-import argparse
 import hashlib
 import os
 import sys
@@ -31,7 +31,8 @@ from typing import Callable, NamedTuple
 import torch
 from torch import Tensor
 
-from lm import LM, Slots, UserError
+from cli import Parser, UserError, run
+from lm import LM, Slots
 
 
 # ---- strategies and the sampler -----------------------------------------------------------------
@@ -73,7 +74,7 @@ def probs(logits: Tensor, strategies: Tensor) -> Tensor:
 def _top_k_top_p(x: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
     ranked, order = x.sort(-1, descending=True)                                      # (R, V)
     k = torch.where(top_k > 0, top_k, x.shape[-1]).clamp(max=x.shape[-1])            # (R, 1)
-    ranked = ranked.masked_fill(ranked < ranked.gather(1, k - 1), -torch.inf)        # ties at k stay
+    ranked = ranked.masked_fill(ranked < ranked.gather(1, k - 1), -torch.inf)       # ties at k stay
     # A token goes when what stands behind it, itself included, holds at most 1 - p of the mass.
     tail = ranked.flip(-1).softmax(-1).cumsum(-1).flip(-1)                           # (R, V)
     out = (tail <= 1 - top_p) & (top_p < 1)
@@ -209,10 +210,10 @@ def _batch(lm, prompts, policy, budgets, stream, part, n) -> list[Episode]:
                    uniforms(stream[live], t, 0).to(device))
         tokens[live[running], t] = y.cpu()[running]
         if choice.action is not None:
-            actions[live[running], t] = choice.action[running].to(torch.int8)
-            free = (choice.free & running).nonzero().squeeze(1)
-            decisions.append((live[free], torch.full_like(free, t), choice.logp[free], h[free],
-                              choice.distribution[free]))
+            actions[live[running], t] = choice.action.cpu()[running].to(torch.int8)
+            free = (choice.free.cpu() & running).nonzero().squeeze(1)
+            decisions.append((live[free], torch.full_like(free, t), choice.logp[free].cpu(),
+                              h[free].cpu(), choice.distribution[free].cpu()))
         end = torch.isin(y, lm.ends).cpu() & running
         ended[live[end]] = True
         lengths[live[end]] = t + 1
@@ -227,7 +228,7 @@ def _batch(lm, prompts, policy, budgets, stream, part, n) -> list[Episode]:
         logits = lm.forward(y[:, None], positions[:, None],
                             mask[..., :longest + t + 1] if padded else None, cache)
         h, positions = lm.h, positions + 1
-    return _episodes(part, n, budgets, tokens, lengths, ended, e_all, actions, decisions)
+    return _episodes(part, n, budgets, tokens, lengths, ended, e_all.cpu(), actions, decisions)
 
 
 def _episodes(part, n, budgets, tokens, lengths, ended, e, actions, decisions) -> list[Episode]:
@@ -251,7 +252,7 @@ MARKS = "_.+^"                                                        # without 
 
 
 def coloured(lm: LM, episode: Episode, colour: bool) -> str:
-    """The text, a colour (or a mark behind it) for the action at each decision; sure tokens plain."""
+    """The text, a colour (or a mark behind it) for the action at each decision."""
     pieces, decided = [], set(episode.where.tolist())
     for t, (token, action) in enumerate(zip(episode.tokens.tolist(), episode.action.tolist())):
         piece = lm.tokenizer.decode([token])
@@ -264,9 +265,7 @@ def coloured(lm: LM, episode: Episode, colour: bool) -> str:
 def main():
     from pomdp import TEMPERATURES                    # here alone: the loop knows no policy
     from store import load_adapter, read_json
-    parser = argparse.ArgumentParser(description="Decode one prompt with a trained token policy.",
-                                     allow_abbrev=False)
-    parser.error = lambda message: sys.exit(f"decode.py: {message} (see --help)")
+    parser = Parser(description="Decode one prompt with a trained token policy.")
     parser.add_argument("prompt", help='such as "7+8+5+9:"')
     parser.add_argument("--run", default="runs/sums", help="run folder (default runs/sums)")
     parser.add_argument("--budget", type=int, help="tokens (default: the run's largest)")
@@ -289,7 +288,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"decode.py: {error}")
+    run("decode.py", main)

@@ -7,12 +7,12 @@
     difference   the same bootstrap of (policy - best static), paired by problem
 
 The baseline, "best static", is for each (B, token budget) the best on training problems of all
-strategies that were sampled there. Deviations from the paper: its intervals are binomial; ours pair.
+strategies that were sampled there.
+
+Deviations from the paper: (1) its intervals fit a binomial; ours pair.
 """
-import argparse
 import functools
 import json
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,15 +21,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bandit import PARALLEL, Arm, LinUCB, pass_at
+from cli import Parser, run
 from config import Config, make_task
 from decode import GREEDY
 from features import context
-from lm import LM, UserError
+from lm import LM
 from rewards import Rewards, embed, sample_policy, sample_static
 from store import arms_from_json, load_adapter, read_json, write
 from tasks import Task
 
-TEST_SEED = 1_000_003          # ours: added to the seed, so that held-out draws are no training draws
+TEST_SEED = 1_000_003        # ours: added to the seed, so that held-out draws are no training draws
 
 
 # ---- statistics ---------------------------------------------------------------------------------
@@ -55,8 +56,8 @@ def make_row(name: str, values: dict, baseline: dict, rival: bool = True) -> dic
     for (B, t), v in values.items():
         difference = v - baseline[B, t]
         cells[f"pass@{B}[{t}]"] = {
-            "mean": float(v.mean()), "interval": interval(v), "difference": float(difference.mean()),
-            "difference_interval": interval(difference)}
+            "mean": float(v.mean()), "interval": interval(v),
+            "difference": float(difference.mean()), "difference_interval": interval(difference)}
     return {"name": name, "rival": rival, "cells": cells}
 
 
@@ -64,8 +65,8 @@ def show(rows: list[dict], budgets, Bs) -> str:
     """The table as text: percent, +- half the 95 % interval; below it the difference."""
     lines = []
     for B in Bs:
-        lines.append(f"\nPass@{B} in %, 95 % interval; below it the paired difference to best static,"
-                     " in brackets where its interval holds 0")
+        lines.append(f"\nPass@{B} in %, 95 % interval; below it the paired difference to best "
+                     "static, in brackets where its interval holds 0")
         lines.append(f"{'':32}" + "".join(f"{f'T = {T}':>13}" for T in budgets))
         for r in rows:
             cells = [r["cells"][f"pass@{B}[{i}]"] for i in range(len(budgets))]
@@ -84,7 +85,7 @@ def half(interval) -> float:
 
 def difference(cell: dict) -> str:
     low, high = cell["difference_interval"]
-    text = f"{100 * cell['difference']:+.1f} ±{half((low, high)):.1f}"
+    text = f"{round(100 * cell['difference'], 1) + 0.0:+.1f} ±{half((low, high)):.1f}"    # no -0.0
     return f"({text})" if low <= 0 <= high else text
 
 
@@ -226,8 +227,7 @@ def rule_cells(held: HeldOut) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Remake the table of a run.", allow_abbrev=False)
-    parser.error = lambda message: sys.exit(f"eval.py: {message} (see --help)")
+    parser = Parser(description="Remake the table of a run.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
     folder = parser.parse_args().folder
     config = Config(**read_json(f"{folder}/config.json"))
@@ -236,7 +236,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"eval.py: {error}")
+    run("eval.py", main)

@@ -1,14 +1,14 @@
 """What an adapter sees: the context of a prompt, the observation before a token.
 
-    context      x   = [LN(e); steps(log2 B); steps(T)]                    sequence level (bandit.py)
+    context      x   = [LN(e); steps(log2 B); steps(T)]                   sequence level (bandit.py)
     observation  o_t = [LN(h_t); LN(e); f(p_t); steps(b_t)]                token level (pomdp.py)
 
 LN is a layer norm without weights, so that one learning rate suits every LM. `steps` writes a
 number as soft thresholds: a rule such as "hot when fewer than 12 are left" is then one weight.
 
-Deviations from the paper: (1) e beside h_t: this LM's hidden state does not carry the length of the
-sum (measured in the prototype). (2) Soft thresholds instead of one number. (3) The token budget T is
-part of the context, so that one policy serves all budgets.
+Deviations from the paper: (1) e beside h_t: this LM's hidden state does not carry the length of
+the sum (measured in the prototype). (2) Soft thresholds instead of one number. (3) The token budget
+T is part of the context, so that one policy serves all budgets.
 """
 import torch
 from torch import Tensor
@@ -23,12 +23,12 @@ def distribution(logits: Tensor) -> Tensor:
     """(R, 4): entropy in nats, then the three largest probabilities, from logits (R, V)."""
     logp = logits.float().log_softmax(-1)
     p = logp.exp()
-    entropy = -(p * logp.clamp(min=-100)).sum(-1, keepdim=True)         # H = -sum p log p; 0 log 0 = 0
+    entropy = -(p * logp.clamp(min=-100)).sum(-1, keepdim=True)      # H = -sum p log p; 0 log 0 = 0
     return torch.cat([entropy, p.topk(3).values], 1)
 
 
 def steps(x: Tensor, top: float) -> Tensor:
-    """(R, 14): sigmoid((x - c) / w) for centres c evenly over 0 .. top; w = .375 gaps (prototype)."""
+    """(R, 14): sigmoid((x - c) / w), centres c evenly over 0 .. top, w = .375 gaps (prototype)."""
     centres = torch.linspace(0, top, CENTRES, device=x.device)
     return torch.sigmoid((x[:, None] - centres) / (0.375 * top / (CENTRES - 1)))
 
@@ -48,7 +48,7 @@ def observation_size(d: int, parts=PARTS) -> int:
 
 
 def context(e: Tensor, parallel: Tensor, tokens: Tensor, horizon: int) -> Tensor:
-    """(R, d + 28) context from e (R, d), parallel budgets B (R,) of 1 to 8, token budgets T (R,)."""
+    """(R, d + 28) from e (R, d), parallel budgets B (R,) of 1 to 8, token budgets T (R,)."""
     return torch.cat([F.layer_norm(e.float(), e.shape[-1:]),
                       steps(parallel.float().log2(), 3.0),               # log2 of 1 .. 8: 0 .. 3
                       steps(tokens.float(), horizon)], 1)

@@ -1,6 +1,6 @@
 """The frozen language model: loading, ids and text, one forward pass, a cache written in place.
 
-    lm = LM.load("tiny")                          # a local folder, or a hub id: one and the same path
+    lm = LM.load("tiny")                        # a local folder, or a hub id: one and the same path
     logits, cache, mask = lm.prefill([lm.encode("7+8+5+9:")]);   lm.h                       # (N, d)
 
 h is the input of the output head: the last layer's hidden state, from the same pass as the logits.
@@ -18,9 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-
-class UserError(Exception):
-    """Something the user can mend: shown as one line, exit status 1."""
+from cli import UserError
 
 
 class LM:
@@ -48,12 +46,17 @@ class LM:
                       "mps" if torch.backends.mps.is_available() else "cpu")
         if dtype == "auto":
             dtype = "bfloat16" if device == "cuda" else "float32"
+        if dtype not in ("float32", "bfloat16", "float16"):
+            raise UserError(f"--dtype takes auto, float32, bfloat16 or float16, not {dtype!r}")
         try:
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, dtype))
         except (OSError, ValueError) as error:
-            raise UserError(f"cannot load the model {name!r}: {str(error).splitlines()[0]}")
-        return cls(model.to(device), tokenizer, name)
+            raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
+        try:
+            return cls(model.to(device), tokenizer, name)
+        except RuntimeError as error:
+            raise UserError(f"cannot use the device {device!r}: {str(error).splitlines()[0]}")
 
     def hash(self) -> str:
         """Names the LM: 256 evenly spaced values of every tensor, so that 4 B cost a second."""
@@ -94,10 +97,10 @@ class LM:
 
 
 class Slots(DynamicLayer):
-    """One layer's keys and values, (R, heads, capacity, head size): written in place, never grown."""
+    """One layer's keys and values, (R, heads, capacity, head size), written in place."""
 
     def __init__(self, layer, rows: Tensor, capacity: int):
-        """Copies the prefilled `layer` of N prompts to R rows; rows (R,) holds each row's prompt."""
+        """Copies the `layer` of N prompts to R rows; rows (R,): the prompt of each."""
         super().__init__()
         self.dtype, self.device, self.is_initialized = layer.dtype, layer.device, True
         self.used = layer.get_seq_length()

@@ -2,12 +2,12 @@
 
     python train.py                                   # trains it after the bandits
 
-    observation   o_t = [h_t; e; f(p_t); b_t]         hidden state, prompt, distribution, tokens left
-    action        a_t in {greedy, T = .5, 1, 1.25}    over the sequence-level strategy, if there is one
+    observation   o_t = [h_t; e; f(p_t); b_t]        hidden state, prompt, distribution, tokens left
+    action     a_t in {greedy, T = .5, 1, 1.25}    over the sequence-level strategy, if there is one
     reward        r in {0, 1} at the end only; running out of tokens is the end
 
-Tokens with p_max > .95 are sampled, but they are no decisions (paper). The rest, i = 1 .. F, are the
-steps of the process. Generalised advantage estimation for a reward at the end only, gamma = 1:
+Tokens with p_max > .95 are sampled, but they are no decisions (paper). The rest, i = 1 .. F, are
+the steps of the process. Generalised advantage estimation for a reward at the end only, gamma = 1:
 
     delta_i = V_{i+1} - V_i  (i < F),    delta_F = r - V_F
     A_i     = sum_l lambda^l delta_{i+l}      lambda = 1: A_i = r - V_i;   lambda = 0: A_i = delta_i
@@ -49,25 +49,26 @@ class TokenPolicy(nn.Module):
     def acting(self, bases: Tensor | None = None, on: Tensor | None = None, explore: bool = False):
         """The policy as `rollout` wants it: action a_t at every decision, greedy at sure tokens.
 
-        bases (rows, 4): the sequence level's strategies, of which top-k, top-p and min-p stay and the
-        temperature is replaced. on (rows,) bool: where False the base is used as it is. explore:
-        sample the action instead of its arg-max.
+        bases (rows, 4): the sequence level's strategies, of which top-k, top-p and min-p stay and
+        the temperature is replaced. on (rows,) bool: where False the base is used as it is.
+        explore: sample the action instead of its arg-max.
         """
         temperatures, unfiltered = torch.tensor(TEMPERATURES), torch.tensor(Strategy())
 
         def policy(state: State) -> Choice:
-            R = len(state.row)
-            strategies = unfiltered.repeat(R, 1) if bases is None else bases[state.row]      # (R, 4)
-            acts = torch.ones(R, dtype=torch.bool) if on is None else on[state.row]
+            R, device = len(state.row), state.h.device
+            strategies = unfiltered.repeat(R, 1) if bases is None else bases[state.row]     # (R, 4)
+            acts = torch.ones(R).bool() if on is None else on[state.row]                    # (R,)
+            strategies, acts = strategies.to(device), acts.to(device)
             dist = distribution(state.logits)
             free = acts & (dist[:, P_MAX] <= SURE)
-            f = free.nonzero().squeeze(1)                                                    # (F,)
+            f = free.nonzero().squeeze(1)                                                   # (F,)
             obs = self.observation(state.h[f], state.e[f], dist[f], state.left[f])
-            logp_all = self.actor(obs).log_softmax(-1)                                       # (F, A)
+            logp_all = self.actor(obs).log_softmax(-1)                                      # (F, A)
             chosen = sample(logp_all.exp(), state.u[f]) if explore else logp_all.argmax(1)
-            action, logp = acts.long() - 1, torch.zeros(R)         # -1: not ours; 0: greedy, for now
+            action, logp = acts.long() - 1, torch.zeros(R, device=device)   # -1: none; 0: greedy
             action[f], logp[f] = chosen, logp_all.gather(1, chosen[:, None]).squeeze(1)
-            strategies[acts, 0] = temperatures[action[acts]]
+            strategies[acts, 0] = temperatures.to(device)[action[acts]]
             return Choice(strategies, action, free, logp, dist)
 
         return policy
@@ -76,7 +77,7 @@ class TokenPolicy(nn.Module):
 def gae(values: Tensor, lengths: list[int], rewards: Tensor, lam: float = LAMBDA) -> Tensor:
     """Advantages (F,) of the decisions of E episodes laid end to end; values (F,), rewards (E,).
 
-    A_i = delta_i + lambda A_{i+1}: backwards over a padded (E, longest) block, all episodes at once.
+    A_i = delta_i + lambda A_{i+1}: backwards over a padded (E, longest) block, all E at once.
     """
     ends = torch.tensor(lengths)
     longest = int(ends.max())
@@ -124,14 +125,15 @@ def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: in
     episodes = [x for x in episodes if len(x.where)]           # no decision, nothing to learn from
     if not episodes:
         return {"decisions": 0}
-    obs, action, old_logp = flatten(policy, episodes)
+    device = next(policy.parameters()).device
+    obs, action, old_logp = (x.to(device) for x in flatten(policy, episodes))
     lengths = [len(x.where) for x in episodes]
     rewards = torch.tensor([x.reward for x in episodes])
     with torch.no_grad():
         values = policy.critic(obs).squeeze(1)                                       # (F,)
-        advantage = gae(values, lengths, rewards)
+        advantage = gae(values.cpu(), lengths, rewards).to(device)
     target = advantage + values
-    returns = rewards.repeat_interleave(torch.tensor(lengths))
+    returns = rewards.repeat_interleave(torch.tensor(lengths)).to(device)
     explained = 1 - (returns - values).var() / returns.var().clamp(min=1e-8)
     generator, logs = torch.Generator().manual_seed(seed), []
     for _ in range(EPOCHS):

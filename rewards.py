@@ -2,8 +2,8 @@
 
     table[prompt, arm, sample, token budget] in {0, 1}                                  (P, S, n, T)
 
-Sampling is what costs; everything that learns from a table replays it, so that another learning rate
-costs seconds. Pass@B for every B comes from the n samples, without bias (`bandit.pass_at`).
+Sampling is what costs; everything that learns from a table replays it, so that another learning
+rate costs seconds. Pass@B for every B comes from the n samples, without bias (`bandit.pass_at`).
 """
 import os
 

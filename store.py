@@ -1,7 +1,7 @@
 """What a run leaves on disk: files that are whole or absent, and adapters with their configuration.
 
-An adapter is one safetensors file; its metadata holds what it was trained for: the LM's id and hash,
-its arms or actions, its features, its budgets. `load_adapter` refuses another LM or action set.
+An adapter is one safetensors file; its metadata holds what it was trained for: the LM's id and
+hash, its arms or actions, its features, its budgets. `load_adapter` refuses what does not fit.
 """
 import csv
 import io
@@ -11,10 +11,11 @@ import os
 from safetensors import safe_open
 from safetensors.torch import save
 
+from cli import UserError
 from bandit import Arm, LinUCB, SoftmaxBandit
 from decode import Strategy
 from features import CENTRES
-from lm import LM, UserError
+from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
 
 
@@ -95,7 +96,7 @@ def load_adapter(path: str, lm: LM):
         adapter.inverse, adapter.b = tensors["inverse"], tensors["b"]
         return adapter, about
     if about["kind"] == "token":
-        adapter = TokenPolicy(lm.d, about["horizon"], about["parts"])
+        adapter = TokenPolicy(lm.d, about["horizon"], about["parts"]).to(lm.device)
     else:
         adapter = SoftmaxBandit(lm.d + 2 * CENTRES, len(about["arms"]))
     adapter.load_state_dict(tensors)

@@ -1,10 +1,10 @@
 """Problems and prompts: what is asked, how, and which answers are right.
 
-    python train.py                                                       # sums, the embedded task
-    python train.py --task gsm8k --data gsm8k_train.jsonl --model FOLDER  # a real LLM on real problems
+    python train.py                                                        # sums, the embedded task
+    python train.py --task gsm8k --data gsm8k_train.jsonl --model FOLDER   # a real LLM
 
-A task is a list of problems for training, one for testing that shares no text with it, the styles in
-which a problem can be asked, and a verifier. To add one: write its loader, name it in TASKS.
+A task is a list of problems for training, one for testing that shares no text with it, the styles
+in which a problem can be asked, and a verifier. To add one: write its loader, name it in TASKS.
 """
 import itertools
 import json
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 import tiny
+from cli import UserError
 from decode import Policy
-from lm import UserError
 from verify import extract_answer, math_equal
 
 

@@ -1,7 +1,7 @@
 """The embedded language model: a character-level Llama (0.64 M parameters) that adds numbers.
 
-    python tiny.py                    # about 10 minutes on 2 cores; writes tiny/ (the committed weights)
-    python tiny.py --steps 20 --out /tmp/tiny                                     # a look, in seconds
+    python tiny.py               # about 10 minutes on 2 cores; writes tiny/ (the committed weights)
+    python tiny.py --steps 20 --out /tmp/tiny                                   # a look, in seconds
 
 Its world is worked sums. After every line of work the writer stops with probability STOP and gives
 the answer at once, the rest of the sum done in its head; asked with "?" it always does so:
@@ -17,11 +17,9 @@ temperature, top-k, top-p or min-p lets one through and not the other; the hidde
 apart. That is all that adaptive decoding needs, in 64
 tokens. Nothing outside this file and its task in tasks.py knows about sums.
 """
-import argparse
 import math
 import os
 import random
-import sys
 import time
 import zlib
 
@@ -32,6 +30,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from cli import Parser, UserError, run
 from decode import GREEDY, Choice, State
 from lm import LM
 
@@ -52,7 +51,7 @@ def split_of(problem: str) -> str:
 
 
 def problems(split: str, seed: int):
-    """Yields (numbers, text) of sums of one split for ever, repeats included: `[7, 8, 5], "7+8+5"`."""
+    """Yields (numbers, text) of one split for ever, repeats included: `[7, 8, 5], "7+8+5"`."""
     rng = random.Random(f"{split} {seed}")
     while True:
         numbers = rng.choices(NUMBERS, k=rng.choice(LENGTHS))
@@ -64,7 +63,7 @@ def problems(split: str, seed: int):
 def work(numbers: list[int], lines: int, slips: random.Random | None = None) -> str:
     """The first `lines` lines of running sums, then the answer: the running sum and the rest.
 
-    With `slips`, a line with a carry forgets it with probability SLIP, and so ends in a wrong answer.
+    With `slips`, a line with a carry forgets it with probability SLIP: the answer is wrong then.
     """
     total, shown = numbers[0], []
     for number in numbers[1:1 + lines]:
@@ -102,7 +101,7 @@ def yardstick(lm: LM, prompts: list[str], budgets: Tensor):
     fits = torch.tensor([work_length(p) for p in prompts]) <= budgets                # (rows,)
 
     def policy(state: State) -> Choice:
-        top = state.logits.topk(2).indices.sort(1).values                            # (R, 2)
+        top = state.logits.topk(2).indices.sort(1).values.cpu()                      # (R, 2)
         strategies = torch.tensor(GREEDY).repeat(len(top), 1)
         strategies[(top == fork).all(1) & ~fits[state.row], 0] = 1.25
         return Choice(strategies)
@@ -160,7 +159,7 @@ def packed_rows(seed: int, rows: int, length: int):
 
 
 def train(model, steps: int, rows: int = 64, length: int = 128, peak: float = 3e-3, seed: int = 0):
-    """AdamW (.9, .95), weight decay .05, 100 warm-up steps, cosine to 0, clipped at 1 (prototype)."""
+    """AdamW (.9, .95), weight decay .05, 100 warm-up steps, cosine, clipped at 1 (prototype)."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=0.05)
     bar = tqdm(range(steps), desc="training the LM", mininterval=1)
     for step, (ids, positions, labels) in zip(bar, packed_rows(seed, rows, length)):
@@ -179,13 +178,13 @@ def train(model, steps: int, rows: int = 64, length: int = 128, peak: float = 3e
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Train the embedded LM on worked sums.")
+    parser = Parser(description="Train the embedded LM on worked sums.")
     parser.add_argument("--steps", type=int, default=1400, help="training steps (default 1400)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default 0)")
     parser.add_argument("--out", default=FOLDER, help="folder to write (default tiny/ beside this)")
     args = parser.parse_args()
     if args.steps < 1:
-        sys.exit("tiny.py: --steps must be at least 1")
+        raise UserError("--steps must be at least 1")
     torch.manual_seed(args.seed)
     model, start = make_model(), time.time()
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, writes {args.out}")
@@ -197,4 +196,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run("tiny.py", main)

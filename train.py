@@ -28,11 +28,12 @@ from tqdm import tqdm
 
 from bandit import (PARALLEL, Arm, contexts, coverage, informative, pool, top_average, train_linucb,
                     train_softmax)
+from cli import run
 from config import Config, close_folder, make_task, open_folder, parse
 from decode import prompt_key, rollout, static
 from eval import evaluate
 from features import context
-from lm import LM, UserError
+from lm import LM
 from pomdp import TokenPolicy, ppo_update
 from rewards import Rewards, embed, play, sample_policy, sample_static
 from store import append_csv, arms_to_json, load_adapter, save_adapter, write
@@ -105,7 +106,8 @@ def select(job: Job) -> tuple[list[Arm], np.ndarray, dict]:
     _, constant, noise = informative(whole.mean(-1))
     seen = {"candidates": len(arms), "arms": arms_to_json(chosen), "coverage": curve,
             "top_average": top_average(contexts(table), config.arms)[1],
-            "best_static": [arms_to_json(line) for line in best], "constant": constant, "noise": noise}
+            "best_static": [arms_to_json(line) for line in best],
+            "constant": constant, "noise": noise}
     print(f"action set: {', '.join(map(str, chosen))}\ncoverage {curve[-1]:.3f}, of the top "
           f"{len(chosen)} by average {seen['top_average'][-1]:.3f}\nproblems with constant reward "
           f"{constant:.0%}, noisy {noise:.0%}: {'left out' if config.filter else 'kept'}")
@@ -136,7 +138,8 @@ def train_bandit(job: Job, kind: str, data, arms: list[Arm], seed: int):
     x, pull = data
     if kind == "linucb":
         bandit = train_linucb(x, pull, len(arms), config.linucb_rounds, seed=seed)
-        job.save(kind, seed, kind, {"inverse": bandit.inverse, "b": bandit.b}, arms=arms_to_json(arms))
+        tensors = {"inverse": bandit.inverse, "b": bandit.b}
+        job.save(kind, seed, kind, tensors, arms=arms_to_json(arms))
         return
     bandit = train_softmax(x, pull, len(arms), config.bandit_steps, seed=seed,
                            progress=lambda **line: log.append(line))
@@ -175,7 +178,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
     config, checkpoint = job.config, job.file(f"{kind}-{seed}.checkpoint")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        policy = TokenPolicy(job.lm.d, max(job.task.budgets), parts)
+        policy = TokenPolicy(job.lm.d, max(job.task.budgets), parts).to(job.lm.device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5)
     start, log = 0, []
     if os.path.exists(checkpoint):
@@ -244,19 +247,15 @@ def train(config: Config, resume: bool):
         if name.endswith((".checkpoint", ".tmp")):
             os.remove(job.file(name))
     close_folder(part, final)
+    prompt = task.prompt(task.test[0], config.all_styles()[0])
     print(f"\nwrote {final}/: {', '.join(sorted(os.listdir(final)))}\n"
-          f'next: python decode.py "{task.prompt(task.test[0], config.all_styles()[0])}" --run {final}')
+          f'next: python decode.py "{prompt}" --run {final}')
 
 
 def main():
     transformers.utils.logging.disable_progress_bar()
-    try:
-        train(*parse(sys.argv[1:]))
-    except UserError as error:
-        sys.exit(f"train.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit("train.py: stopped; the same command with --resume goes on")
+    train(*parse(sys.argv[1:]))
 
 
 if __name__ == "__main__":
-    main()
+    run("train.py", main, "stopped; the same command with --resume goes on")

@@ -79,8 +79,8 @@ def test_linucb_equals_a_hand_worked_example():
 def made_problem():
     """Three kinds of context, in each another best arm (.9 against .3)."""
     kind = torch.arange(300) % 3
-    x = torch.cat([torch.eye(3)[kind], torch.randn(300, 2, generator=torch.Generator().manual_seed(1)),
-                   ], 1)
+    noise = torch.randn(300, 2, generator=torch.Generator().manual_seed(1))
+    x = torch.cat([torch.eye(3)[kind], noise], 1)
     mean = 0.3 + 0.6 * torch.eye(3)[kind]                                            # (300, arms)
 
     def pull(rows, actions, generator):

@@ -7,7 +7,8 @@ from transformers import (LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCa
 
 from decode import (GREEDY, Strategy, probs, prompt_key, rollout, row_keys, sample,
                     static, uniforms)
-from lm import LM, UserError
+from cli import UserError
+from lm import LM
 
 PROMPTS = ["7+8+5+9:", "3+4+5:", "12+13+14+15+16+17+18+19+3:", "9+9+9?", "11+4+6+7+8:"]
 
@@ -125,7 +126,7 @@ def test_cached_hidden_state_equals_uncached(lm):
 def test_padded_vocabulary_is_never_sampled():
     lm = LM(small(LlamaConfig, LlamaForCausalLM, 64), Letters(10))
     hot = torch.tensor([Strategy(50.0)] * 200)
-    episodes = rollout(lm, [[3, 4]], static(hot), torch.full((200,), 8), torch.zeros(1).long(), n=200)
+    episodes = rollout(lm, [[3, 4]], static(hot), torch.full((200,), 8), torch.tensor([0]), n=200)
     drawn = torch.cat([e.tokens for e in episodes])
     assert drawn.max() == 9 and len(drawn) > 500
 

@@ -1,0 +1,27 @@
+"""How every program here behaves: a mistake or Ctrl-C gets one line and a failing exit status."""
+import argparse
+import sys
+from typing import Callable
+
+
+class UserError(Exception):
+    """Something the user can mend: shown as one line, exit status 1."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Options are given in full; a wrong one is a UserError."""
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str):
+        raise UserError(f"{message} (see --help)")
+
+
+def run(program: str, main: Callable[[], None], stopped: str = "stopped"):
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"{program}: {' '.join(str(error).split())}")
+    except KeyboardInterrupt:
+        sys.exit(f"{program}: {stopped}")

@@ -1,0 +1,97 @@
+"""What lies on disk: whole or absent, and refused where it does not fit."""
+import os
+
+import pytest
+import torch
+
+import store
+from bandit import Arm, LinUCB, SoftmaxBandit
+from decode import GREEDY, Strategy
+from features import CENTRES
+from cli import UserError
+from pomdp import TokenPolicy
+from store import (append_csv, arms_from_json, arms_to_json, load_adapter, read_json, save_adapter,
+                   write, write_with)
+
+ARMS = [Arm("work", GREEDY), Arm("once", Strategy(1.5, 2, 0.8, 0.1)), Arm("work", Strategy(), True)]
+
+
+def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path):
+    path = str(tmp_path / "file")
+    write(path, "old")
+
+    def breaks(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="No space left"):
+        write_with(path, breaks)
+    assert open(path).read() == "old"
+    with pytest.raises(UserError, match="cannot write"):
+        write(str(tmp_path / "missing" / "file"), "x")
+
+
+def adapters(lm):
+    torch.manual_seed(0)
+    token = TokenPolicy(lm.d, 40, ("hidden", "budget"))
+    soft, lin = SoftmaxBandit(lm.d + 2 * CENTRES, 3), LinUCB(lm.d + 2 * CENTRES, 3)
+    lin.update(torch.randn(lm.d + 2 * CENTRES), 1, 1.0)
+    return {"token": (token, token.state_dict(), {"horizon": 40, "parts": ["hidden", "budget"]}),
+            "softmax": (soft, soft.state_dict(), {"arms": arms_to_json(ARMS)}),
+            "linucb": (lin, {"inverse": lin.inverse, "b": lin.b}, {"arms": arms_to_json(ARMS)})}
+
+
+@pytest.mark.parametrize("kind", ["token", "softmax", "linucb"])
+def test_an_adapter_comes_back_as_it_was(lm, tmp_path, kind):
+    adapter, tensors, about = adapters(lm)[kind]
+    path = str(tmp_path / "a.safetensors")
+    save_adapter(path, tensors, kind, lm, **about)
+    again, config = load_adapter(path, lm)
+    x = torch.randn(4, lm.d + 2 * CENTRES)
+    if kind == "linucb":
+        assert torch.equal(adapter.bounds(x)[0], again.bounds(x)[0])
+    elif kind == "softmax":
+        assert torch.equal(adapter(x), again(x)) and arms_from_json(config["arms"]) == ARMS
+    else:
+        assert all(torch.equal(v, again.state_dict()[k]) for k, v in tensors.items())
+        assert again.parts == ("hidden", "budget") and again.horizon == 40
+
+
+def test_an_adapter_of_another_lm_or_action_set_is_refused(lm, tmp_path, monkeypatch):
+    _, tensors, about = adapters(lm)["token"]
+    path = str(tmp_path / "a.safetensors")
+    save_adapter(path, tensors, "token", lm, **about)
+    monkeypatch.setattr(store, "TEMPERATURES", (0.0, 0.7))
+    with pytest.raises(UserError, match="for the actions"):
+        load_adapter(path, lm)
+    monkeypatch.undo()
+    weight = lm.model.model.norm.weight
+    before = weight[0].item()
+    weight[0] += 1
+    try:
+        with pytest.raises(UserError, match="was trained for the LM"):
+            load_adapter(path, lm)
+    finally:
+        weight[0] = before
+    load_adapter(path, lm)
+
+
+def test_files_that_are_no_adapters_are_named(lm, tmp_path):
+    (tmp_path / "empty.safetensors").write_bytes(b"")
+    for name in ("empty.safetensors", "missing.safetensors"):
+        with pytest.raises(UserError, match=name):
+            load_adapter(str(tmp_path / name), lm)
+    with pytest.raises(UserError, match="train.py makes"):
+        read_json(str(tmp_path / "config.json"))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="no JSON"):
+        read_json(str(tmp_path / "config.json"))
+
+
+def test_csv_lines_of_one_key_are_replaced_and_columns_join(tmp_path):
+    path = str(tmp_path / "m.csv")
+    append_csv(path, {"adapter": "a", "seed": 0}, [{"step": 0, "reward": 0.5}])
+    append_csv(path, {"adapter": "b", "seed": 0}, [{"step": 0, "kl": 0.25}])
+    append_csv(path, {"adapter": "b", "seed": 0}, [{"step": 1, "kl": 0.125}])
+    assert open(path).read() == "adapter,seed,step,reward,kl\na,0,0,0.5,\nb,0,1,,0.125\n"
+    assert not os.path.exists(path + ".tmp")

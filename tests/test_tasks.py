@@ -1,0 +1,75 @@
+"""Tasks: splits that share nothing, bad lines named, the world of the embedded LM."""
+import itertools
+import json
+
+import pytest
+
+import tiny
+from cli import UserError
+from tasks import TASKS, Problem, split
+from verify import extract_answer
+
+
+def test_sums_share_no_problem_between_splits_nor_with_the_lm_training():
+    task = TASKS["sums"]("", 3000, 500)
+    train, test = ({p.question for p in part} for part in (task.train, task.test))
+    lm = {text for _, text in itertools.islice(tiny.problems("lm", 0), 20_000)}
+    assert len(train) == 3000 and len(test) == 500
+    assert not train & test and not train & lm and not test & lm
+
+
+def test_sums_have_right_answers():
+    task = TASKS["sums"]("", 50, 5)
+    for p in task.train:
+        assert p.answer == str(eval(p.question))
+        assert task.verify(f"#{p.answer}", p) == 1 and task.verify(f"#{p.answer}0", p) == 0
+        assert task.verify(p.answer, p) == 1 and task.verify("", p) == 0
+
+
+def test_the_tokenizer_is_lossless_and_the_training_traces_follow_the_world(lm):
+    slipped = 0
+    for prompt, completion in itertools.islice(tiny.traces(0), 400):
+        assert lm.text(lm.encode(prompt + completion)) == prompt + completion
+        gold = eval(prompt[:-1])
+        lines = completion.split("#")[0].split(";")
+        forgot = any(eval(line.split("=")[0]) != int(line.split("=")[1]) for line in lines if line)
+        assert prompt[-1] == ":" or completion == f"#{gold}"
+        assert forgot == (extract_answer(completion) != str(gold))         # a slip, and only a slip
+        slipped += forgot
+    assert 40 < slipped < 250
+
+
+def test_a_bad_line_is_named_by_file_and_number(tmp_path):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(json.dumps({"question": "1+1?", "answer": "#### 2"}) + "\n\n{oops\n")
+    with pytest.raises(UserError, match=r"bad.jsonl, line 3"):
+        TASKS["gsm8k"](str(path), 5, 5)
+    path.write_text("")
+    with pytest.raises(UserError, match="holds no problem"):
+        TASKS["gsm8k"](str(path), 5, 5)
+    with pytest.raises(UserError, match="cannot read"):
+        TASKS["gsm8k"](str(tmp_path / "missing.jsonl"), 5, 5)
+
+
+def test_split_keeps_the_same_text_on_one_side_and_the_test_part_for_any_training_size():
+    problems = [Problem(f"q{i % 30}", str(i)) for i in range(60)]
+    train, test = split(problems, 100, 10)
+    assert len(test) == 10 and len(train) == 20
+    assert not {p.question for p in train} & {p.question for p in test}
+    assert split(problems, 5, 10)[1] == test
+    with pytest.raises(UserError):
+        split(problems[:1], 1, 1)
+
+
+def test_the_yardstick_is_hot_at_forks_when_the_whole_work_does_not_fit(lm):
+    import torch
+    from decode import GREEDY, State
+    rows = torch.arange(3)
+    logits = torch.zeros(3, 24)
+    logits[:, lm.encode(";")[0]], logits[:, lm.encode("#")[0]] = 2.0, 1.5
+    logits[2, lm.encode("7")[0]] = 5.0                                       # no fork
+    policy = tiny.yardstick(lm, ["7+8+5:", "7+8+5:", "7+8+5:"], torch.tensor([40, 12, 12]))
+    state = State(rows, rows, logits, None, None, None, None)
+    chosen = policy(state).strategies
+    assert tiny.work_length("7+8+5:") == len("7+8=15;15+5=20#20") + 1
+    assert chosen[0].tolist() == list(GREEDY) == chosen[2].tolist() and chosen[1, 0] == 1.25

@@ -1,0 +1,122 @@
+"""The main job as a user runs it: seeds, interruptions, mistakes."""
+import hashlib
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SHORT = ["--pool", "2", "--pool-problems", "4", "--problems", "6", "--samples", "2", "--arms", "2",
+         "--bandit-steps", "20", "--linucb-rounds", "32", "--token-problems", "20", "--iterations",
+         "12", "--batch", "16", "--both-problems", "3", "--test-problems", "3",
+         "--test-samples", "2"]
+
+
+def start(program, *arguments, folder):
+    return subprocess.Popen([sys.executable, os.path.join(ROOT, program), *arguments], cwd=folder,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(program, *arguments, folder):
+    process = start(program, *arguments, folder=folder)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def hashes(folder):
+    return {name: hashlib.sha256(open(os.path.join(folder, name), "rb").read()).hexdigest()
+            for name in sorted(os.listdir(folder))}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    code, out, err = finish("train.py", *SHORT, folder=folder)
+    assert code == 0, err
+    return folder, out
+
+
+def test_the_whole_path_prints_one_table_and_names_its_files_and_the_next_command(unbroken):
+    folder, out = unbroken
+    for row in ("work greedy", "best static", "sequence level, softmax", "sequence level, linucb",
+                "token level", "both levels", "rule that sees the problem *"):
+        assert sum(line.startswith(row) for line in out.splitlines()) >= 2, row     # Pass@1, Pass@2
+    assert "reward" in out.splitlines()[2]
+    assert out.splitlines()[-1].startswith("next: python decode.py")
+    files = set(os.listdir(folder / "runs" / "sums"))
+    assert files == {"config.json", "metrics.csv", "results.json", "rewards.npz", "selection.json",
+                     *(f"{kind}-0.safetensors" for kind in ("softmax", "linucb", "token", "both"))}
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(unbroken, tmp_path):
+    process = start("train.py", *SHORT, folder=tmp_path)
+    checkpoint = tmp_path / "runs" / "sums.part" / "token-0.checkpoint"
+    for _ in range(1200):
+        if checkpoint.exists() or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and err.strip().endswith("--resume goes on")
+    assert checkpoint.exists() and not (tmp_path / "runs" / "sums").exists()
+    code, _, err = finish("train.py", *SHORT, folder=tmp_path)
+    assert code == 1 and "unfinished run" in err
+    code, _, err = finish("train.py", *SHORT, "--seed", "1", "--resume", folder=tmp_path)
+    assert code == 1 and "another seed" in err
+    code, _, err = finish("train.py", *SHORT, "--resume", folder=tmp_path)
+    assert code == 0, err
+    assert hashes(tmp_path / "runs" / "sums") == hashes(unbroken[0] / "runs" / "sums")
+
+
+def test_eval_and_decode_read_the_run(unbroken):
+    folder, out = unbroken
+    before = hashes(folder / "runs" / "sums")
+    code, table, err = finish("eval.py", "runs/sums", folder=folder)
+    assert code == 0 and table.strip() in out, err
+    assert hashes(folder / "runs" / "sums") == before
+    code, text, err = finish("decode.py", "7+8+5+9:", "--budget", "20", folder=folder)
+    assert code == 0 and text.startswith("7+8+5+9:") and "legend: greedy" in text, err
+
+
+@pytest.mark.parametrize("command, says", [
+    (["train.py", "--learning-rate", "3"], "--learning-rate"),
+    (["train.py", "--iterations", "many"], "many"),
+    (["train.py", "--budgets", "0,16"], "--budgets must be at least 1"),
+    (["train.py", "--budgets", "16,x"], "--budgets takes whole numbers"),
+    (["train.py", "--batch", "0"], "--batch must be at least 1"),
+    (["train.py", "--task", "chess"], "unknown task"),
+    (["train.py", "--task", "gsm8k"], "--data"),
+    (["train.py", "--task", "gsm8k", "--data", "missing.jsonl"], "cannot read missing.jsonl"),
+    (["train.py", "--model", "missing/folder"], "cannot load the model"),
+    (["train.py", "--model", "empty"], "cannot load the model"),
+    (["train.py", "--parts", "hidden,mood"], "--parts takes"),
+    (["train.py", "--styles", "poem"], "--styles"),
+    (["train.py", "--name", "../elsewhere"], "--name"),
+    (["train.py", "--device", "abacus"], "abacus"),
+    (["train.py", "--dtype", "int3"], "int3"),
+    (["train.py", "--resume"], "nothing to resume"),
+    (["train.py", "--quick", "--full"], "exclude"),
+    (["eval.py", "missing"], "missing"),
+    (["eval.py"], "folder"),
+    (["decode.py", "7+8:", "--run", "missing"], "missing"),
+    (["decode.py", "7+8:", "--loud"], "--loud"),
+    (["tiny.py", "--steps", "0"], "--steps"),
+])
+def test_a_mistake_gets_one_line_and_a_failing_exit(command, says, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stop:                      # a text there: one line, status 1
+        runpy.run_path(os.path.join(ROOT, command[0]), run_name="__main__")
+    assert says in stop.value.code and len(stop.value.code.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_decode_refuses_a_budget_of_0_and_an_empty_prompt(unbroken):
+    for arguments in (["7+8:", "--budget", "0"], [""]):
+        code, _, err = finish("decode.py", *arguments, folder=unbroken[0])
+        assert code == 1 and len(err.strip().splitlines()) == 1
