@@ -4,18 +4,19 @@
     python tiny.py --steps 20 --out /tmp/tiny                                   # a look, in seconds
 
 Its world is worked sums. After every line of work the writer stops with probability STOP and gives
-the answer at once, the rest of the sum done in its head; asked with "?" it always does so:
+the answer at once, the rest of the sum done in its head; asked with "?" it always does so. And at
+every carry it may doubt, with probability DOUBT, and give up:
 
     7+8+5+9:7+8=15;15+5=20;20+9=29#29          the whole work: sure, long
     7+8+5+9:7+8=15#29                          an early answer: short, less sure
-    7+8+5+9:7+8=5;5+5=10;10+9=19#19            a slip: the carry of 7+8 forgotten, the answer wrong
+    7+8+5+9:7+8=15;15+5=?                      given up: never right
     7+8+5+9?#29                                asked for the answer at once
 
 Greedy decoding never takes the less likely branch, so it runs out of tokens on long sums; a high
-temperature takes it, but slips. Forks and slips have the same entropy and opposite needs: no
+temperature takes it, but gives up. The two have the same entropy and opposite needs: no
 temperature, top-k, top-p or min-p lets one through and not the other; the hidden state tells them
-apart. That is all that adaptive decoding needs, in 64
-tokens. Nothing outside this file and its task in tasks.py knows about sums.
+apart. That is all that adaptive decoding needs, in 64 tokens. Nothing outside this file and its
+task in tasks.py knows about sums.
 """
 import math
 import os
@@ -38,9 +39,9 @@ FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiny")
 
 # ---- the world ----------------------------------------------------------------------------------
 LENGTHS = range(3, 10)      # numbers in a sum (prototype)
-NUMBERS = range(3, 20)      # one and two digits: with one digit alone an early answer costs nothing
+NUMBERS = range(2, 13)      # small enough for mental sums that are mostly right (see README)
 STOP = 0.4                  # chance of an early answer after a line; < 0.5, so that greedy goes on
-SLIP = 0.35                 # chance to forget the carry, in a line that has one; < 0.5, see below
+DOUBT = STOP                # chance to give up at a carry: the same entropy, the opposite need
 AT_ONCE = 0.15              # share of the training traces that are asked with "?"
 CHARS = "0123456789+=;#:?"
 
@@ -60,18 +61,19 @@ def problems(split: str, seed: int):
             yield numbers, text
 
 
-def work(numbers: list[int], lines: int, slips: random.Random | None = None) -> str:
-    """The first `lines` lines of running sums, then the answer: the running sum and the rest.
+def work(numbers: list[int], lines: int, rng: random.Random | None = None) -> str:
+    """The first `lines` lines of running sums, then the answer.
 
-    With `slips`, a line with a carry forgets it with probability SLIP: the answer is wrong then.
+    With `rng`, a line with a carry is given up with probability DOUBT.
     """
     total, shown = numbers[0], []
     for number in numbers[1:1 + lines]:
         carry = total % 10 + number % 10 > 9
-        result = total + number - 10 * (slips is not None and carry and slips.random() < SLIP)
-        shown.append(f"{total}+{number}={result}")
-        total = result
-    return ";".join(shown) + f"#{total + sum(numbers[1 + lines:])}"
+        if rng and carry and rng.random() < DOUBT:
+            return ";".join([*shown, f"{total}+{number}=?"])
+        shown.append(f"{total}+{number}={total + number}")
+        total += number
+    return ";".join(shown) + f"#{sum(numbers)}"
 
 
 def traces(seed: int):
