@@ -43,8 +43,9 @@ class Config:
     bandit_steps: int = option(1500, "softmax bandit: steps of 256 replayed draws")
     linucb_rounds: int = option(8000, "LinUCB: replayed draws")
     token_problems: int = option(6000, "training problems of the token policy")
-    iterations: int = option(250, "PPO: iterations")
+    iterations: int = option(150, "PPO: iterations")
     batch: int = option(512, "PPO: rollouts an iteration")
+    token_samples: int = option(4, "PPO: rollouts a prompt, each with a budget of its own")
     lr: float = option(5e-4, "PPO: learning rate, falling to a tenth")
     entropy: float = option(0.02, "PPO: entropy bonus")
     parts: str = option(",".join(PARTS), "PPO: parts of the observation, by commas")
@@ -68,8 +69,8 @@ class Config:
 
 QUICK = dict(pool=4, pool_problems=16, problems=24, bandit_steps=60, linucb_rounds=320,
              iterations=4, batch=64, token_problems=200, both_problems=8, test_problems=16)
-FULL = dict(pool=180, pool_problems=400, problems=1500, bandit_steps=4000, linucb_rounds=40000,
-            iterations=400, token_problems=20000, both_problems=400, test_problems=1000, seeds=3,
+FULL = dict(pool=180, pool_problems=250, problems=1500, bandit_steps=4000, linucb_rounds=40000,
+            iterations=200, token_problems=20000, both_problems=250, test_problems=1000, seeds=3,
             ablations=True)
 
 

@@ -29,7 +29,8 @@ from features import P_MAX, PARTS, distribution, observation_size, observe
 
 TEMPERATURES = (0.0, 0.5, 1.0, 1.25)          # paper; 0 is greedy
 SURE = 0.95                                   # paper
-CLIP, LAMBDA, EPOCHS, MINIBATCH = 0.2, 0.95, 4, 1024        # prototype
+CLIP, LAMBDA, EPOCHS = 0.2, 0.95, 4           # prototype
+MINIBATCH = 256        # ours: with the prototype's 1,024, 96 % of the rule's accuracy becomes 91 %
 GRAD_NORM = 0.5                               # prototype
 
 

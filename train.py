@@ -196,11 +196,12 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
             group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
         step_seed = (seed << 32) + i + 1                      # draws of this iteration alone
         generator = torch.Generator().manual_seed(step_seed)
-        which = torch.randint(len(problems), (config.batch,), generator=generator)
+        n = min(config.token_samples, config.batch)           # a prefill serves n rollouts
+        which = torch.randint(len(problems), (config.batch // n,), generator=generator)
         budgets = torch.tensor(job.task.budgets)[
-            torch.randint(len(job.task.budgets), (config.batch,), generator=generator)]
+            torch.randint(len(job.task.budgets), (len(which) * n,), generator=generator)]
         episodes = rollout(job.lm, [ids[j] for j in which], policy.acting(explore=True), budgets,
-                           keys[which], seed=step_seed, rows=config.rows)
+                           keys[which], n, step_seed, config.rows)
         for x in episodes:
             x.reward = job.task.verify(job.lm.text(x.tokens), problems[which[x.prompt]])
         log.append({"step": i, "reward": float(np.mean([x.reward for x in episodes])),
