@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.cache_utils import DynamicLayer
+from transformers.utils import logging
 
 from cli import UserError
 
@@ -48,6 +49,7 @@ class LM:
             dtype = "bfloat16" if device == "cuda" else "float32"
         if dtype not in ("float32", "bfloat16", "float16"):
             raise UserError(f"--dtype takes auto, float32, bfloat16 or float16, not {dtype!r}")
+        logging.disable_progress_bar()                     # its lines would hide ours
         try:
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, dtype))

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import transformers
 from tqdm import tqdm
 
 from bandit import (PARALLEL, Arm, contexts, coverage, informative, pool, top_average, train_linucb,
@@ -254,7 +253,6 @@ def train(config: Config, resume: bool):
 
 
 def main():
-    transformers.utils.logging.disable_progress_bar()
     train(*parse(sys.argv[1:]))
 
 
