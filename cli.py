@@ -18,6 +18,14 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see --help)")
 
 
+def whole_numbers(text: str, flag: str) -> list[int]:
+    """"1,2" -> [1, 2]; "" -> []."""
+    try:
+        return [int(x) for x in text.split(",")] if text else []
+    except ValueError:
+        raise UserError(f"{flag} takes whole numbers by commas, not {text!r}")
+
+
 def run(program: str, main: Callable[[], None], stopped: str = "stopped"):
     try:
         main()

@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass
 
 import tiny
-from cli import Parser, UserError
+from cli import Parser, UserError, whole_numbers
 from features import PARTS
 from store import read_json, write
 from tasks import TASKS, Task
@@ -41,7 +41,7 @@ class Config:
     arms: int = option(6, "size of the action set (paper's curve)")
     filter: bool = option(False, "leave constant and noisy problems out of training (paper)")
     bandit_steps: int = option(1500, "softmax bandit: steps of 256 replayed draws")
-    linucb_rounds: int = option(8000, "LinUCB: replayed draws")
+    linucb_steps: int = option(500, "LinUCB: steps of 16 replayed draws")
     token_problems: int = option(6000, "training problems of the token policy")
     iterations: int = option(150, "PPO: iterations")
     batch: int = option(512, "PPO: rollouts an iteration")
@@ -50,7 +50,6 @@ class Config:
     entropy: float = option(0.02, "PPO: entropy bonus")
     parts: str = option(",".join(PARTS), "PPO: parts of the observation, by commas")
     ablations: bool = option(False, "token policies without budget and without hidden state too")
-    both_problems: int = option(100, "training problems of the bandit over both levels")
     test_problems: int = option(250, "held-out problems")
     test_samples: int = option(8, "samples a held-out problem")
 
@@ -67,11 +66,10 @@ class Config:
         return {"token": parts} | {f"token-no-{x}": [p for p in parts if p != x] for x in off}
 
 
-QUICK = dict(pool=4, pool_problems=16, problems=24, bandit_steps=60, linucb_rounds=320,
-             iterations=4, batch=64, token_problems=200, both_problems=8, test_problems=16)
-FULL = dict(pool=180, pool_problems=250, problems=1500, bandit_steps=4000, linucb_rounds=40000,
-            iterations=200, token_problems=20000, both_problems=250, test_problems=1000, seeds=3,
-            ablations=True)
+QUICK = dict(pool=4, pool_problems=16, problems=24, bandit_steps=60, linucb_steps=20,
+             iterations=4, batch=64, token_problems=200, test_problems=16)
+FULL = dict(pool=180, pool_problems=250, problems=1500, bandit_steps=4000, linucb_steps=2500,
+            iterations=200, token_problems=20000, test_problems=1000, seeds=3, ablations=True)
 
 
 def parse(argv: list[str]) -> tuple[Config, bool]:
@@ -116,10 +114,7 @@ def make_task(config: Config) -> Task:
     train = max(config.problems, config.pool_problems, config.token_problems)
     task = TASKS[config.task](config.data, train, config.test_problems)
     if config.budgets:
-        try:
-            task.budgets = tuple(int(b) for b in config.budgets.split(","))
-        except ValueError:
-            raise UserError(f"--budgets takes whole numbers by commas, not {config.budgets!r}")
+        task.budgets = tuple(whole_numbers(config.budgets, "--budgets"))
     if list(task.budgets) != sorted(set(task.budgets)) or min(task.budgets) < 1:
         raise UserError(f"--budgets must be at least 1 and rise, not {config.budgets}")
     if not set(config.all_styles()) <= set(task.styles):

@@ -1,6 +1,7 @@
 """What was gained: held-out rewards of every policy, Pass@B, paired intervals, one table.
 
     python eval.py runs/sums                # remakes the table from the run's adapters and rewards
+    python eval.py runs/sums --parallel 1,2,4,8                   # Pass@B for other B than 1 and 8
 
     Pass@B       1 - C(n - c, B) / C(n, B), c right among n samples               bandit.pass_at
     interval     bootstrap over problems and training seeds, 2,000 draws, 2.5 % to 97.5 %
@@ -20,8 +21,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from bandit import PARALLEL, Arm, LinUCB, pass_at
-from cli import Parser, run
+from bandit import PARALLEL, Arm, pass_at
+from cli import Parser, UserError, run, whole_numbers
 from config import Config, make_task
 from decode import GREEDY
 from features import context
@@ -48,6 +49,11 @@ def interval(values: np.ndarray, draws: int = 2000) -> tuple[float, float]:
     means = (by_seed * (by_problem @ values.T)).sum(1)                                  # (draws,)
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)
+
+
+def better(a: dict, b: dict) -> dict:
+    """Of two policies' cells, in each column those of the higher mean."""
+    return {at: max(a[at], b[at], key=np.mean) for at in a}
 
 
 def make_row(name: str, values: dict, baseline: dict, rival: bool = True) -> dict:
@@ -127,12 +133,11 @@ class HeldOut:
                 for B in Bs or self.Bs for t in range(len(self.task.budgets))}
 
     def choice(self, adapter, B: int, t: int) -> Tensor:
-        """The arm (P,) a bandit names for every problem: the arg-max of either kind."""
+        """The arm (P,) a bandit names for every problem: its most likely, or best estimated."""
         ones = torch.ones(len(self.e))
         x = context(self.e, B * ones, self.task.budgets[t] * ones, max(self.task.budgets))
         with torch.no_grad():
-            score = adapter.bounds(x)[0] if isinstance(adapter, LinUCB) else adapter(x)
-        return score.argmax(1)
+            return adapter(x).argmax(1)
 
 
 def stacked(parts: list[dict]) -> dict:
@@ -168,16 +173,19 @@ def both_cells(held: HeldOut, bandit, arms: list[Arm], token, seed: int) -> dict
 
 
 # ---- the table ----------------------------------------------------------------------------------
-def evaluate(lm: LM, task: Task, config: Config, folder: str) -> str:
+def evaluate(lm: LM, task: Task, config: Config, folder: str, shown: list[int] = ()) -> str:
     """Samples what is missing, writes results.json, returns the table as text.
 
-    folder: holds selection.json, the adapters and rewards.npz of the run.
+    folder: holds selection.json, the adapters and rewards.npz of the run. shown: parallel budgets
+    B of the text, the smallest and the largest where empty. Raises UserError for one not sampled.
     """
     selection = read_json(f"{folder}/selection.json")
     arms = arms_from_json(selection["arms"])
     best = [arms_from_json(line) for line in selection["best_static"]]               # by B, by T
     Bs = [B for B in PARALLEL if B <= min(config.samples, config.test_samples)]
-    with tqdm(desc="5 held-out", unit=" tables") as bar:
+    if not set(shown) <= set(Bs):
+        raise UserError(f"--parallel of this run: {', '.join(map(str, Bs))}")
+    with tqdm(desc="6 held-out", unit=" tables", mininterval=1) as bar:
         held = HeldOut(lm, task, config, Rewards(f"{folder}/rewards.npz"),
                        embed(lm, task, task.test, config.rows), Bs, bar)
         baseline = {(B, t): pass_at(held.static(best[i][t])[..., t], B)[None]
@@ -187,12 +195,14 @@ def evaluate(lm: LM, task: Task, config: Config, folder: str) -> str:
         every["best static, per column"] = baseline
         every |= learned(held, folder, arms, arms_from_json(selection["both_arms"]))
         rows = [make_row(name, cells, baseline) for name, cells in every.items()]
+        levels = better(every["sequence level, softmax"], every["token level"])
+        rows.append(make_row("both levels to the better one", every["both levels"], levels))
         if task.yardstick:
             rows.append(make_row("rule that sees the problem", rule_cells(held), baseline, False))
     write(f"{folder}/results.json", json.dumps(
         {"budgets": task.budgets, "problems": len(task.test), "samples": config.test_samples,
          "seeds": config.seeds, "selection": selection, "rows": rows}, indent=1))
-    return show(rows, task.budgets, (Bs[0], Bs[-1]))
+    return show(rows, task.budgets, shown or (Bs[0], Bs[-1]))
 
 
 def learned(held: HeldOut, folder: str, arms: list[Arm], both_arms: list[Arm]) -> dict:
@@ -229,10 +239,13 @@ def rule_cells(held: HeldOut) -> dict:
 def main():
     parser = Parser(description="Remake the table of a run.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
-    folder = parser.parse_args().folder
-    config = Config(**read_json(f"{folder}/config.json"))
+    parser.add_argument("--parallel", default="", help="B of the Pass@B to print, by commas "
+                        "(default: the smallest and the largest sampled)")
+    args = parser.parse_args()
+    shown = whole_numbers(args.parallel, "--parallel")
+    config = Config(**read_json(f"{args.folder}/config.json"))
     lm = LM.load(config.model, config.device, config.dtype)
-    print(evaluate(lm, make_task(config), config, folder))
+    print(evaluate(lm, make_task(config), config, args.folder, shown))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PARTS = ("hidden", "prompt", "distribution", "budget")       # each can be switched off: an ablation
+CONTEXT = ("prompt", "parallel", "budget")                   # parts of x; e, B and T
+PARTS = ("hidden", "prompt", "distribution", "budget")       # of o_t; each can be switched off
 P_MAX = 1                                                    # column of p_max in `distribution`
 CENTRES = 14                                                 # prototype: 0, 4, 8 .. 52
 

@@ -7,10 +7,16 @@
     reward        r in {0, 1} at the end only; running out of tokens is the end
 
 Tokens with p_max > .95 are sampled, but they are no decisions (paper). The rest, i = 1 .. F, are
-the steps of the process. Generalised advantage estimation for a reward at the end only, gamma = 1:
+the steps of the process. Generalised advantage estimation (Schulman et al. 2016) for a reward at
+the end only, gamma = 1. Looking n steps ahead, no reward has come yet, so the estimate is
 
-    delta_i = V_{i+1} - V_i  (i < F),    delta_F = r - V_F
-    A_i     = sum_l lambda^l delta_{i+l}      lambda = 1: A_i = r - V_i;   lambda = 0: A_i = delta_i
+    A_i(n) = V_{i+n} - V_i,   and r - V_i once i + n > F;     write V_{F+1} = r: one formula for both
+
+GAE is their mean under falling weights, (1 - lambda) lambda^(n-1). Each A_i(n) is a sum of single
+steps delta_j = V_{j+1} - V_j, and delta_{i+l} stands in all those with n > l, whose weights add up
+to lambda^l:
+
+    A_i = sum_l lambda^l delta_{i+l},    lambda = 1: A_i = r - V_i;    lambda = 0: A_i = delta_i
 
 PPO (Schulman et al. 2017), rho = pi(a|o) / pi_old(a|o):
 
@@ -99,15 +105,15 @@ def ppo_loss(policy: TokenPolicy, obs, action, old_logp, advantage, target, entr
     logp_all = policy.actor(obs).log_softmax(-1)                                     # (M, A)
     logp = logp_all.gather(1, action[:, None]).squeeze(1)
     ratio = (logp - old_logp).exp()
-    clipped = ratio.clamp(1 - CLIP, 1 + CLIP)
-    surrogate = torch.min(ratio * advantage, clipped * advantage).mean()
+    near = ratio.clamp(1 - CLIP, 1 + CLIP)
+    surrogate = torch.min(ratio * advantage, near * advantage).mean()
     entropy = -(logp_all.exp() * logp_all).sum(1).mean()
     value_loss = 0.5 * (policy.critic(obs).squeeze(1) - target).pow(2).mean()
     with torch.no_grad():
         kl = (ratio - 1 - ratio.log()).mean()                  # http://joschu.net/blog/kl-approx
-        clip_fraction = ((ratio - 1).abs() > CLIP).float().mean()
+        clipped = ((ratio - 1).abs() > CLIP).float().mean()
     return (value_loss - surrogate - entropy_bonus * entropy,
-            {"entropy": entropy.detach(), "kl": kl, "clip_fraction": clip_fraction})
+            {"entropy": entropy.detach(), "kl": kl, "clipped": clipped})
 
 
 def flatten(policy: TokenPolicy, episodes: list[Episode]):

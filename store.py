@@ -91,13 +91,10 @@ def load_adapter(path: str, lm: LM):
     if about["actions"] != list(TEMPERATURES):
         raise UserError(f"{path} was trained for the actions {about['actions']}, "
                         f"not for {list(TEMPERATURES)}")
-    if about["kind"] == "linucb":
-        adapter = LinUCB(lm.d + 2 * CENTRES, len(about["arms"]))
-        adapter.inverse, adapter.b = tensors["inverse"], tensors["b"]
-        return adapter, about
     if about["kind"] == "token":
         adapter = TokenPolicy(lm.d, about["horizon"], about["parts"]).to(lm.device)
     else:
-        adapter = SoftmaxBandit(lm.d + 2 * CENTRES, len(about["arms"]))
+        bandit = {"softmax": SoftmaxBandit, "linucb": LinUCB}[about["kind"]]
+        adapter = bandit(lm.d + 2 * CENTRES, len(about["arms"]))
     adapter.load_state_dict(tensors)
     return adapter.eval(), about

@@ -2,6 +2,7 @@
 
     python tiny.py               # about 10 minutes on 2 cores; writes tiny/ (the committed weights)
     python tiny.py --steps 20 --out /tmp/tiny                                   # a look, in seconds
+    python tiny.py --report      # how often it is right, by the work left undone; trains nothing
 
 Its world is worked sums. After every line of work the writer stops with probability STOP and gives
 the answer at once, the rest of the sum done in its head; asked with "?" it always does so. And at
@@ -18,11 +19,13 @@ temperature, top-k, top-p or min-p lets one through and not the other; the hidde
 apart. That is all that adaptive decoding needs, in 64 tokens. Nothing outside this file and its
 task in tasks.py knows about sums.
 """
+import itertools
 import math
 import os
 import random
 import time
 import zlib
+from collections import defaultdict
 
 import torch
 from torch import Tensor
@@ -32,7 +35,7 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cli import Parser, UserError, run
-from decode import GREEDY, Choice, State
+from decode import GREEDY, Choice, State, rollout, static
 from lm import LM
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiny")
@@ -43,6 +46,7 @@ NUMBERS = range(2, 13)      # small enough for mental sums that are mostly right
 STOP = 0.4                  # chance of an early answer after a line; < 0.5, so that greedy goes on
 DOUBT = STOP                # chance to give up at a carry: the same entropy, the opposite need
 AT_ONCE = 0.15              # share of the training traces that are asked with "?"
+CALLED = 0.25               # share that is called to answer after any line alike (see `traces`)
 CHARS = "0123456789+=;#:?"
 
 
@@ -77,11 +81,21 @@ def work(numbers: list[int], lines: int, rng: random.Random | None = None) -> st
 
 
 def traces(seed: int):
-    """Yields (prompt, completion) of the training world for ever."""
+    """Yields (prompt, completion) of the training world for ever.
+
+    The stops of the world itself are rarely late ones. In some traces the work so far and the mark
+    "#" are therefore part of the prompt, which has no loss: mental sums are learned after every
+    line alike, and the chance to stop stays as it is.
+    """
     rng = random.Random(seed)
     for numbers, text in problems("lm", seed):
-        if rng.random() < AT_ONCE:
+        kind = rng.random()
+        if kind < AT_ONCE:
             yield text + "?", work(numbers, 0)
+            continue
+        if kind < AT_ONCE + CALLED:
+            shown, answer = work(numbers, rng.randrange(1, len(numbers) - 1)).split("#")
+            yield f"{text}:{shown}#", answer
             continue
         lines = 1
         while lines < len(numbers) - 1 and rng.random() > STOP:
@@ -179,12 +193,41 @@ def train(model, steps: int, rows: int = 64, length: int = 128, peak: float = 3e
     return loss.item()
 
 
+# ---- what it can do -----------------------------------------------------------------------------
+def report(lm: LM, count: int = 1500) -> str:
+    """Held-out accuracy by how many numbers were still to be added when the answer had to come.
+
+    The work so far, all of it right, and the mark "#" are put in its mouth.
+    """
+    right = {":": defaultdict(list), "?": defaultdict(list)}
+    cases = [(numbers, text, lines) for numbers, text in itertools.islice(problems("test", 1), count)
+             for lines in range(len(numbers))]
+    prompts = [text + ":?"[lines == 0] + work(numbers, lines).split("#")[0] + "#"
+               for numbers, text, lines in cases]
+    episodes = rollout(lm, [lm.encode(p) for p in prompts],
+                       static(torch.tensor(GREEDY).repeat(len(prompts), 1)),
+                       torch.full((len(prompts),), 4), torch.zeros(len(prompts)).long())
+    for (numbers, _, lines), episode in zip(cases, episodes):
+        ok = lm.text(episode.tokens) == str(sum(numbers))
+        right[":?"[lines == 0]][len(numbers) - 1 - lines].append(ok)
+    lefts = range(max(LENGTHS))
+    table = ["numbers left to add".ljust(28) + "".join(f"{n:6}" for n in lefts)]
+    for ending, name in ((":", "answer after some work"), ("?", "asked for it at once")):
+        cells = [right[ending][n] for n in lefts]
+        table.append(f"{name}, %".ljust(28) + "".join(
+            f"{100 * sum(ok) / len(ok):6.0f}" if ok else "     -" for ok in cells))
+    return "\n".join(table)
+
+
 def main():
     parser = Parser(description="Train the embedded LM on worked sums.")
     parser.add_argument("--steps", type=int, default=1400, help="training steps (default 1400)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default 0)")
     parser.add_argument("--out", default=FOLDER, help="folder to write (default tiny/ beside this)")
+    parser.add_argument("--report", action="store_true", help="accuracy of the LM in --out, by work")
     args = parser.parse_args()
+    if args.report:
+        return print(report(LM.load(args.out)))
     if args.steps < 1:
         raise UserError("--steps must be at least 1")
     torch.manual_seed(args.seed)

@@ -18,6 +18,7 @@ on. Every draw is keyed by (seed, stage, step), so a resumed run ends with the s
 import io
 import json
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 
@@ -29,9 +30,9 @@ from bandit import (PARALLEL, Arm, contexts, coverage, informative, pool, top_av
                     train_softmax)
 from cli import run
 from config import Config, close_folder, make_task, open_folder, parse
-from decode import prompt_key, rollout, static
+from decode import GREEDY, Strategy, prompt_key, rollout, static
 from eval import evaluate
-from features import context
+from features import CONTEXT, context
 from lm import LM
 from pomdp import TokenPolicy, ppo_update
 from rewards import Rewards, embed, play, sample_policy, sample_static
@@ -63,7 +64,7 @@ def first_look(job: Job):
     """The first prompt, its answer and verdict: where a reward of 0 comes from is seen here."""
     problem, style = job.task.train[0], job.config.all_styles()[0]
     prompt = job.task.prompt(problem, style)
-    episode, = play(job.lm, job.task, [prompt], static(torch.tensor([[0.0, 0, 1, 0]])),
+    episode, = play(job.lm, job.task, [prompt], static(torch.tensor([GREEDY])),
                     torch.tensor([max(job.task.budgets)]), 1, 0, 1)
     text = job.lm.text(episode.tokens)
     print(f"prompt: {prompt!r}\ngreedy: {text!r}{'' if episode.ended else ' (ran out of tokens)'}\n"
@@ -96,6 +97,7 @@ def select(job: Job) -> tuple[list[Arm], np.ndarray, dict]:
     first, last = config.pool_problems, max(config.problems, config.pool_problems)
     table = sample_arms(job, arms, 0, first, "1 reward table")
     picked, curve = coverage(contexts(table), config.arms)
+    average = top_average(contexts(table), config.arms)[1]
     best = [[arms[contexts(table[..., t:t + 1], (B,)).mean(0).argmax()]
              for t in range(len(job.task.budgets))] for B in PARALLEL if B <= config.samples]
     chosen, whole = [arms[i] for i in picked], table[:, picked]
@@ -104,12 +106,14 @@ def select(job: Job) -> tuple[list[Arm], np.ndarray, dict]:
         whole = np.concatenate([whole, more])
     _, constant, noise = informative(whole.mean(-1))
     seen = {"candidates": len(arms), "arms": arms_to_json(chosen), "coverage": curve,
-            "top_average": top_average(contexts(table), config.arms)[1],
+            "top_average": average,
             "best_static": [arms_to_json(line) for line in best],
             "constant": constant, "noise": noise}
-    print(f"action set: {', '.join(map(str, chosen))}\ncoverage {curve[-1]:.3f}, of the top "
-          f"{len(chosen)} by average {seen['top_average'][-1]:.3f}\nproblems with constant reward "
-          f"{constant:.0%}, noisy {noise:.0%}: {'left out' if config.filter else 'kept'}")
+    print(f"action set, out of {len(arms)}: {', '.join(map(str, chosen))}")
+    for name, values in (("greedy coverage", curve), ("the top |S| by average", average)):
+        print(f"F(S) for |S| = 1 .. {len(chosen)}, {name:22}", *(f"{v:.3f}" for v in values))
+    print(f"problems with constant reward {constant:.0%}, noisy {noise:.0%}: "
+          f"{'left out' if config.filter else 'kept'}")
     return chosen, whole, seen
 
 
@@ -133,40 +137,43 @@ def train_bandit(job: Job, kind: str, data, arms: list[Arm], seed: int):
     """kind: "softmax", "both" (the same, over both levels) or "linucb"."""
     if job.done(kind, seed):
         return
-    config, log = job.config, []
-    x, pull = data
-    if kind == "linucb":
-        bandit = train_linucb(x, pull, len(arms), config.linucb_rounds, seed=seed)
-        tensors = {"inverse": bandit.inverse, "b": bandit.b}
-        job.save(kind, seed, kind, tensors, arms=arms_to_json(arms))
-        return
-    bandit = train_softmax(x, pull, len(arms), config.bandit_steps, seed=seed,
-                           progress=lambda **line: log.append(line))
-    append_csv(job.file("metrics.csv"), {"adapter": kind, "seed": seed}, log[::10])
-    job.save(kind, seed, "softmax", bandit.state_dict(), arms=arms_to_json(arms))
+    log, label = [], f"{'5' if kind == 'both' else '3'} {kind} {seed}"
+    train, steps = ((train_linucb, job.config.linucb_steps) if kind == "linucb" else
+                    (train_softmax, job.config.bandit_steps))
+    with tqdm(total=steps, desc=label, mininterval=1) as bar:
+        def progress(**line):
+            log.append(line)
+            bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-100:]]):.3f}",
+                            refresh=False)
+            bar.update()
+
+        bandit = train(*data, len(arms), steps, seed=seed, progress=progress)
+    append_csv(job.file("metrics.csv"), {"adapter": kind, "seed": seed}, log)
+    job.save(kind, seed, kind.replace("both", "softmax"), bandit.state_dict(),
+             arms=arms_to_json(arms), parts=CONTEXT)
 
 
-def both_arms(arms: list[Arm]) -> list[Arm]:
-    """S, and the token policy in every style and under every filter (top-k, top-p, min-p) of S."""
-    over = [Arm(arm.style, arm.strategy._replace(temperature=1.0), True) for arm in arms]
+def both_arms(arms: list[Arm], style: str) -> list[Arm]:
+    """S, and the token policy: as it was trained, and over the style and filters of S's first."""
+    over = [Arm(style, Strategy(), True),
+            Arm(arms[0].style, arms[0].strategy._replace(temperature=1.0), True)]
     return arms + list(dict.fromkeys(over))
 
 
 def train_both(job: Job, arms: list[Arm], table: np.ndarray, problems: list[Problem], seed: int):
     if job.done("both", seed):
         return
-    config, P = job.config, min(job.config.both_problems, len(problems))
+    config, tables = job.config, []
     policy = load_adapter(job.file(f"token-{seed}.safetensors"), job.lm)[0]
-    tables = []
     for arm in tqdm(arms[table.shape[1]:], desc=f"5 both levels {seed}", mininterval=1):
-        prompts = [job.task.prompt(p, arm.style) for p in problems[:P]]
-        acting = policy.acting(torch.tensor(arm.strategy).repeat(P * config.samples, 1))
-        tables.append(job.rewards.get(f"train 0-{P} {arm} {seed}", lambda: sample_policy(
-            job.lm, job.task, problems[:P], lambda t, _: (prompts, acting), config.samples,
+        prompts = [job.task.prompt(p, arm.style) for p in problems]
+        acting = policy.acting(torch.tensor(arm.strategy).repeat(len(prompts) * config.samples, 1))
+        tables.append(job.rewards.get(f"train {arm} {seed}", lambda: sample_policy(
+            job.lm, job.task, problems, lambda t, _: (prompts, acting), config.samples,
             config.seed, config.rows)))
         job.rewards.flush()
-    whole = np.concatenate([table[:P], np.stack(tables, 1)], 1)
-    train_bandit(job, "both", bandit_data(job, whole, problems[:P]), arms, seed)
+    whole = np.concatenate([table, np.stack(tables, 1)], 1)
+    train_bandit(job, "both", bandit_data(job, whole, problems), arms, seed)
 
 
 # ---- 4: the token level -------------------------------------------------------------------------
@@ -208,7 +215,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
                     "length": float(np.mean([len(x.tokens) for x in episodes])),
                     **ppo_update(policy, optimizer, episodes, step_seed, config.entropy)})
         bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-20:]]):.3f}",
-                        entropy=f"{log[-1].get('entropy', 0):.2f}")
+                        **{k: f"{log[-1].get(k, 0):.2f}" for k in ("entropy", "kl", "clipped")})
         if i % 10 == 9:
             data = io.BytesIO()
             torch.save({"policy": policy.state_dict(), "optimizer": optimizer.state_dict(),
@@ -227,7 +234,7 @@ def train(config: Config, resume: bool):
     job = Job(lm, task, config, part, Rewards(os.path.join(part, "rewards.npz")))
     first_look(job)
     arms, table, seen = select(job)
-    whole = both_arms(arms)
+    whole = both_arms(arms, config.all_styles()[0])
     write(job.file("selection.json"), json.dumps({**seen, "both_arms": arms_to_json(whole)}))
     problems, fresh = task.train[:len(table)], task.train[:config.token_problems]
     if config.filter:
@@ -235,7 +242,7 @@ def train(config: Config, resume: bool):
         problems, table = [p for p, k in zip(problems, kept) if k], table[kept]
         fresh = problems
     data = bandit_data(job, table, problems)
-    for seed in tqdm(config.all_seeds(), desc="3 bandits"):
+    for seed in config.all_seeds():
         for kind in ("softmax", "linucb"):
             train_bandit(job, kind, data, arms, seed)
     for seed in config.all_seeds():
@@ -249,7 +256,7 @@ def train(config: Config, resume: bool):
     close_folder(part, final)
     prompt = task.prompt(task.test[0], config.all_styles()[0])
     print(f"\nwrote {final}/: {', '.join(sorted(os.listdir(final)))}\n"
-          f'next: python decode.py "{prompt}" --run {final}')
+          f"next: python decode.py {shlex.quote(prompt)} --run {final}")
 
 
 def main():

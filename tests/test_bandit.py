@@ -70,10 +70,13 @@ def test_linucb_equals_a_hand_worked_example():
     bandit.update(torch.tensor([1.0, 0.0]), 0, 1.0)      # A_0 = diag(2, 1), b_0 = (1, 0)
     bandit.update(torch.tensor([1.0, 1.0]), 0, 0.0)      # A_0 = [[3, 1], [1, 2]], b_0 = (1, 0)
     assert torch.allclose(bandit.inverse[0], torch.tensor([[2., -1.], [-1., 3.]]) / 5)
-    mean, width = bandit.bounds(torch.tensor([[1.0, 0.0]]))
+    x = torch.tensor([[1.0, 0.0]])
+    mean, width = bandit(x), bandit.width(x)
     assert mean[0].tolist() == pytest.approx([0.4, 0.0])              # theta_0 = (2/5, -1/5)
     assert width[0].tolist() == pytest.approx([0.5 * 0.4 ** 0.5, 0.5])
-    assert bandit.choose(torch.tensor([[1.0, 0.0]])).item() == 0
+    assert bandit.choose(x).item() == 0                               # .4 + .32 against 0 + .5
+    bandit.alpha = 2.0
+    assert bandit.choose(x).item() == 1                               # .4 + 1.26 against 0 + 2
 
 
 def made_problem():
@@ -93,8 +96,7 @@ def made_problem():
 def test_both_bandits_find_the_best_arm_of_a_known_problem(trainer):
     x, mean, pull = made_problem()
     bandit = trainer(x, pull, 3)
-    chosen = bandit(x).exp() if trainer is train_softmax else torch.eye(3)[
-        bandit.bounds(x)[0].argmax(1)]
+    chosen = bandit(x).exp() if trainer is train_softmax else torch.eye(3)[bandit(x).argmax(1)]
     uniform = (mean.max(1).values - mean.mean(1)).mean()
     regret = (mean.max(1).values - (chosen * mean).sum(1)).mean()
     assert regret < 0.05 * uniform

@@ -5,7 +5,7 @@ import torch
 
 from bandit import Arm
 from decode import GREEDY, Strategy, static
-from eval import interval, make_row, show
+from eval import better, interval, make_row, show
 from rewards import Rewards, play, sample_policy, sample_static
 from tasks import TASKS
 
@@ -37,6 +37,12 @@ def test_paired_differences_are_narrower_than_the_policies_own_intervals():
     assert cell["interval"][1] - cell["interval"][0] > 0.03
     assert "+10.0 ±0.0" in show([make_row("a", {(1, 0): base + 0.1}, {(1, 0): base})], (16,), [1])
     assert "(+0.0 ±" in show([make_row("a", {(1, 0): base[:, ::-1]}, {(1, 0): base})], (16,), [1])
+
+
+def test_the_better_policy_is_named_column_by_column():
+    a = {(1, 0): np.array([[1, 0, 0]]), (8, 0): np.array([[1, 1, 0]])}
+    b = {(1, 0): np.array([[0, 1, 1]]), (8, 0): np.array([[0, 1, 0]])}
+    assert better(a, b)[1, 0] is b[1, 0] and better(a, b)[8, 0] is a[8, 0]
 
 
 @pytest.mark.parametrize("strategy", [GREEDY, Strategy(1.25, 3, 0.95, 0.03)])

@@ -28,8 +28,13 @@ def test_sums_have_right_answers():
 
 def test_the_training_traces_follow_the_world_and_the_tokenizer_keeps_them(lm):
     given_up = carries = early = forks = 0
+    called = []
     for prompt, completion in itertools.islice(tiny.traces(0), 2000):
         assert lm.text(lm.encode(prompt + completion)) == prompt + completion
+        if prompt.endswith("#"):                                  # called to answer after some line
+            called.append(prompt.count("=") / (prompt.split(":")[0].count("+") - 1))
+            assert completion == str(eval(prompt.split(":")[0]))
+            continue
         lines = [line.split("=") for line in completion.split("#")[0].split(";") if line]
         assert all(result in ("?", str(eval(left))) for left, result in lines)
         up = bool(lines) and lines[-1][1] == "?"
@@ -40,6 +45,7 @@ def test_the_training_traces_follow_the_world_and_the_tokenizer_keeps_them(lm):
         stops = not up and len(lines) < prompt.count("+")
         early += stops and bool(lines)
         forks += max(0, len(lines) - 1) + (stops and bool(lines))
+    assert len(called) / 2000 == pytest.approx(tiny.CALLED, abs=0.03) and max(called) == 1
     assert given_up / carries == pytest.approx(tiny.DOUBT, abs=0.05)
     assert early / forks == pytest.approx(tiny.STOP, abs=0.05)
 

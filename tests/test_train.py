@@ -10,9 +10,9 @@ import time
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SHORT = ["--pool", "2", "--pool-problems", "4", "--problems", "6", "--samples", "2", "--arms", "2",
-         "--bandit-steps", "20", "--linucb-rounds", "32", "--token-problems", "20", "--iterations",
-         "12", "--batch", "16", "--both-problems", "3", "--test-problems", "3",
+SHORT = ["--styles", "work,once", "--pool", "2", "--pool-problems", "4", "--problems", "6",
+         "--samples", "2", "--arms", "3", "--bandit-steps", "20", "--linucb-steps", "2",
+         "--token-problems", "20", "--iterations", "12", "--batch", "16", "--test-problems", "3",
          "--test-samples", "2"]
 
 
@@ -42,8 +42,8 @@ def unbroken(tmp_path_factory):
 
 def test_the_whole_path_prints_one_table_and_names_its_files_and_the_next_command(unbroken):
     folder, out = unbroken
-    for row in ("work greedy", "best static", "sequence level, softmax", "sequence level, linucb",
-                "token level", "both levels", "rule that sees the problem *"):
+    for row in ("work greedy", "once", "best static", "sequence level, softmax", "sequence level, linucb",
+                "token level", "both levels", "both levels to the better one", "rule that sees the problem *"):
         assert sum(line.startswith(row) for line in out.splitlines()) >= 2, row     # Pass@1, Pass@2
     assert "reward" in out.splitlines()[2]
     assert out.splitlines()[-1].startswith("next: python decode.py")
@@ -78,6 +78,10 @@ def test_eval_and_decode_read_the_run(unbroken):
     code, table, err = finish("eval.py", "runs/sums", folder=folder)
     assert code == 0 and table.strip() in out, err
     assert hashes(folder / "runs" / "sums") == before
+    code, table, err = finish("eval.py", "runs/sums", "--parallel", "2", folder=folder)
+    assert code == 0 and "Pass@2 in %" in table and "Pass@1 in %" not in table, err
+    code, _, err = finish("eval.py", "runs/sums", "--parallel", "4", folder=folder)
+    assert code == 1 and "--parallel of this run: 1, 2" in err
     code, text, err = finish("decode.py", "7+8+5+9:", "--budget", "20", folder=folder)
     assert code == 0 and text.startswith("7+8+5+9:") and "legend: greedy" in text, err
 
@@ -102,6 +106,7 @@ def test_eval_and_decode_read_the_run(unbroken):
     (["train.py", "--quick", "--full"], "exclude"),
     (["eval.py", "missing"], "missing"),
     (["eval.py"], "folder"),
+    (["eval.py", "missing", "--parallel", "1,x"], "--parallel takes whole numbers"),
     (["decode.py", "7+8:", "--run", "missing"], "missing"),
     (["decode.py", "7+8:", "--loud"], "--loud"),
     (["tiny.py", "--steps", "0"], "--steps"),
