@@ -47,6 +47,7 @@ def test_sampled_frequencies_are_the_probabilities():
     keys = row_keys(3, torch.arange(rows), torch.zeros(rows, dtype=torch.long))
     y = sample(p.repeat(rows, 1), uniforms(keys, 0, 0))
     share = y.bincount(minlength=5) / rows
+    assert sample(torch.tensor([[0.0, 1.0]]), torch.zeros(1)) == 1         # never what cannot be
     assert share[1] == 0
     assert ((share - p).abs() < 4 * (p * (1 - p) / rows).sqrt() + 1e-9).all()
 
