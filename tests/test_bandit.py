@@ -63,6 +63,7 @@ def test_reinforce_gradient_equals_the_hand_computed_one():
     onehot = torch.eye(2)[taken[0]]
     by_hand = -(1 - 0) * (onehot - p) + 0.1 * p * (p.log() + H)   # d/dz of -(r-b) log pi - c H
     assert torch.allclose(bandit.actor[-1].bias.grad, by_hand, atol=1e-6)
+    assert bandit.critic[-1].bias.grad.item() == pytest.approx(-2)             # d/db of (b - r)^2
 
 
 def test_linucb_equals_a_hand_worked_example():

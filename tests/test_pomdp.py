@@ -83,6 +83,19 @@ def test_ppo_gradient_equals_policy_gradient_before_the_first_update():
     assert torch.allclose(policy.actor[-1].bias.grad, by_hand, atol=1e-6)
 
 
+def test_entropy_and_value_gradients_equal_the_hand_computed_ones():
+    torch.manual_seed(0)
+    policy = TokenPolicy(4, 10, ("distribution",))
+    torch.nn.init.normal_(policy.actor[-1].bias)
+    obs, action, zero = torch.zeros(1, 4), torch.tensor([1]), torch.zeros(1)
+    logp = policy.actor(obs).log_softmax(-1)
+    ppo_loss(policy, obs, action, logp[:, 1].detach(), zero, torch.ones(1), 0.1)[0].backward()
+    p = logp.exp().detach()[0]
+    H = -(p * p.log()).sum()
+    assert torch.allclose(policy.actor[-1].bias.grad, 0.1 * p * (p.log() + H), atol=1e-6)
+    assert policy.critic[-1].bias.grad.item() == pytest.approx(-1)             # V = 0, target 1
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_clip_stops_the_gradient_only_where_it_should(sign):
     policy = TokenPolicy(4, 10, ("distribution",))
