@@ -26,9 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from decode import GREEDY, Strategy
-
-PARALLEL = (1, 2, 4, 8)                                                     # B (issue; paper: 1, 8)
-
+from features import PARALLEL
 
 class Arm(NamedTuple):
     """What the sequence level chooses: how to ask, how to sample, who sets the temperature."""
@@ -76,12 +74,12 @@ def contexts(table: np.ndarray, parallel=PARALLEL) -> np.ndarray:
 def informative(table: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Prompts (P,) whose reward says something about the arms, and the shares left out (paper).
 
-    table (P, S, n): *constant* prompts pay the same whatever is done; *noise* prompts differ
-    between arms no more than chance makes them: var_s(mean) <= mean_s(var) / n.
+    table (P, S, n), rewards in [0, 1]: *constant* prompts pay the same whatever is done; *noise*
+    prompts differ between arms no more than chance makes them: var_s(mean) <= mean_s(var) / n.
     """
-    mean = table.mean(2)                                                                # (P, S)
-    constant = (table.reshape(len(table), -1).std(1) == 0)
-    within = (mean * (1 - mean)).mean(1) / max(table.shape[2] - 1, 1)    # unbiased var / n
+    n, mean = table.shape[2], table.mean(2)                                             # (P, S)
+    constant = table.max((1, 2)) == table.min((1, 2))
+    within = table.var(2).mean(1) / max(n - 1, 1)                        # unbiased var, over n
     noise = ~constant & (mean.var(1, ddof=1) <= within)
     return ~constant & ~noise, constant.mean(), noise.mean()
 
@@ -182,8 +180,9 @@ class LinUCB(nn.Module):
         """alpha .3 (ours): the bound's own value, 2.2 at delta = .1, explores for too long."""
         super().__init__()
         self.alpha = alpha
-        self.register_buffer("inverse", torch.eye(inputs).repeat(arms, 1, 1))       # A^-1 (S, D, D)
-        self.register_buffer("b", torch.zeros(arms, inputs))                            # (S, D)
+        identity = torch.eye(inputs, dtype=torch.float64)    # fp64: thousands of rank-1 updates
+        self.register_buffer("inverse", identity.repeat(arms, 1, 1))                # A^-1 (S, D, D)
+        self.register_buffer("b", torch.zeros(arms, inputs, dtype=torch.float64))       # (S, D)
 
     @property
     def theta(self) -> Tensor:
@@ -191,18 +190,21 @@ class LinUCB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Estimated reward (R, S) at contexts x (R, D)."""
-        return x @ self.theta.T
+        return x.double() @ self.theta.T
 
     def width(self, x: Tensor) -> Tensor:
         """Of the confidence interval, (R, S): alpha sqrt(x . A_s^-1 x)."""
+        x = x.double()
         variance = torch.einsum("ri,sij,rj->rs", x, self.inverse, x)
-        return self.alpha * variance.clamp(min=0).sqrt()
+        return self.alpha * variance.sqrt()
 
     def choose(self, x: Tensor) -> Tensor:
+        """The arm (R,) of the highest upper confidence bound."""
         return (self(x) + self.width(x)).argmax(1)
 
     def update(self, x: Tensor, action: int, reward: float):
         """x (D,). (A + x x^T)^-1 = A^-1 - A^-1 x x^T A^-1 / (1 + x A^-1 x)   (Sherman, Morrison)"""
+        x = x.double()
         v = self.inverse[action] @ x
         self.inverse[action] -= torch.outer(v, v) / (1 + x @ v)
         self.b[action] += reward * x

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import tiny
 from cli import Parser, UserError, whole_numbers
 from features import PARTS
+from lm import LM
 from store import read_json, write
 from tasks import TASKS, Task
 
@@ -23,7 +24,7 @@ def option(default, text):
 
 @dataclass
 class Config:
-    model: str = option(tiny.FOLDER, "hub id or local folder of the LM")
+    model: str = option("tiny", "hub id or local folder of the LM; tiny is the embedded one")
     task: str = option("sums", "one of " + ", ".join(TASKS))
     data: str = option("", "the task's JSON Lines file; sums needs none")
     name: str = option("", "run folder under runs/ (the task's name when empty)")
@@ -39,10 +40,11 @@ class Config:
     problems: int = option(400, "training problems of the reward table")
     samples: int = option(8, "samples a problem and arm in the table")
     arms: int = option(6, "size of the action set (paper's curve)")
-    filter: bool = option(False, "leave constant and noisy problems out of training (paper)")
+    filter: bool = option(False, "leave constant and noisy problems of the table out of training "
+                          "(paper); the token level then trains on the rest of the table")
     bandit_steps: int = option(1500, "softmax bandit: steps of 256 replayed draws")
     linucb_steps: int = option(500, "LinUCB: steps of 16 replayed draws")
-    token_problems: int = option(6000, "training problems of the token policy")
+    token_problems: int = option(6000, "training problems of the token policy, none of the table's")
     iterations: int = option(150, "PPO: iterations")
     batch: int = option(512, "PPO: rollouts an iteration")
     token_samples: int = option(4, "PPO: rollouts a prompt, each with a budget of its own")
@@ -53,6 +55,11 @@ class Config:
     test_problems: int = option(250, "held-out problems")
     test_samples: int = option(8, "samples a held-out problem")
 
+    def load_lm(self) -> LM:
+        lm = LM.load(tiny.FOLDER if self.model == "tiny" else self.model, self.device, self.dtype)
+        lm.name = self.model                             # a run names no path of this machine's own
+        return lm
+
     def all_seeds(self) -> range:
         return range(self.seed, self.seed + self.seeds)
 
@@ -62,7 +69,7 @@ class Config:
     def token_variants(self) -> dict[str, list[str]]:
         """Name -> parts of the observation, of every token policy of the run."""
         parts = self.parts.split(",")
-        off = ("budget", "hidden") if self.ablations else ()
+        off = [x for x in ("budget", "hidden") if self.ablations and x in parts and parts != [x]]
         return {"token": parts} | {f"token-no-{x}": [p for p in parts if p != x] for x in off}
 
 
@@ -77,7 +84,7 @@ def parse(argv: list[str]) -> tuple[Config, bool]:
     parser = Parser(prog="train.py", description="Learn to decode.",
                     argument_default=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="a look at the whole path, under 60 s")
-    parser.add_argument("--full", action="store_true", help="the table of the README, hours")
+    parser.add_argument("--full", action="store_true", help="the table of the README, about an hour")
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished run")
     for f in dataclasses.fields(Config):
         kind = (dict(action=argparse.BooleanOptionalAction) if type(f.default) is bool else
@@ -99,8 +106,12 @@ def check(config: Config):
         value = getattr(config, f.name)
         if type(f.default) is int and f.name != "seed" and value < 1:
             raise UserError(f"--{f.name.replace('_', '-')} must be at least 1, not {value}")
-    if config.seed < 0 or config.lr <= 0 or config.entropy < 0:
-        raise UserError("--seed and --entropy must not be negative, --lr must be above 0")
+    if not 0 <= config.seed <= 4000:                       # 4,000 x 1,000,003 still fits 32 bits
+        raise UserError(f"--seed must be 0 to 4000, not {config.seed}")
+    if config.lr <= 0 or config.entropy < 0:
+        raise UserError("--entropy must not be negative, --lr must be above 0")
+    if config.batch % min(config.token_samples, config.batch):
+        raise UserError(f"--batch must be a multiple of --token-samples, {config.token_samples}")
     if config.task not in TASKS:
         raise UserError(f"unknown task {config.task!r}; there are {', '.join(TASKS)}")
     if not set(config.parts.split(",")) <= set(PARTS):
@@ -111,7 +122,7 @@ def check(config: Config):
 
 def make_task(config: Config) -> Task:
     """The task with the budgets that were asked for."""
-    train = max(config.problems, config.pool_problems, config.token_problems)
+    train = max(config.problems, config.pool_problems) + config.token_problems
     task = TASKS[config.task](config.data, train, config.test_problems)
     if config.budgets:
         task.budgets = tuple(whole_numbers(config.budgets, "--budgets"))
@@ -123,6 +134,14 @@ def make_task(config: Config) -> Task:
 
 
 # ---- the run folder -----------------------------------------------------------------------------
+def read_config(folder: str) -> Config:
+    """The options of a finished run. Raises UserError where there is none, or of another version."""
+    try:
+        return Config(**read_json(f"{folder}/config.json"))
+    except TypeError as error:
+        raise UserError(f"{folder}/config.json is of another version: {error}")
+
+
 def open_folder(config: Config, resume: bool) -> tuple[str, str]:
     """(unfinished, finished) folder; refuses what would lose work or mix two runs."""
     final = os.path.join("runs", config.name or config.task)
@@ -147,6 +166,7 @@ def open_folder(config: Config, resume: bool) -> tuple[str, str]:
 
 def close_folder(part: str, final: str):
     """Puts the finished run in the place of an older one of its name."""
+    shutil.rmtree(final + ".old", ignore_errors=True)
     if os.path.exists(final):
         os.replace(final, final + ".old")
     os.replace(part, final)

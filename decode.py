@@ -115,9 +115,9 @@ def prompt_key(text: str) -> int:
 # ---- what flows between the loop and a policy ---------------------------------------------------
 @dataclass
 class State:
-    """What a policy sees before token t, for each of R rows."""
+    """What a policy sees before token t, for each of R rows; row is on the CPU, the rest where the
+    LM is."""
     row: Tensor        # (R,) which rows of the call these are
-    prompt: Tensor     # (R,) index of the row's prompt
     logits: Tensor     # (R, V)
     h: Tensor          # (R, d)
     e: Tensor          # (R, d)
@@ -127,7 +127,7 @@ class State:
 
 @dataclass
 class Choice:
-    """What a policy answers; what is `None` is not recorded."""
+    """What a policy answers. One that learns fills all four of the rest, and they are recorded."""
     strategies: Tensor                 # (R, 4)
     action: Tensor | None = None       # (R,)
     free: Tensor | None = None         # (R,) bool: a decision that counts in the loss
@@ -203,7 +203,7 @@ def _batch(lm, prompts, policy, budgets, stream, part, n) -> list[Episode]:
     lengths, ended, decisions = budgets.clone(), torch.zeros(len(part), dtype=torch.bool), []
     e_all, live, running = e, torch.arange(len(part)), torch.ones(len(part), dtype=torch.bool)
     for t in range(horizon):
-        state = State(part[live], part[live] // n, logits, h, e, (budgets[live] - t).to(device),
+        state = State(part[live], logits, h, e, (budgets[live] - t).to(device),
                       uniforms(stream[live], t, 1).to(device))
         choice = policy(state)
         y = sample(probs(logits, choice.strategies.to(device)),
@@ -263,17 +263,18 @@ def coloured(lm: LM, episode: Episode, colour: bool) -> str:
 
 
 def main():
-    from pomdp import TEMPERATURES                    # here alone: the loop knows no policy
-    from store import load_adapter, read_json
+    from config import read_config                    # here alone: the loop knows no policy
+    from pomdp import SURE, TEMPERATURES
+    from store import load_adapter
     parser = Parser(description="Decode one prompt with a trained token policy.")
     parser.add_argument("prompt", help='such as "7+8+5+9:"')
     parser.add_argument("--run", default="runs/sums", help="run folder (default runs/sums)")
     parser.add_argument("--budget", type=int, help="tokens (default: the run's largest)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default 0)")
     args = parser.parse_args()
-    config = read_json(f"{args.run}/config.json")
-    lm = LM.load(config["model"], config["device"], config["dtype"])
-    policy, about = load_adapter(f"{args.run}/token-{config['seed']}.safetensors", lm)
+    config = read_config(args.run)
+    lm = config.load_lm()
+    policy, about = load_adapter(f"{args.run}/token-{config.seed}.safetensors", lm)
     budget = torch.tensor([about["horizon"] if args.budget is None else args.budget])
     ids = lm.encode(args.prompt, about["chat"])
     episode, = rollout(lm, [ids], policy.acting(), budget, torch.tensor([prompt_key(args.prompt)]),
@@ -283,7 +284,7 @@ def main():
     print(args.prompt + coloured(lm, episode, colour))
     print("legend: " + ", ".join(f"{c}{name}\033[0m" if colour else f"{name} {m}"
                                  for c, m, name in zip(COLOURS, MARKS, names))
-          + f"; unmarked: p_max > .95, greedy; {len(episode.tokens)} of {int(budget)} tokens"
+          + f"; unmarked: p_max > {SURE:g}, greedy; {len(episode.tokens)} of {int(budget)} tokens"
           + ("" if episode.ended else ", ran out"))
 
 

@@ -10,14 +10,17 @@ Deviations from the paper: (1) e beside h_t: this LM's hidden state does not car
 the sum (measured in the prototype). (2) Soft thresholds instead of one number. (3) The token budget
 T is part of the context, so that one policy serves all budgets.
 """
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+PARALLEL = (1, 2, 4, 8)                                      # B (paper: 1 and 8)
 CONTEXT = ("prompt", "parallel", "budget")                   # parts of x; e, B and T
 PARTS = ("hidden", "prompt", "distribution", "budget")       # of o_t; each can be switched off
 P_MAX = 1                                                    # column of p_max in `distribution`
-CENTRES = 14                                                 # prototype: 0, 4, 8 .. 52
+CENTRES = 14                                                 # prototype
 
 
 def distribution(logits: Tensor) -> Tensor:
@@ -51,5 +54,5 @@ def observation_size(d: int, parts=PARTS) -> int:
 def context(e: Tensor, parallel: Tensor, tokens: Tensor, horizon: int) -> Tensor:
     """(R, d + 28) from e (R, d), parallel budgets B (R,) of 1 to 8, token budgets T (R,)."""
     return torch.cat([F.layer_norm(e.float(), e.shape[-1:]),
-                      steps(parallel.float().log2(), 3.0),               # log2 of 1 .. 8: 0 .. 3
+                      steps(parallel.float().log2(), math.log2(PARALLEL[-1])),
                       steps(tokens.float(), horizon)], 1)

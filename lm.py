@@ -32,6 +32,8 @@ class LM:
         if kinds != {"full_attention"}:
             raise UserError(f"{name}: attention layers {sorted(kinds)}: only full attention works")
         ends = model.generation_config.eos_token_id or tokenizer.eos_token_id
+        if ends is None:
+            raise UserError(f"{name} names no end token")
         self.ends = torch.tensor(ends, device=self.device).reshape(-1)
         # The input of the output head is h_t, in every architecture and with no other layer kept.
         model.get_output_embeddings().register_forward_pre_hook(self._keep)
@@ -61,11 +63,11 @@ class LM:
             raise UserError(f"cannot use the device {device!r}: {str(error).splitlines()[0]}")
 
     def hash(self) -> str:
-        """Names the LM: 256 evenly spaced values of every tensor, so that 4 B cost a second."""
+        """Names the LM, in fp32 as in bf16: 256 values of every tensor, so that 4 B cost a second."""
         digest = hashlib.sha256()
         for name, value in self.model.state_dict().items():
             flat = value.flatten()
-            some = flat[:: max(1, flat.numel() // 256)].float().cpu().numpy()
+            some = flat[:: max(1, flat.numel() // 256)].bfloat16().float().cpu().numpy()
             digest.update(f"{name} {tuple(value.shape)}".encode() + some.tobytes())
         return digest.hexdigest()[:16]
 

@@ -6,8 +6,7 @@
     action     a_t in {greedy, T = .5, 1, 1.25}    over the sequence-level strategy, if there is one
     reward        r in {0, 1} at the end only; running out of tokens is the end
 
-Tokens with p_max > .95 are sampled, but they are no decisions (paper). The rest, i = 1 .. F, are
-the steps of the process. Generalised advantage estimation (Schulman et al. 2016) for a reward at
+Tokens with p_max > .95 are no decisions (paper). The rest, i = 1 .. F, are the steps of the process. Generalised advantage estimation (Schulman et al. 2016) for a reward at
 the end only, gamma = 1. Looking n steps ahead, no reward has come yet, so the estimate is
 
     A_i(n) = V_{i+n} - V_i,   and r - V_i once i + n > F;     write V_{F+1} = r: one formula for both

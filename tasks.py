@@ -9,7 +9,7 @@ in which a problem can be asked, and a verifier. To add one: write its loader, n
 import itertools
 import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Callable
 
 import tiny
@@ -26,21 +26,25 @@ class Problem:
 
 @dataclass
 class Task:
-    """styles: name -> prompt template with one {}. chat: through the tokenizer's chat template."""
+    """styles: name -> prompt template with one {}. chat: through the tokenizer's chat template.
+
+    extract: text -> answer or None. yardstick: a policy that sees the problem, no competitor.
+    """
     name: str
     train: list[Problem]
     test: list[Problem]
     styles: dict[str, str]
     budgets: tuple[int, ...]
     chat: bool = True
-    yardstick: Callable[..., Policy] | None = field(default=None)      # sees the problem: no rival
+    extract: Callable[[str], str | None] = extract_answer
+    yardstick: Callable[..., Policy] | None = None
 
     def prompt(self, problem: Problem, style: str) -> str:
         return self.styles[style].format(problem.question)
 
     def verify(self, text: str, problem: Problem) -> float:
         """Reward r in {0, 1} of a completion, whole or cut off."""
-        answer = extract_answer(text)
+        answer = self.extract(text)
         return float(answer is not None and math_equal(answer, problem.answer))
 
 
@@ -57,7 +61,7 @@ def sums(data: str | None, train: int, test: int) -> Task:
 
     return Task("sums", some("train", train), some("test", test),
                 {"work": "{}:", "once": "{}?"}, (18, 24, 30, 37, 44), chat=False,
-                yardstick=tiny.yardstick)
+                extract=tiny.answer, yardstick=tiny.yardstick)
 
 
 def gsm8k(data: str | None, train: int, test: int) -> Task:

@@ -1,8 +1,8 @@
 """The main job: sample rewards, select the action set, train both adapters, evaluate.
 
-    python train.py                       # embedded LM, about 5 minutes on 2 cores
+    python train.py                       # embedded LM, some minutes on 2 cores
     python train.py --quick               # the same path in under a minute
-    python train.py --full                # all 180 strategies, 3 seeds, ablations: hours
+    python train.py --full                # all 180 strategies, 3 seeds, ablations: about an hour
     python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128
 
     1. reward table  R(prompt, arm, sample, token budget)                 rewards.py
@@ -26,13 +26,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from bandit import (PARALLEL, Arm, contexts, coverage, informative, pool, top_average, train_linucb,
+from bandit import (Arm, contexts, coverage, informative, pool, top_average, train_linucb,
                     train_softmax)
-from cli import run
+from cli import UserError, run
 from config import Config, close_folder, make_task, open_folder, parse
 from decode import GREEDY, Strategy, prompt_key, rollout, static
 from eval import evaluate
-from features import CONTEXT, context
+from features import CONTEXT, PARALLEL, context
 from lm import LM
 from pomdp import TokenPolicy, ppo_update
 from rewards import Rewards, embed, play, sample_policy, sample_static
@@ -188,7 +188,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5)
     start, log = 0, []
     if os.path.exists(checkpoint):
-        saved = torch.load(checkpoint)
+        saved = torch.load(checkpoint, map_location=job.lm.device)
         policy.load_state_dict(saved["policy"])
         optimizer.load_state_dict(saved["optimizer"])
         start, log = saved["iteration"], saved["log"]
@@ -200,7 +200,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
                           desc=f"4 {kind} {seed}", mininterval=1)):
         for group in optimizer.param_groups:
             group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
-        step_seed = (seed << 32) + i + 1                      # draws of this iteration alone
+        step_seed = seed * 1_000_003 + i + 1    # draws of this iteration alone; torch keeps 32 bits
         generator = torch.Generator().manual_seed(step_seed)
         n = min(config.token_samples, config.batch)           # a prefill serves n rollouts
         which = torch.randint(len(problems), (config.batch // n,), generator=generator)
@@ -223,12 +223,12 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
             write(checkpoint, data.getvalue())
     append_csv(job.file("metrics.csv"), {"adapter": kind, "seed": seed}, log)
     job.save(kind, seed, "token", policy.state_dict(), horizon=max(job.task.budgets), parts=parts,
-             style=style, chat=job.task.chat)
+             chat=job.task.chat)
 
 
 # ---- the job ------------------------------------------------------------------------------------
 def train(config: Config, resume: bool):
-    lm = LM.load(config.model, config.device, config.dtype)
+    lm = config.load_lm()
     task = make_task(config)
     part, final = open_folder(config, resume)
     job = Job(lm, task, config, part, Rewards(os.path.join(part, "rewards.npz")))
@@ -236,9 +236,11 @@ def train(config: Config, resume: bool):
     arms, table, seen = select(job)
     whole = both_arms(arms, config.all_styles()[0])
     write(job.file("selection.json"), json.dumps({**seen, "both_arms": arms_to_json(whole)}))
-    problems, fresh = task.train[:len(table)], task.train[:config.token_problems]
+    problems, fresh = task.train[:len(table)], task.train[len(table):] or task.train
     if config.filter:
         kept = informative(table.mean(-1))[0]
+        if not kept.any():
+            raise UserError("no problem tells the arms apart: --filter would leave none")
         problems, table = [p for p, k in zip(problems, kept) if k], table[kept]
         fresh = problems
     data = bandit_data(job, table, problems)
@@ -256,7 +258,7 @@ def train(config: Config, resume: bool):
     close_folder(part, final)
     prompt = task.prompt(task.test[0], config.all_styles()[0])
     print(f"\nwrote {final}/: {', '.join(sorted(os.listdir(final)))}\n"
-          f"next: python decode.py {shlex.quote(prompt)} --run {final}")
+          f"next: ./run decode.py {shlex.quote(prompt)} --run {final}")
 
 
 def main():

@@ -2,8 +2,8 @@
 
     answer = extract_answer(text);  r = answer is not None and math_equal(answer, gold)
 
-Answers are looked for as a reader would: the last \\boxed{}, else what follows the last "####" or
-"#", else "the answer is ...", else the last number. This file grades numbers; graders for symbols
+Answers are looked for as a reader would: the last \\boxed{}, else what follows the last "####" of
+GSM8K, else "the answer is ...", else the last number. This file grades numbers; graders for symbols
 and programs follow with the tasks that need them.
 """
 import re
@@ -13,17 +13,12 @@ NUMBER = r"-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+)?"
 
 
 def extract_answer(text: str) -> str | None:
-    """The final answer of a text, or None where there is none.
-
-    After a `#` mark (GSM8K, worked sums) only the mark counts: "15#" has not answered yet.
-    """
+    """The final answer of a text, or None where there is none."""
     box = text.rfind("\\boxed{")
     if box >= 0:
         return _braced(text[box + len("\\boxed"):])
-    if "#" in text:
-        found = re.match(rf"\s*\$?({NUMBER})", text.rsplit("#", 1)[1])
-        return found[1] if found else None
-    said = re.findall(rf"answer is:?\s*\$?({NUMBER})", text, re.IGNORECASE)
+    said = re.findall(rf"####\s*\$?({NUMBER})", text) or re.findall(
+        rf"answer is:?\s*\$?({NUMBER})", text, re.IGNORECASE)
     numbers = said or re.findall(NUMBER, text)
     return numbers[-1] if numbers else None
 

@@ -70,7 +70,7 @@ def test_linucb_equals_a_hand_worked_example():
     bandit = LinUCB(2, 2, alpha=0.5)
     bandit.update(torch.tensor([1.0, 0.0]), 0, 1.0)      # A_0 = diag(2, 1), b_0 = (1, 0)
     bandit.update(torch.tensor([1.0, 1.0]), 0, 0.0)      # A_0 = [[3, 1], [1, 2]], b_0 = (1, 0)
-    assert torch.allclose(bandit.inverse[0], torch.tensor([[2., -1.], [-1., 3.]]) / 5)
+    assert torch.allclose(bandit.inverse[0], torch.tensor([[2., -1.], [-1., 3.]]).double() / 5)
     x = torch.tensor([[1.0, 0.0]])
     mean, width = bandit(x), bandit.width(x)
     assert mean[0].tolist() == pytest.approx([0.4, 0.0])              # theta_0 = (2/5, -1/5)

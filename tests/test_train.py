@@ -43,10 +43,10 @@ def unbroken(tmp_path_factory):
 def test_the_whole_path_prints_one_table_and_names_its_files_and_the_next_command(unbroken):
     folder, out = unbroken
     for row in ("work greedy", "once", "best static", "sequence level, softmax", "sequence level, linucb",
-                "token level", "both levels", "both levels to the better one", "rule that sees the problem *"):
+                "token level", "both levels", "both levels, to the better level", "rule that sees the problem *"):
         assert sum(line.startswith(row) for line in out.splitlines()) >= 2, row     # Pass@1, Pass@2
     assert "reward" in out.splitlines()[2]
-    assert out.splitlines()[-1].startswith("next: python decode.py")
+    assert out.splitlines()[-1].startswith("next: ./run decode.py")
     files = set(os.listdir(folder / "runs" / "sums"))
     assert files == {"config.json", "metrics.csv", "results.json", "rewards.npz", "selection.json",
                      *(f"{kind}-0.safetensors" for kind in ("softmax", "linucb", "token", "both"))}
@@ -92,6 +92,8 @@ def test_eval_and_decode_read_the_run(unbroken):
     (["train.py", "--budgets", "0,16"], "--budgets must be at least 1"),
     (["train.py", "--budgets", "16,x"], "--budgets takes whole numbers"),
     (["train.py", "--batch", "0"], "--batch must be at least 1"),
+    (["train.py", "--batch", "10"], "--batch must be a multiple"),
+    (["train.py", "--seed", "5000"], "--seed must be"),
     (["train.py", "--task", "chess"], "unknown task"),
     (["train.py", "--task", "gsm8k"], "--data"),
     (["train.py", "--task", "gsm8k", "--data", "missing.jsonl"], "cannot read missing.jsonl"),
