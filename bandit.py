@@ -14,6 +14,8 @@
        s = argmax theta_s . x + alpha sqrt(x . A_s^-1 x)                                      (ours)
 
 Rewards are sampled once into a table (prompt, arm, sample, token budget); bandits replay it.
+Shapes: P problems, S arms, n samples, T token budgets, X contexts (problem, B, T), R rows,
+D inputs.
 
 Deviations from the paper: (1) the grid of 180 is not published: ours is below. (2) x is a prompt at
 a (B, T), and F is the mean over all of them, so that one S serves every budget.
@@ -66,7 +68,7 @@ def pass_at(rewards: np.ndarray, B: int) -> np.ndarray:
 
 
 def contexts(table: np.ndarray, parallel=PARALLEL) -> np.ndarray:
-    """R(x, s): (P * len(parallel) * T, S) from a table (P, S, n, T), for B that n samples allow."""
+    """R(x, s) (X, S) from a table (P, S, n, T), X = P * T * how many B of `parallel` are <= n."""
     values = [pass_at(np.moveaxis(table, 2, -1), B) for B in parallel if B <= table.shape[2]]
     return np.stack(values, 1).transpose(0, 1, 3, 2).reshape(-1, table.shape[1])
 
@@ -129,7 +131,10 @@ def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
 
 
 def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw, generator, entropy_bonus: float):
-    """The loss whose gradient is minus that of J; `draw(actions)` gives their rewards (R,)."""
+    """(loss, mean reward, mean entropy in nats); the loss's gradient is minus that of J.
+
+    x (R, D) contexts; draw(actions (R,)) gives their rewards (R,), to which b(x) is fitted.
+    """
     logp = bandit(x)                                                                    # (R, S)
     action = torch.multinomial(logp.exp(), 1, generator=generator).squeeze(1)           # (R,)
     reward = draw(action)
@@ -145,9 +150,9 @@ def train_softmax(x: Tensor, pull, arms: int, steps: int = 1500, batch: int = 25
                   entropy_bonus: float = 0.1, seed: int = 0, progress=None) -> SoftmaxBandit:
     """x (X, D) contexts; pull(contexts (R,), actions (R,), generator) -> rewards (R,) of 0/1.
 
-    Sizes are the prototype's: 1,500 steps of 256 replayed draws, Adam 1e-3. Entropy bonus .1 (ours):
-    with the prototype's .02, an arm that pays in few contexts, such as greedy, may be dropped before
-    those contexts are told apart: one seed of two lost 11 points at T = 44 (400 problems).
+    Steps, batch and lr: prototype. Entropy bonus .1 (ours): with the prototype's .02, an arm that
+    pays in few contexts, such as greedy, may be dropped before those contexts are told apart; one
+    seed of two lost 11 points at T = 44 that way. Gradients are clipped at .5, as in pomdp.py.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
@@ -212,7 +217,10 @@ class LinUCB(nn.Module):
 
 def train_linucb(x: Tensor, pull, arms: int, steps: int = 500, batch: int = 16, seed: int = 0,
                  progress=None) -> LinUCB:
-    """Online, in batches of 16 (ours: a batch is chosen together, which is 10 times faster)."""
+    """Online, in batches of 16 (ours: a batch is chosen together, which is 10 times faster).
+
+    x and pull as in `train_softmax`.
+    """
     generator, bandit = torch.Generator().manual_seed(seed), LinUCB(x.shape[1], arms)
     for step in range(steps):
         rows = torch.randint(len(x), (batch,), generator=generator)

@@ -83,8 +83,8 @@ def parse(argv: list[str]) -> tuple[Config, bool]:
     """(options, resume?) of a command line: a preset first, single options over it."""
     parser = Parser(prog="train.py", description="Learn to decode.",
                     argument_default=argparse.SUPPRESS)
-    parser.add_argument("--quick", action="store_true", help="a look at the whole path, under 60 s")
-    parser.add_argument("--full", action="store_true", help="the table of the README, about an hour")
+    parser.add_argument("--quick", action="store_true", help="the whole path in under 60 s")
+    parser.add_argument("--full", action="store_true", help="the README's table, over an hour")
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished run")
     for f in dataclasses.fields(Config):
         kind = (dict(action=argparse.BooleanOptionalAction) if type(f.default) is bool else
@@ -135,7 +135,7 @@ def make_task(config: Config) -> Task:
 
 # ---- the run folder -----------------------------------------------------------------------------
 def read_config(folder: str) -> Config:
-    """The options of a finished run. Raises UserError where there is none, or of another version."""
+    """A finished run's options. Raises UserError where there are none, or another version's."""
     try:
         return Config(**read_json(f"{folder}/config.json"))
     except TypeError as error:

@@ -90,7 +90,10 @@ def sample(p: Tensor, u: Tensor) -> Tensor:
 
 # ---- random streams: one a row, whatever the batch ----------------------------------------------
 def _mix(x: Tensor) -> Tensor:
-    """The finaliser of splitmix64 (Steele et al. 2014) on int64, whose products wrap."""
+    """The finaliser of splitmix64 (Steele et al. 2014) on int64, whose products wrap.
+
+    Its factors 0xBF58476D1CE4E5B9 and 0x94D049BB133111EB stand here as the negative int64 they are.
+    """
     x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * -0x40A7B892E31B1A47
     x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * -0x6B2FB644ECCEEE15
     return x ^ ((x >> 31) & 0x1FFFFFFFF)

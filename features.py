@@ -20,7 +20,7 @@ PARALLEL = (1, 2, 4, 8)                                      # B (paper: 1 and 8
 CONTEXT = ("prompt", "parallel", "budget")                   # parts of x; e, B and T
 PARTS = ("hidden", "prompt", "distribution", "budget")       # of o_t; each can be switched off
 P_MAX = 1                                                    # column of p_max in `distribution`
-CENTRES = 14                                                 # prototype
+CENTRES = 14                                                 # of soft thresholds (prototype)
 
 
 def distribution(logits: Tensor) -> Tensor:

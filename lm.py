@@ -63,7 +63,7 @@ class LM:
             raise UserError(f"cannot use the device {device!r}: {str(error).splitlines()[0]}")
 
     def hash(self) -> str:
-        """Names the LM, in fp32 as in bf16: 256 values of every tensor, so that 4 B cost a second."""
+        """Names the LM, in fp32 as in bf16: 256 values of every tensor; 4 B cost a second."""
         digest = hashlib.sha256()
         for name, value in self.model.state_dict().items():
             flat = value.flatten()

@@ -204,8 +204,8 @@ def report(lm: LM, count: int = 1500) -> str:
     The work so far, all of it right, and the mark "#" are put in its mouth.
     """
     right = {":": defaultdict(list), "?": defaultdict(list)}
-    cases = [(numbers, text, lines) for numbers, text in itertools.islice(problems("test", 1), count)
-             for lines in range(len(numbers))]
+    sums = itertools.islice(problems("test", 1), count)
+    cases = [(numbers, text, lines) for numbers, text in sums for lines in range(len(numbers))]
     prompts = [text + ":?"[lines == 0] + work(numbers, lines).split("#")[0] + "#"
                for numbers, text, lines in cases]
     episodes = rollout(lm, [lm.encode(p) for p in prompts],
@@ -228,7 +228,7 @@ def main():
     parser.add_argument("--steps", type=int, default=1400, help="training steps (default 1400)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default 0)")
     parser.add_argument("--out", default=FOLDER, help="folder to write (default tiny/ beside this)")
-    parser.add_argument("--report", action="store_true", help="accuracy of the LM in --out, by work")
+    parser.add_argument("--report", action="store_true", help="how good is the LM in --out?")
     args = parser.parse_args()
     if args.report:
         return print(report(LM.load(args.out)))

@@ -2,7 +2,7 @@
 
     python train.py                       # embedded LM, some minutes on 2 cores
     python train.py --quick               # the same path in under a minute
-    python train.py --full                # all 180 strategies, 3 seeds, ablations: about an hour
+    python train.py --full                # all 180 strategies, 3 seeds, ablations: over an hour
     python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128
 
     1. reward table  R(prompt, arm, sample, token budget)                 rewards.py
@@ -200,7 +200,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
                           desc=f"4 {kind} {seed}", mininterval=1)):
         for group in optimizer.param_groups:
             group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
-        step_seed = seed * 1_000_003 + i + 1    # draws of this iteration alone; torch keeps 32 bits
+        step_seed = seed * 1_000_003 + i + 1        # of this iteration; generators keep 32 bits
         generator = torch.Generator().manual_seed(step_seed)
         n = min(config.token_samples, config.batch)           # a prefill serves n rollouts
         which = torch.randint(len(problems), (config.batch // n,), generator=generator)

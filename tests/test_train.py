@@ -42,8 +42,9 @@ def unbroken(tmp_path_factory):
 
 def test_the_whole_path_prints_one_table_and_names_its_files_and_the_next_command(unbroken):
     folder, out = unbroken
-    for row in ("work greedy", "once", "best static", "sequence level, softmax", "sequence level, linucb",
-                "token level", "both levels", "both levels, to the better level", "rule that sees the problem *"):
+    for row in ("work greedy", "once", "best static", "sequence level, softmax",
+                "sequence level, linucb", "token level", "both levels",
+                "both levels, to the better level", "rule that sees the problem *"):
         assert sum(line.startswith(row) for line in out.splitlines()) >= 2, row     # Pass@1, Pass@2
     assert "reward" in out.splitlines()[2]
     assert out.splitlines()[-1].startswith("next: ./run decode.py")
