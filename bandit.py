@@ -215,13 +215,13 @@ class LinUCB(nn.Module):
         self.b[action] += reward * x
 
 
-def train_linucb(x: Tensor, pull, arms: int, steps: int = 500, batch: int = 16, seed: int = 0,
-                 progress=None) -> LinUCB:
+def train_linucb(x: Tensor, pull, arms: int, steps: int = 500, batch: int = 16,
+                 alpha: float = 0.3, seed: int = 0, progress=None) -> LinUCB:
     """Online, in batches of 16 (ours: a batch is chosen together, which is 10 times faster).
 
     x and pull as in `train_softmax`.
     """
-    generator, bandit = torch.Generator().manual_seed(seed), LinUCB(x.shape[1], arms)
+    generator, bandit = torch.Generator().manual_seed(seed), LinUCB(x.shape[1], arms, alpha)
     for step in range(steps):
         rows = torch.randint(len(x), (batch,), generator=generator)
         actions = bandit.choose(x[rows])

@@ -173,6 +173,16 @@ def both_cells(held: HeldOut, bandit, arms: list[Arm], token, seed: int) -> dict
 
 
 # ---- the table ----------------------------------------------------------------------------------
+def held_out(lm: LM, task: Task, config: Config, folder: str, bar: tqdm) -> tuple[HeldOut, dict]:
+    """A run's held-out problems, and the cells of its best static strategy for each column."""
+    best = [arms_from_json(line) for line in read_json(f"{folder}/selection.json")["best_static"]]
+    Bs = [B for B in PARALLEL if B <= min(config.samples, config.test_samples)]
+    held = HeldOut(lm, task, config, Rewards(f"{folder}/rewards.npz"),
+                   embed(lm, task, task.test, config.rows), Bs, bar)
+    return held, {(B, t): pass_at(held.static(best[i][t])[..., t], B)[None]
+                  for i, B in enumerate(Bs) for t in range(len(task.budgets))}
+
+
 def evaluate(lm: LM, task: Task, config: Config, folder: str, shown: list[int] = ()) -> str:
     """Samples what is missing, writes results.json, returns the table as text.
 
@@ -181,15 +191,10 @@ def evaluate(lm: LM, task: Task, config: Config, folder: str, shown: list[int] =
     """
     selection = read_json(f"{folder}/selection.json")
     arms = arms_from_json(selection["arms"])
-    best = [arms_from_json(line) for line in selection["best_static"]]               # by B, by T
-    Bs = [B for B in PARALLEL if B <= min(config.samples, config.test_samples)]
-    if not set(shown) <= set(Bs):
-        raise UserError(f"--parallel of this run: {', '.join(map(str, Bs))}")
     with tqdm(desc="6 held-out", unit=" tables", mininterval=1) as bar:
-        held = HeldOut(lm, task, config, Rewards(f"{folder}/rewards.npz"),
-                       embed(lm, task, task.test, config.rows), Bs, bar)
-        baseline = {(B, t): pass_at(held.static(best[i][t])[..., t], B)[None]
-                    for i, B in enumerate(Bs) for t in range(len(task.budgets))}
+        held, baseline = held_out(lm, task, config, folder, bar)
+        if not set(shown) <= set(held.Bs):
+            raise UserError(f"--parallel of this run: {', '.join(map(str, held.Bs))}")
         every = {str(arm): held.cells(held.static(arm))
                  for arm in dict.fromkeys([Arm(config.all_styles()[0], GREEDY), *arms])}
         every["best static, per column"] = baseline
@@ -202,7 +207,7 @@ def evaluate(lm: LM, task: Task, config: Config, folder: str, shown: list[int] =
     write(f"{folder}/results.json", json.dumps(
         {"budgets": task.budgets, "problems": len(task.test), "samples": config.test_samples,
          "seeds": config.seeds, "selection": selection, "rows": rows}, indent=1))
-    text = show(rows, task.budgets, shown or (Bs[0], Bs[-1]))
+    text = show(rows, task.budgets, shown or (held.Bs[0], held.Bs[-1]))
     alone = "\none training seed: the intervals hold the spread over problems alone"
     return text + alone * (config.seeds == 1)
 

@@ -72,12 +72,18 @@ class LM:
         return digest.hexdigest()[:16]
 
     def encode(self, prompt: str, chat: bool = False) -> list[int]:
-        """Ids of a prompt. A chat template brings its own special tokens: once, to ids."""
+        """Ids of a prompt. A chat template brings its own special tokens: once, to ids.
+
+        Raises UserError for characters that the tokenizer does not know.
+        """
         if chat and self.tokenizer.chat_template:
             message = [{"role": "user", "content": prompt}]
             return self.tokenizer.apply_chat_template(
                 message, add_generation_prompt=True, return_dict=False)
-        return self.tokenizer(prompt).input_ids
+        ids = self.tokenizer(prompt).input_ids
+        if self.tokenizer.unk_token_id in ids:
+            raise UserError(f"{self.name} does not know every character of {prompt!r}")
+        return ids
 
     def text(self, tokens: Tensor) -> str:
         return self.tokenizer.decode(tokens, skip_special_tokens=True)

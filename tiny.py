@@ -136,7 +136,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>",
-                                   clean_up_tokenization_spaces=False)
+                                   unk_token="<pad>", clean_up_tokenization_spaces=False)
 
 
 def make_model() -> LlamaForCausalLM:

@@ -79,7 +79,7 @@ def sample_arms(job: Job, arms: list[Arm], start: int, stop: int, label: str) ->
         tables.append(job.rewards.get(f"train {start}-{stop} {arm}", lambda: sample_static(
             job.lm, job.task, job.task.train[start:stop], arm, config.samples, config.seed,
             config.rows)))
-        bar.set_postfix(reward=f"{tables[-1].mean():.3f}")
+        bar.set_postfix(reward=f"{tables[-1].mean():.3f}", refresh=False)
         if i % 8 == 7 or i == len(arms) - 1:               # ours: a write costs what an arm costs
             job.rewards.flush()
     return np.stack(tables, 1)

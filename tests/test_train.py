@@ -87,6 +87,15 @@ def test_eval_and_decode_read_the_run(unbroken):
     assert code == 0 and text.startswith("7+8+5+9:") and "legend: greedy" in text, err
 
 
+def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken):
+    folder, out = unbroken
+    before = hashes(folder / "runs" / "sums")
+    code, table, err = finish("replay.py", "runs/sums", folder=folder)
+    rows = [line for line in out.splitlines() if line.startswith("sequence level")]
+    assert code == 0 and len(rows) == 4 and all(row in table for row in rows), err
+    assert hashes(folder / "runs" / "sums") == before
+
+
 @pytest.mark.parametrize("command, says", [
     (["train.py", "--learning-rate", "3"], "--learning-rate"),
     (["train.py", "--iterations", "many"], "many"),
@@ -110,6 +119,7 @@ def test_eval_and_decode_read_the_run(unbroken):
     (["eval.py", "missing"], "missing"),
     (["eval.py"], "folder"),
     (["eval.py", "missing", "--parallel", "1,x"], "--parallel takes whole numbers"),
+    (["replay.py", "missing"], "missing"),
     (["decode.py", "7+8:", "--run", "missing"], "missing"),
     (["decode.py", "7+8:", "--loud"], "--loud"),
     (["tiny.py", "--steps", "0"], "--steps"),
@@ -124,7 +134,7 @@ def test_a_mistake_gets_one_line_and_a_failing_exit(command, says, tmp_path, mon
     assert not (tmp_path / "runs").exists()
 
 
-def test_decode_refuses_a_budget_of_0_and_an_empty_prompt(unbroken):
-    for arguments in (["7+8:", "--budget", "0"], [""]):
+def test_decode_refuses_a_budget_of_0_and_prompts_it_cannot_read(unbroken):
+    for arguments in (["7+8:", "--budget", "0"], [""], ["hello:"]):
         code, _, err = finish("decode.py", *arguments, folder=unbroken[0])
         assert code == 1 and len(err.strip().splitlines()) == 1
