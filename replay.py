@@ -14,7 +14,7 @@ from cli import Parser, UserError, run
 from config import make_task, read_config
 from eval import held_out, make_row, sequence_cells, show, stacked
 from rewards import Rewards
-from train import Job, bandit_data, select
+from train import Job, bandit_data, filtered, select
 
 
 def main():
@@ -34,7 +34,8 @@ def main():
     rewards = Rewards(os.path.join(args.folder, "rewards.npz"))
     job = Job(lm, task, config, args.folder, rewards)
     arms, table, _ = select(job)
-    x, pull = bandit_data(job, table, task.train[:len(table)])
+    problems, table = filtered(job, table)
+    x, pull = bandit_data(job, table, problems)
     softmax, linucb = [], []
     with tqdm(total=2 * args.seeds, desc="replay", unit=" bandits") as bar:
         held, baseline = held_out(lm, task, config, args.folder, bar)

@@ -117,6 +117,17 @@ def select(job: Job) -> tuple[list[Arm], np.ndarray, dict]:
     return chosen, whole, seen
 
 
+def filtered(job: Job, table: np.ndarray) -> tuple[list[Problem], np.ndarray]:
+    """The table's problems and the table; with --filter, of the informative ones alone (paper)."""
+    problems = job.task.train[:len(table)]
+    if not job.config.filter:
+        return problems, table
+    kept = informative(table.mean(-1))[0]
+    if not kept.any():
+        raise UserError("no problem tells the arms apart: --filter would leave none")
+    return [p for p, k in zip(problems, kept) if k], table[kept]
+
+
 # ---- 3 and 5: the bandits -----------------------------------------------------------------------
 def bandit_data(job: Job, table: np.ndarray, problems: list[Problem]):
     """Contexts x (X, D) = (problem, B, T) of a table (P, S, n, T), and `pull`."""
@@ -236,12 +247,9 @@ def train(config: Config, resume: bool):
     arms, table, seen = select(job)
     whole = both_arms(arms, config.all_styles()[0])
     write(job.file("selection.json"), json.dumps({**seen, "both_arms": arms_to_json(whole)}))
-    problems, fresh = task.train[:len(table)], task.train[len(table):] or task.train
+    fresh = task.train[len(table):] or task.train
+    problems, table = filtered(job, table)
     if config.filter:
-        kept = informative(table.mean(-1))[0]
-        if not kept.any():
-            raise UserError("no problem tells the arms apart: --filter would leave none")
-        problems, table = [p for p, k in zip(problems, kept) if k], table[kept]
         fresh = problems
     data = bandit_data(job, table, problems)
     for seed in config.all_seeds():
