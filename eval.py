@@ -200,6 +200,10 @@ def evaluate(lm: LM, task: Task, config: Config, folder: str, shown: list[int] =
         every["best static, per column"] = baseline
         every |= learned(held, folder, arms, arms_from_json(selection["both_arms"]))
         rows = [make_row(name, cells, baseline) for name, cells in every.items()]
+        for name, cells in every.items():
+            if name.startswith("token level, "):                                 # an ablation
+                name = name.removeprefix("token level, ") + ", to the token level"
+                rows.append(make_row(name, cells, every["token level"]))
         levels = better(every["sequence level, softmax"], every["token level"])
         rows.append(make_row("both levels, to the better level", every["both levels"], levels))
         if task.yardstick:
