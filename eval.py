@@ -73,13 +73,13 @@ def show(rows: list[dict], budgets, Bs) -> str:
     for B in Bs:
         lines.append(f"\nPass@{B} in %, 95 % interval; below it the paired difference to best "
                      "static, in brackets where its interval holds 0")
-        lines.append(f"{'':32}" + "".join(f"{f'T = {T}':>13}" for T in budgets))
+        lines.append(f"{'':32}" + "".join(f"{f'T = {T}':>14}" for T in budgets))
         for r in rows:
             cells = [r["cells"][f"pass@{B}[{i}]"] for i in range(len(budgets))]
             lines.append(f"{r['name'] + ('' if r['rival'] else ' *'):32}" + "".join(
-                f"{f'''{100 * c['mean']:.1f} ±{half(c['interval']):.1f}''':>13}" for c in cells))
+                f"{f'''{100 * c['mean']:.1f} ±{half(c['interval']):.1f}''':>14}" for c in cells))
             if any(c["difference_interval"] != (0, 0) for c in cells):
-                lines.append(" " * 32 + "".join(f"{difference(c):>13}" for c in cells))
+                lines.append(" " * 32 + "".join(f"{difference(c):>14}" for c in cells))
     if not all(r["rival"] for r in rows):
         lines.append("* sees the problem: a yardstick, no competitor")
     return "\n".join(lines)
