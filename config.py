@@ -5,6 +5,7 @@ older run of that name is whole until then. --resume goes on with what lies in t
 """
 import argparse
 import dataclasses
+import fcntl
 import json
 import os
 import shutil
@@ -84,7 +85,7 @@ def parse(argv: list[str]) -> tuple[Config, bool]:
     parser = Parser(prog="train.py", description="Learn to decode.",
                     argument_default=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="the whole path in under 60 s")
-    parser.add_argument("--full", action="store_true", help="the README's table, over an hour")
+    parser.add_argument("--full", action="store_true", help="the README's table, about an hour")
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished run")
     for f in dataclasses.fields(Config):
         kind = (dict(action=argparse.BooleanOptionalAction) if type(f.default) is bool else
@@ -136,6 +137,8 @@ def make_task(config: Config) -> Task:
 # ---- the run folder -----------------------------------------------------------------------------
 def read_config(folder: str) -> Config:
     """A finished run's options. Raises UserError where there are none, or another version's."""
+    if folder.rstrip("/").endswith(".part"):
+        raise UserError(f"{folder} is unfinished: train.py --resume finishes it")
     try:
         return Config(**read_json(f"{folder}/config.json"))
     except TypeError as error:
@@ -160,8 +163,21 @@ def open_folder(config: Config, resume: bool) -> tuple[str, str]:
         os.makedirs(part, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {part}: {error.strerror}")
+    hold(part)
+    if os.path.exists(final):
+        print(f"{final} exists; this run takes its place when it is finished")
     write(settings, json.dumps(now, indent=1))
     return part, final
+
+
+def hold(part: str):
+    """Locks the folder until this process ends. Raises UserError where another one is writing it."""
+    global held
+    held = os.open(part, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UserError(f"another process is writing {part}")
 
 
 def close_folder(part: str, final: str):

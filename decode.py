@@ -177,8 +177,10 @@ def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, k
     rows: how many decode at once; results do not depend on it (exactly so in fp32).
     Raises UserError for an empty prompt or a budget below 1.
     """
-    if budgets.min() < 1 or not all(prompts):
-        raise UserError("a token budget below 1, or a prompt with no tokens")
+    if budgets.min() < 1:
+        raise UserError(f"a token budget must be at least 1, not {int(budgets.min())}")
+    if not all(prompts):
+        raise UserError("a prompt has no tokens")
     length = torch.tensor([len(p) for p in prompts]).repeat_interleave(n)             # (N * n,)
     order = length.argsort(stable=True)                  # like lengths together: little padding
     episodes = [None] * len(order)
@@ -250,8 +252,8 @@ def _episodes(part, n, budgets, tokens, lengths, ended, e, actions, decisions) -
 
 
 # ---- as a program: one prompt in, text coloured by action out -----------------------------------
-COLOURS = ("\033[37m", "\033[36m", "\033[33m", "\033[31m")            # greedy, T = .5, 1, 1.25
-MARKS = "_.+^"                                                        # without a colour terminal
+COLOURS = ("\033[32m", "\033[36m", "\033[33m", "\033[31m")            # greedy, T = .5, 1, 1.25
+MARKS = "₀₁₂₃"                                                        # without a colour terminal
 
 
 def coloured(lm: LM, episode: Episode, colour: bool) -> str:

@@ -59,7 +59,7 @@ class LM:
             raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
         try:
             return cls(model.to(device), tokenizer, name)
-        except RuntimeError as error:
+        except (AssertionError, RuntimeError) as error:      # torch without CUDA asserts
             raise UserError(f"cannot use the device {device!r}: {str(error).splitlines()[0]}")
 
     def hash(self) -> str:

@@ -6,12 +6,15 @@ Sampling is what costs; everything that learns from a table replays it, so that 
 rate costs seconds. Pass@B for every B comes from the n samples, without bias (`bandit.pass_at`).
 """
 import os
+import zipfile
+import zlib
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bandit import Arm
+from cli import UserError
 from decode import GREEDY, Episode, Policy, prompt_key, rollout, static
 from lm import LM
 from store import write_with
@@ -24,8 +27,11 @@ class Rewards:
     def __init__(self, path: str):
         self.path, self.arrays, self.fresh = path, {}, False
         if os.path.exists(path):
-            with np.load(path) as file:
-                self.arrays = {k: file[k] for k in file.files}
+            try:
+                with np.load(path) as file:
+                    self.arrays = {k: file[k] for k in file.files}
+            except (EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+                raise UserError(f"{path} is damaged ({error}): delete it, it will be sampled again")
 
     def get(self, name: str, sample) -> np.ndarray:
         if name not in self.arrays:

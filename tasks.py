@@ -67,7 +67,7 @@ def sums(data: str | None, train: int, test: int) -> Task:
 def gsm8k(data: str | None, train: int, test: int) -> Task:
     """GSM8K's JSON Lines (Cobbe et al. 2021): question, answer that ends in "#### n"."""
     def problem(row: dict) -> Problem:
-        return Problem(row["question"], row["answer"].rsplit("####", 1)[1].strip())
+        return Problem(row["question"].strip(), row["answer"].rsplit("####", 1)[1].strip())
 
     train_set, test_set = split(read_jsonl(data, problem), train, test)
     return Task("gsm8k", train_set, test_set,
@@ -85,14 +85,14 @@ def read_jsonl(path: str | None, problem: Callable[[dict], Problem]) -> list[Pro
     try:
         with open(path, encoding="utf-8") as file:
             lines = file.readlines()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', 'it is no UTF-8')}")
     problems = []
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 problems.append(problem(json.loads(line)))
-            except (ValueError, KeyError, IndexError, TypeError) as error:
+            except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
                 raise UserError(f"{path}, line {number}: no problem of this task "
                                 f"({type(error).__name__}: {error})")
     if not problems:

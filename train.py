@@ -2,7 +2,7 @@
 
     python train.py                       # embedded LM, some minutes on 2 cores
     python train.py --quick               # the same path in under a minute
-    python train.py --full                # all 180 strategies, 3 seeds, ablations: over an hour
+    python train.py --full                # all 180 strategies, 3 seeds, ablations: about an hour
     python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128
 
     1. reward table  R(prompt, arm, sample, token budget)                 rewards.py
@@ -188,6 +188,13 @@ def train_both(job: Job, arms: list[Arm], table: np.ndarray, problems: list[Prob
 
 
 # ---- 4: the token level -------------------------------------------------------------------------
+def load_checkpoint(path: str, device) -> dict:
+    try:
+        return torch.load(path, map_location=device)
+    except Exception as error:                            # a damaged file raises kinds of torch's own
+        raise UserError(f"{path} is damaged ({type(error).__name__}): delete it, then --resume")
+
+
 def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], seed: int):
     """PPO; a checkpoint every 10 iterations (ours: some seconds), the adapter at the end."""
     if job.done(kind, seed):
@@ -199,7 +206,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5)
     start, log = 0, []
     if os.path.exists(checkpoint):
-        saved = torch.load(checkpoint, map_location=job.lm.device)
+        saved = load_checkpoint(checkpoint, job.lm.device)
         policy.load_state_dict(saved["policy"])
         optimizer.load_state_dict(saved["optimizer"])
         start, log = saved["iteration"], saved["log"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bandit import Arm
+from cli import UserError
 from decode import GREEDY, Strategy, static
 from eval import better, interval, make_row, show
 from rewards import Rewards, play, sample_policy, sample_static
@@ -70,3 +71,7 @@ def test_a_reward_table_on_disk_is_not_sampled_again(tmp_path):
     table.flush()
     again = Rewards(path)
     assert np.array_equal(again.get("a", lambda: 1 / 0), np.arange(6).reshape(2, 3))
+    for damaged in (b"", open(path, "rb").read()[:100]):
+        (tmp_path / "rewards.npz").write_bytes(damaged)
+        with pytest.raises(UserError, match="is damaged"):
+            Rewards(path)

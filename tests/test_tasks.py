@@ -55,6 +55,12 @@ def test_a_bad_line_is_named_by_file_and_number(tmp_path):
     path.write_text(json.dumps({"question": "1+1?", "answer": "#### 2"}) + "\n\n{oops\n")
     with pytest.raises(UserError, match=r"bad.jsonl, line 3"):
         TASKS["gsm8k"](str(path), 5, 5)
+    path.write_text(json.dumps({"question": ["1"], "answer": "#### 2"}))
+    with pytest.raises(UserError, match=r"bad.jsonl, line 1"):
+        TASKS["gsm8k"](str(path), 5, 5)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="no UTF-8"):
+        TASKS["gsm8k"](str(path), 5, 5)
     path.write_text("")
     with pytest.raises(UserError, match="holds no problem"):
         TASKS["gsm8k"](str(path), 5, 5)

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHORT = ["--styles", "work,once", "--pool", "2", "--pool-problems", "4", "--problems", "6",
@@ -66,6 +67,13 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(unbroken
     assert checkpoint.exists() and not (tmp_path / "runs" / "sums").exists()
     code, _, err = finish("train.py", *SHORT, folder=tmp_path)
     assert code == 1 and "unfinished run" in err
+    code, _, err = finish("eval.py", "runs/sums.part", folder=tmp_path)
+    assert code == 1 and "is unfinished" in err
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[:1000])
+    code, _, err = finish("train.py", *SHORT, "--resume", folder=tmp_path)
+    assert code == 1 and err.strip().splitlines()[-1].endswith("delete it, then --resume")
+    checkpoint.write_bytes(whole)
     code, _, err = finish("train.py", *SHORT, "--seed", "1", "--resume", folder=tmp_path)
     assert code == 1 and "another seed" in err
     code, _, err = finish("train.py", *SHORT, "--resume", folder=tmp_path)
@@ -113,6 +121,8 @@ def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken):
     (["train.py", "--styles", "poem"], "--styles"),
     (["train.py", "--name", "../elsewhere"], "--name"),
     (["train.py", "--device", "abacus"], "abacus"),
+    pytest.param(["train.py", "--device", "cuda"], "cannot use the device 'cuda'",
+                 marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")),
     (["train.py", "--dtype", "int3"], "int3"),
     (["train.py", "--resume"], "nothing to resume"),
     (["train.py", "--quick", "--full"], "exclude"),
