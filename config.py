@@ -171,11 +171,10 @@ def open_folder(config: Config, resume: bool) -> tuple[str, str]:
 
 
 def hold(part: str):
-    """Locks the folder until this process ends. Raises UserError where another one is writing it."""
-    global held
-    held = os.open(part, os.O_RDONLY)
+    """Locks the folder until this process ends. Raises UserError where another one writes it."""
+    handle = os.open(part, os.O_RDONLY)              # left open: the lock goes with the process
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise UserError(f"another process is writing {part}")
 

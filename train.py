@@ -191,7 +191,7 @@ def train_both(job: Job, arms: list[Arm], table: np.ndarray, problems: list[Prob
 def load_checkpoint(path: str, device) -> dict:
     try:
         return torch.load(path, map_location=device)
-    except Exception as error:                            # a damaged file raises kinds of torch's own
+    except Exception as error:                   # a damaged file raises kinds of torch's own
         raise UserError(f"{path} is damaged ({type(error).__name__}): delete it, then --resume")
 
 

@@ -10,6 +10,9 @@ import time
 import pytest
 import torch
 
+from cli import UserError
+from config import hold
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHORT = ["--styles", "work,once", "--pool", "2", "--pool-problems", "4", "--problems", "6",
          "--samples", "2", "--arms", "3", "--bandit-steps", "20", "--linucb-steps", "2",
@@ -93,6 +96,12 @@ def test_eval_and_decode_read_the_run(unbroken):
     assert code == 1 and "--parallel of this run: 1, 2" in err
     code, text, err = finish("decode.py", "7+8+5+9:", "--budget", "20", folder=folder)
     assert code == 0 and text.startswith("7+8+5+9:") and "legend: greedy" in text, err
+
+
+def test_two_processes_never_write_one_run(tmp_path):
+    hold(str(tmp_path))
+    with pytest.raises(UserError, match="another process"):
+        hold(str(tmp_path))
 
 
 def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken):
