@@ -30,6 +30,11 @@ from torch import Tensor, nn
 from decode import GREEDY, Strategy
 from features import PARALLEL
 
+LR = 1e-3              # softmax bandit, Adam (prototype)
+ENTROPY = 0.1          # softmax bandit, c (ours: see `train_softmax`)
+ALPHA = 0.3            # LinUCB (ours: the bound's own value, 2.2 at delta = .1, explores too long)
+
+
 class Arm(NamedTuple):
     """What the sequence level chooses: how to ask, how to sample, who sets the temperature."""
     style: str
@@ -146,8 +151,8 @@ def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw, generator, entropy_bo
     return policy - entropy_bonus * entropy + value, reward.mean().item(), entropy.item()
 
 
-def train_softmax(x: Tensor, pull, arms: int, steps: int = 1500, batch: int = 256, lr: float = 1e-3,
-                  entropy_bonus: float = 0.1, seed: int = 0, progress=None) -> SoftmaxBandit:
+def train_softmax(x: Tensor, pull, arms: int, steps: int = 1500, batch: int = 256, lr: float = LR,
+                  entropy_bonus: float = ENTROPY, seed: int = 0, progress=None) -> SoftmaxBandit:
     """x (X, D) contexts; pull(contexts (R,), actions (R,), generator) -> rewards (R,) of 0/1.
 
     Steps, batch and lr: prototype. Entropy bonus .1 (ours): with the prototype's .02, an arm that
@@ -181,8 +186,7 @@ class LinUCB(nn.Module):
         alpha = 1 + sqrt(ln(2 / delta) / 2)                                     (Li et al. 2010)
     """
 
-    def __init__(self, inputs: int, arms: int, alpha: float = 0.3):
-        """alpha .3 (ours): the bound's own value, 2.2 at delta = .1, explores for too long."""
+    def __init__(self, inputs: int, arms: int, alpha: float = ALPHA):
         super().__init__()
         self.alpha = alpha
         identity = torch.eye(inputs, dtype=torch.float64)    # fp64: thousands of rank-1 updates
@@ -216,7 +220,7 @@ class LinUCB(nn.Module):
 
 
 def train_linucb(x: Tensor, pull, arms: int, steps: int = 500, batch: int = 16,
-                 alpha: float = 0.3, seed: int = 0, progress=None) -> LinUCB:
+                 alpha: float = ALPHA, seed: int = 0, progress=None) -> LinUCB:
     """Online, in batches of 16 (ours: a batch is chosen together, which is 10 times faster).
 
     x and pull as in `train_softmax`.

@@ -150,6 +150,13 @@ def open_folder(config: Config, resume: bool) -> tuple[str, str]:
     final = os.path.join("runs", config.name or config.task)
     part, now = final + ".part", dataclasses.asdict(config)
     settings = os.path.join(part, "config.json")
+    if resume and not os.path.exists(settings):
+        raise UserError(f"nothing to resume: there is no {part}")
+    try:
+        os.makedirs(part, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {part}: {error.strerror}")
+    hold(part)               # before any advice to go on or delete: another process may be at work
     if os.path.exists(settings):
         if not resume:
             raise UserError(f"{part} holds an unfinished run: add --resume to go on, or delete it")
@@ -157,13 +164,6 @@ def open_folder(config: Config, resume: bool) -> tuple[str, str]:
         changed = [k for k in now if old.get(k) != now[k]]
         if changed:
             raise UserError(f"{part} was started with another {', '.join(changed)}")
-    elif resume:
-        raise UserError(f"nothing to resume: there is no {part}")
-    try:
-        os.makedirs(part, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make {part}: {error.strerror}")
-    hold(part)
     if os.path.exists(final):
         print(f"{final} exists; this run takes its place when it is finished")
     write(settings, json.dumps(now, indent=1))

@@ -9,7 +9,7 @@ import os
 
 from tqdm import tqdm
 
-from bandit import train_linucb, train_softmax
+from bandit import ALPHA, ENTROPY, LR, train_linucb, train_softmax
 from cli import Parser, UserError, run
 from config import make_task, read_config
 from eval import held_out, make_row, sequence_cells, show, stacked
@@ -20,9 +20,11 @@ from train import Job, bandit_data, filtered, select
 def main():
     parser = Parser(prog="replay.py", description="Train a run's bandits again, in seconds.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
-    parser.add_argument("--lr", type=float, default=1e-3, help="softmax: Adam's (default .001)")
-    parser.add_argument("--entropy", type=float, default=0.1, help="softmax: bonus (default .1)")
-    parser.add_argument("--alpha", type=float, default=0.3, help="LinUCB: optimism (default .3)")
+    parser.add_argument("--lr", type=float, default=LR, help=f"softmax: Adam's (default {LR:g})")
+    parser.add_argument("--entropy", type=float, default=ENTROPY,
+                        help=f"softmax: bonus (default {ENTROPY:g})")
+    parser.add_argument("--alpha", type=float, default=ALPHA,
+                        help=f"LinUCB: optimism (default {ALPHA:g})")
     parser.add_argument("--steps", type=int, help="softmax: steps (default: the run's)")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each (default 1)")
     args = parser.parse_args()

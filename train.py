@@ -96,8 +96,9 @@ def select(job: Job) -> tuple[list[Arm], np.ndarray, dict]:
     config, arms = job.config, candidates(job.config)
     first, last = config.pool_problems, max(config.problems, config.pool_problems)
     table = sample_arms(job, arms, 0, first, "1 reward table")
-    picked, curve = coverage(contexts(table), config.arms)
-    average = top_average(contexts(table), config.arms)[1]
+    values = contexts(table)
+    picked, curve = coverage(values, config.arms)
+    average = top_average(values, config.arms)[1]
     best = [[arms[contexts(table[..., t:t + 1], (B,)).mean(0).argmax()]
              for t in range(len(job.task.budgets))] for B in PARALLEL if B <= config.samples]
     chosen, whole = [arms[i] for i in picked], table[:, picked]
@@ -110,8 +111,8 @@ def select(job: Job) -> tuple[list[Arm], np.ndarray, dict]:
             "best_static": [arms_to_json(line) for line in best],
             "constant": constant, "noise": noise}
     print(f"action set, out of {len(arms)}: {', '.join(map(str, chosen))}")
-    for name, values in (("greedy coverage", curve), ("the top |S| by average", average)):
-        print(f"F(S) for |S| = 1 .. {len(chosen)}, {name:22}", *(f"{v:.3f}" for v in values))
+    for name, F in (("greedy coverage", curve), ("the top |S| by average", average)):
+        print(f"F(S) for |S| = 1 .. {len(chosen)}, {name:22}", *(f"{v:.3f}" for v in F))
     print(f"problems with constant reward {constant:.0%}, noisy {noise:.0%}: "
           f"{'left out' if config.filter else 'kept'}")
     return chosen, whole, seen
