@@ -16,7 +16,7 @@ from cli import Parser, UserError, whole_numbers
 from features import PARTS
 from lm import LM
 from store import read_json, write
-from tasks import TASKS, Task
+from tasks import TASKS, Source, Task
 
 
 def option(default, text):
@@ -27,7 +27,12 @@ def option(default, text):
 class Config:
     model: str = option("tiny", "hub id or local folder of the LM; tiny is the embedded one")
     task: str = option("sums", "one of " + ", ".join(TASKS))
-    data: str = option("", "the task's JSON Lines file; sums needs none")
+    data: str = option("", "the task's problems: a JSON Lines or parquet file, a folder, a hub id")
+    test_data: str = option("", "held-out problems, likewise (those of --data when empty)")
+    levels: str = option("", "levels by commas (MATH: 1 to 5; GSM8K: steps)")
+    shots: int = option(0, "examples before every question, from the training problems")
+    plain: bool = option(False, "no chat template, though the tokenizer has one")
+    thinking: str = option("off", "on or off, for chat templates that know it (Qwen3)")
     name: str = option("", "run folder under runs/ (the task's name when empty)")
     device: str = option("auto", "cpu, cuda or mps; auto takes what is there")
     dtype: str = option("auto", "float32, bfloat16 ..; auto: fp32 on a CPU, bf16 on a GPU")
@@ -105,10 +110,14 @@ def check(config: Config):
     """Raises UserError where an option is out of its range."""
     for f in dataclasses.fields(Config):
         value = getattr(config, f.name)
-        if type(f.default) is int and f.name != "seed" and value < 1:
+        if type(f.default) is int and f.name not in ("seed", "shots") and value < 1:
             raise UserError(f"--{f.name.replace('_', '-')} must be at least 1, not {value}")
     if not 0 <= config.seed <= 4000:                       # 4,000 x 1,000,003 still fits 32 bits
         raise UserError(f"--seed must be 0 to 4000, not {config.seed}")
+    if config.shots < 0:
+        raise UserError(f"--shots must not be negative, not {config.shots}")
+    if config.thinking not in ("on", "off"):
+        raise UserError(f"--thinking is on or off, not {config.thinking!r}")
     if config.lr <= 0 or config.entropy < 0:
         raise UserError("--entropy must not be negative, --lr must be above 0")
     if config.batch % min(config.token_samples, config.batch):
@@ -121,16 +130,30 @@ def check(config: Config):
         raise UserError(f"--name is the name of a folder under runs/, not {config.name!r}")
 
 
+def load(config: Config) -> tuple[LM, Task]:
+    """Both, a mistake in the task first; the LM stops where the task's answers end."""
+    task = make_task(config)
+    lm = config.load_lm()
+    task.chat = task.chat and bool(lm.tokenizer.chat_template)
+    if task.stop:
+        lm.stop_at(task.stop)
+    return lm, task
+
+
 def make_task(config: Config) -> Task:
-    """The task with the budgets that were asked for."""
+    """The task with the prompts and budgets that were asked for."""
     train = max(config.problems, config.pool_problems) + config.token_problems
-    task = TASKS[config.task](config.data, train, config.test_problems)
+    task = TASKS[config.task](Source(config.data, config.test_data, train + config.shots,
+                                     config.test_problems,
+                                     whole_numbers(config.levels, "--levels")))
+    task.chat, task.thinking = task.chat and not config.plain, config.thinking == "on"
     if config.budgets:
         task.budgets = tuple(whole_numbers(config.budgets, "--budgets"))
     if list(task.budgets) != sorted(set(task.budgets)) or min(task.budgets) < 1:
         raise UserError(f"--budgets must be at least 1 and rise, not {config.budgets}")
     if not set(config.all_styles()) <= set(task.styles):
         raise UserError(f"--styles of {task.name}: {', '.join(task.styles)}")
+    task.show(config.shots, config.all_styles())
     return task
 
 

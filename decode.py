@@ -202,7 +202,7 @@ def _batch(lm, prompts, policy, budgets, stream, part, n) -> list[Episode]:
     h = e = lm.h[local]                                                             # (R, d)
     positions = mask.sum(1)
     padded = not bool(mask.all())
-    mask = torch.cat([mask.bool(), mask.new_ones(len(part), horizon).bool()], 1)[:, None, None]
+    mask = torch.cat([mask, mask.new_ones(len(part), horizon)], 1)
     tokens = torch.zeros(len(part), horizon, dtype=torch.long)
     actions = torch.full((len(part), horizon), -1, dtype=torch.int8)
     lengths, ended, decisions = budgets.clone(), torch.zeros(len(part), dtype=torch.bool), []
@@ -231,7 +231,7 @@ def _batch(lm, prompts, policy, budgets, stream, part, n) -> list[Episode]:
             live, y, e, mask, positions = (x[keep] for x in (live, y, e, mask, positions))
             running = running[keep]
         logits = lm.forward(y[:, None], positions[:, None],
-                            mask[..., :longest + t + 1] if padded else None, cache)
+                            mask[:, :longest + t + 1] if padded else None, cache)
         h, positions = lm.h, positions + 1
     return _episodes(part, n, budgets, tokens, lengths, ended, e_all.cpu(), actions, decisions)
 
@@ -281,7 +281,9 @@ def main():
     lm = config.load_lm()
     policy, about = load_adapter(f"{args.run}/token-{config.seed}.safetensors", lm)
     budget = torch.tensor([about["horizon"] if args.budget is None else args.budget])
-    ids = lm.encode(args.prompt, about["chat"])
+    if about["stop"]:
+        lm.stop_at(about["stop"])
+    ids = lm.encode(args.prompt, about["chat"], about["thinking"])
     episode, = rollout(lm, [ids], policy.acting(), budget, torch.tensor([prompt_key(args.prompt)]),
                        seed=args.seed)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ

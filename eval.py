@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from bandit import Arm, pass_at
 from cli import Parser, UserError, run, whole_numbers
-from config import Config, make_task, read_config
+from config import Config, load, read_config
 from decode import GREEDY
 from features import PARALLEL, context
 from lm import LM
@@ -255,7 +255,7 @@ def main():
     args = parser.parse_args()
     shown = whole_numbers(args.parallel, "--parallel")
     config = read_config(args.folder)
-    print(evaluate(config.load_lm(), make_task(config), config, args.folder, shown))
+    print(evaluate(*load(config), config, args.folder, shown))
 
 
 if __name__ == "__main__":

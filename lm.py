@@ -2,8 +2,11 @@
 
     lm = LM.load("tiny")                        # a local folder, or a hub id: one and the same path
     logits, cache, mask = lm.prefill([lm.encode("7+8+5+9:")]);   lm.h                       # (N, d)
+    python lm.py MODEL --rows 64 --tokens 1024         # what it needs of memory, before it is loaded
 
 h is the input of the output head: the last layer's hidden state, from the same pass as the logits.
+Any `AutoModelForCausalLM` works whose layers keep keys and values, sliding windows included; others
+(recurrent states, compressed caches) are refused by name.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -12,15 +15,76 @@ h is the input of the output head: the last layer's hidden state, from the same 
 | P | length of the padded prompts | |
 """
 import hashlib
+import os
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.utils import logging
 
-from cli import UserError
+from cli import Parser, UserError, run
 
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+# ---- memory, before it is spent -----------------------------------------------------------------
+@dataclass
+class Memory:
+    """Bytes that a run needs: the weights, and for R rows their cache and the sampler's logits."""
+    weights: int
+    cache: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.cache + self.logits
+
+    def __str__(self):
+        parts = ", ".join(f"{name} {value / 2**30:.1f}" for name, value in vars(self).items())
+        return f"{self.total / 2**30:.1f} GiB ({parts})"
+
+
+def memory(config, dtype: str, rows: int = 0, tokens: int = 0) -> Memory:
+    """Computed from an LM's `config` for `rows` texts of `tokens` tokens, the prompt included.
+
+        weights  parameters x bytes     cache  2 x layers x KV heads x head size x rows x tokens
+        logits   rows x V in fp32, ten times: the sampler with its sort, and the features (ours)
+    """
+    with torch.device("meta"):                                   # shapes alone, no memory
+        parameters = AutoModelForCausalLM.from_config(config).num_parameters()
+    config, size = config.get_text_config(), getattr(torch, dtype).itemsize
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    per_token = 2 * config.num_hidden_layers * heads * head * size
+    return Memory(parameters * size, per_token * rows * tokens, 40 * config.vocab_size * rows)
+
+
+def free_memory(device: str) -> int:
+    """Bytes that can be had on the device now; the whole memory where a system does not tell."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo") as file:
+            return next(int(x.split()[1]) * 1024 for x in file if x.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def pick(device: str, dtype: str) -> tuple[str, str]:
+    """Device and dtype where "auto" leaves them open: fp32 on a CPU, bf16 on a GPU."""
+    if device == "auto":
+        device = ("cuda" if torch.cuda.is_available() else
+                  "mps" if torch.backends.mps.is_available() else "cpu")
+    if dtype == "auto":
+        dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    if dtype not in DTYPES:
+        raise UserError(f"--dtype takes auto, {', '.join(DTYPES)}, not {dtype!r}")
+    return device, dtype
+
+
+# ---- the language model -------------------------------------------------------------------------
 
 class LM:
     """A frozen causal LM, its tokenizer, and the two things generation hides: h and the end ids."""
@@ -28,13 +92,13 @@ class LM:
     def __init__(self, model, tokenizer, name: str = "memory"):
         self.model, self.tokenizer, self.name = model.eval().requires_grad_(False), tokenizer, name
         self.device, self.d = model.device, model.config.get_text_config().hidden_size
-        kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
-        if kinds != {"full_attention"}:
-            raise UserError(f"{name}: attention layers {sorted(kinds)}: only full attention works")
-        ends = model.generation_config.eos_token_id or tokenizer.eos_token_id
-        if ends is None:
+        self.windowed = refuse(model, name)
+        ends = model.generation_config.eos_token_id
+        ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
+        if ends == {None}:
             raise UserError(f"{name} names no end token")
-        self.ends = torch.tensor(ends, device=self.device).reshape(-1)
+        # The config's list and the tokenizer's: a chat may end in one that only the latter names.
+        self.ends = torch.tensor(sorted(ends - {None}), device=self.device)
         # The input of the output head is h_t, in every architecture and with no other layer kept.
         model.get_output_embeddings().register_forward_pre_hook(self._keep)
 
@@ -44,23 +108,33 @@ class LM:
     @classmethod
     def load(cls, name: str, device: str = "auto", dtype: str = "auto") -> "LM":
         """From a hub id or a local folder; fp32 on a CPU and bf16 on a GPU unless told."""
-        if device == "auto":
-            device = ("cuda" if torch.cuda.is_available() else
-                      "mps" if torch.backends.mps.is_available() else "cpu")
-        if dtype == "auto":
-            dtype = "bfloat16" if device == "cuda" else "float32"
-        if dtype not in ("float32", "bfloat16", "float16"):
-            raise UserError(f"--dtype takes auto, float32, bfloat16 or float16, not {dtype!r}")
+        device, dtype = pick(device, dtype)
         logging.disable_progress_bar()                     # its lines would hide ours
+        need = memory(read_config(name), dtype)
+        try:
+            free = free_memory(device)
+            torch.empty(0, device=device)
+        except (AssertionError, RuntimeError) as error:      # torch without CUDA asserts
+            raise UserError(f"cannot use the device {device!r}: {str(error).splitlines()[0]}")
+        if need.total > free:
+            raise UserError(f"{name} needs {need}, and {device} has {free / 2**30:.1f} GiB free")
         try:
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, dtype))
         except (OSError, ValueError) as error:
             raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
-        try:
-            return cls(model.to(device), tokenizer, name)
-        except (AssertionError, RuntimeError) as error:      # torch without CUDA asserts
-            raise UserError(f"cannot use the device {device!r}: {str(error).splitlines()[0]}")
+        return cls(model.to(device), tokenizer, name)
+
+    def require(self, rows: int, tokens: int) -> str:
+        """What `rows` texts of `tokens` tokens need, as a line. Raises UserError if too much."""
+        need = memory(self.model.config, str(self.model.dtype).removeprefix("torch."), rows, tokens)
+        free = free_memory(str(self.device)) + need.weights                   # they are in already
+        line = (f"{rows} rows of {tokens} tokens need {need}; {self.device} has "
+                f"{free / 2**30:.1f} GiB for it")
+        if need.total > free:
+            fit = int((free - need.weights) / ((need.cache + need.logits) / rows))
+            raise UserError(f"{line}: lower --rows to {fit}" if fit else line)
+        return line
 
     def hash(self) -> str:
         """Names the LM, in fp32 as in bf16: 256 values of every tensor; 4 B cost a second."""
@@ -71,25 +145,41 @@ class LM:
             digest.update(f"{name} {tuple(value.shape)}".encode() + some.tobytes())
         return digest.hexdigest()[:16]
 
-    def encode(self, prompt: str, chat: bool = False) -> list[int]:
+    def encode(self, prompt: str, chat: bool = False, thinking: bool = False) -> list[int]:
         """Ids of a prompt. A chat template brings its own special tokens: once, to ids.
 
-        Raises UserError for characters that the tokenizer does not know.
+        A tokenizer without a template gets the plain prompt. thinking: for templates that know
+        `enable_thinking` (Qwen3). Raises UserError for thinking that the template does not know,
+        and for characters that the tokenizer does not know.
         """
-        if chat and self.tokenizer.chat_template:
+        template = chat and self.tokenizer.chat_template
+        if thinking and "enable_thinking" not in (template or ""):
+            raise UserError(f"{self.name} has no chat template that knows --thinking")
+        if template:
             message = [{"role": "user", "content": prompt}]
             return self.tokenizer.apply_chat_template(
-                message, add_generation_prompt=True, return_dict=False)
+                message, add_generation_prompt=True, return_dict=False, enable_thinking=thinking)
         ids = self.tokenizer(prompt).input_ids
         if self.tokenizer.unk_token_id in ids:
             raise UserError(f"{self.name} does not know every character of {prompt!r}")
         return ids
 
+    def stop_at(self, text: str):
+        """Every token that holds `text`, such as a line's end, ends a row from now on."""
+        tokens = self.tokenizer.batch_decode([[i] for i in range(len(self.tokenizer))])
+        more = [i for i, token in enumerate(tokens) if text in token]
+        self.ends = torch.tensor(sorted({*self.ends.tolist(), *more}), device=self.device)
+
     def text(self, tokens: Tensor) -> str:
         return self.tokenizer.decode(tokens, skip_special_tokens=True)
 
     def forward(self, ids: Tensor, positions: Tensor, mask, cache) -> Tensor:
-        """Logits (R, V) after the last of ids (R, L); h (R, d) is left in self.h."""
+        """Logits (R, V) after the last of ids (R, L); h (R, d) is left in self.h.
+
+        mask (R, all tokens so far), or None where there is no padding.
+        """
+        if ids.shape[1] == 1 and not self.windowed and mask is not None:
+            mask = mask[:, None, None].bool()      # as attention wants it: not made anew each step
         logits = self.model(input_ids=ids, position_ids=positions, attention_mask=mask,
                             past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
         logits[:, len(self.tokenizer):] = -torch.inf       # rows of a padded head are no tokens
@@ -97,13 +187,43 @@ class LM:
 
     def prefill(self, prompts: list[list[int]]):
         """Logits (N, V), cache and mask (N, P) after prompts padded on the left to P."""
-        longest = max(map(len, prompts))
-        ids = torch.tensor([[0] * (longest - len(p)) + p for p in prompts], device=self.device)
-        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts],
-                            device=self.device)
+        shared, cache = self.shared_prefix(prompts), DynamicCache()
+        if shared:
+            start = torch.tensor([prompts[0][:shared]], device=self.device)
+            self.forward(start, torch.arange(shared, device=self.device)[None], None, cache)
+            cache.batch_repeat_interleave(len(prompts))
+        gaps = [max(map(len, prompts)) - len(p) for p in prompts]     # between prefix and the rest
+        ids = torch.tensor([[0] * g + p[shared:] for p, g in zip(prompts, gaps)],
+                           device=self.device)
+        mask = torch.tensor([[1] * shared + [0] * g + [1] * (len(p) - shared)
+                             for p, g in zip(prompts, gaps)], device=self.device)        # (N, P)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)     # counted over real tokens only
-        cache = DynamicCache(config=self.model.config)
-        return self.forward(ids, positions, mask, cache), cache, mask
+        return self.forward(ids, positions[:, shared:], mask, cache), cache, mask
+
+    def shared_prefix(self, prompts: list[list[int]]) -> int:
+        """How many first tokens, such as those of examples, all prompts share: computed once.
+
+        Under a sliding window none: the gap behind them would push them out of it too early.
+        """
+        shared = len(os.path.commonprefix(prompts))
+        return 0 if self.windowed or len(prompts) == 1 else min(shared, min(map(len, prompts)) - 1)
+
+
+def refuse(model, name: str) -> bool:
+    """Does the LM have sliding windows? Raises UserError for one whose cache we cannot keep."""
+    layers = DynamicCache(config=model.config).layers
+    odd = {type(x).__name__ for x in layers} - {"DynamicLayer", "DynamicSlidingWindowLayer"}
+    if odd or getattr(model, "_is_stateful", False) or model.get_output_embeddings() is None:
+        raise UserError(f"{name}, a {type(model).__name__}, keeps {', '.join(sorted(odd)) or 'states'}"
+                        ": only attention over keys and values works")
+    return any(isinstance(x, DynamicSlidingWindowLayer) for x in layers)
+
+
+def read_config(name: str):
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
 
 
 class Slots(DynamicLayer):
@@ -128,3 +248,19 @@ class Slots(DynamicLayer):
         self._view()
         self.keys[:, :, -1:], self.values[:, :, -1:] = keys, values
         return self.keys, self.values
+
+
+def main():
+    parser = Parser(description="What an LM needs of memory, from its configuration alone.")
+    parser.add_argument("model", help="hub id or local folder")
+    parser.add_argument("--rows", type=int, default=64, help="texts that decode at once (64)")
+    parser.add_argument("--tokens", type=int, default=1024, help="of a prompt and its text (1024)")
+    parser.add_argument("--dtype", default="bfloat16", help=f"{', '.join(DTYPES)} (bfloat16)")
+    args = parser.parse_args()
+    dtype = pick("cpu", args.dtype)[1]
+    print(f"{args.model} in {dtype}, {args.rows} rows of {args.tokens} tokens: "
+          f"{memory(read_config(args.model), dtype, args.rows, args.tokens)}")
+
+
+if __name__ == "__main__":
+    run("lm.py", main)

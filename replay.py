@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from bandit import ALPHA, ENTROPY, LR, train_linucb, train_softmax
 from cli import Parser, UserError, run
-from config import make_task, read_config
+from config import load, read_config
 from eval import held_out, make_row, sequence_cells, show, stacked
 from rewards import Rewards
 from train import Job, bandit_data, filtered, select
@@ -32,7 +32,7 @@ def main():
     steps = config.bandit_steps if args.steps is None else args.steps
     if min(args.seeds, steps) < 1 or args.lr <= 0 or min(args.entropy, args.alpha) < 0:
         raise UserError("--seeds, --steps, --lr must be above 0, --entropy, --alpha not below it")
-    lm, task = config.load_lm(), make_task(config)
+    lm, task = load(config)
     rewards = Rewards(os.path.join(args.folder, "rewards.npz"))
     job = Job(lm, task, config, args.folder, rewards)
     arms, table, _ = select(job)

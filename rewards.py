@@ -48,7 +48,7 @@ def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor
          rows: int) -> list[Episode]:
     """`rollout` of n samples a prompt; budgets (N * n,)."""
     keys = torch.tensor([prompt_key(p) for p in prompts])
-    ids = [lm.encode(p, task.chat) for p in prompts]
+    ids = [lm.encode(p, task.chat, task.thinking) for p in prompts]
     return rollout(lm, ids, policy, budgets, keys, n, seed, rows)
 
 
@@ -66,7 +66,7 @@ def sample_static(lm: LM, task: Task, problems: list[Problem], arm: Arm, n: int,
         for i, T in enumerate(task.budgets):
             same = i and len(x.tokens) <= task.budgets[i - 1]      # ended before: nothing new
             rewards[x.prompt, x.sample, i] = rewards[x.prompt, x.sample, i - 1] if same else \
-                task.verify(lm.text(x.tokens[:T]), problems[x.prompt])
+                task.grade(lm.text(x.tokens[:T]), problems[x.prompt])
     return rewards
 
 
@@ -81,7 +81,7 @@ def sample_policy(lm: LM, task: Task, problems: list[Problem], play_at, n: int, 
         budgets = torch.full((len(problems) * n,), T)
         prompts, policy = play_at(i, budgets)
         for x in play(lm, task, prompts, policy, budgets, n, seed, rows):
-            rewards[x.prompt, x.sample, i] = task.verify(lm.text(x.tokens), problems[x.prompt])
+            rewards[x.prompt, x.sample, i] = task.grade(lm.text(x.tokens), problems[x.prompt])
     return rewards
 
 

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from bandit import (Arm, contexts, coverage, informative, pool, top_average, train_linucb,
                     train_softmax)
 from cli import UserError, run
-from config import Config, close_folder, make_task, open_folder, parse
+from config import Config, close_folder, load, open_folder, parse
 from decode import GREEDY, Strategy, prompt_key, rollout, static
 from eval import evaluate
 from features import CONTEXT, PARALLEL, context
@@ -68,7 +68,7 @@ def first_look(job: Job):
                     torch.tensor([max(job.task.budgets)]), 1, 0, 1)
     text = job.lm.text(episode.tokens)
     print(f"prompt: {prompt!r}\ngreedy: {text!r}{'' if episode.ended else ' (ran out of tokens)'}\n"
-          f"answer: {problem.answer!r}, reward {job.task.verify(text, problem):g}")
+          f"answer: {problem.answer!r}, reward {job.task.grade(text, problem):g}")
 
 
 # ---- 1 and 2: the reward table and the action set -----------------------------------------------
@@ -213,7 +213,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
         start, log = saved["iteration"], saved["log"]
     style = config.all_styles()[0]
     prompts = [job.task.prompt(p, style) for p in problems]
-    ids = [job.lm.encode(p, job.task.chat) for p in prompts]
+    ids = [job.lm.encode(p, job.task.chat, job.task.thinking) for p in prompts]
     keys = torch.tensor([prompt_key(p) for p in prompts])
     for i in (bar := tqdm(range(start, config.iterations), initial=start, total=config.iterations,
                           desc=f"4 {kind} {seed}", mininterval=1)):
@@ -228,7 +228,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
         episodes = rollout(job.lm, [ids[j] for j in which], policy.acting(explore=True), budgets,
                            keys[which], n, step_seed, config.rows)
         for x in episodes:
-            x.reward = job.task.verify(job.lm.text(x.tokens), problems[which[x.prompt]])
+            x.reward = job.task.grade(job.lm.text(x.tokens), problems[which[x.prompt]])
         log.append({"step": i, "reward": float(np.mean([x.reward for x in episodes])),
                     "truncated": float(np.mean([not x.ended for x in episodes])),
                     "length": float(np.mean([len(x.tokens) for x in episodes])),
@@ -242,13 +242,12 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
             write(checkpoint, data.getvalue())
     append_csv(job.file("metrics.csv"), {"adapter": kind, "seed": seed}, log)
     job.save(kind, seed, "token", policy.state_dict(), horizon=max(job.task.budgets), parts=parts,
-             chat=job.task.chat)
+             chat=job.task.chat, thinking=job.task.thinking, stop=job.task.stop)
 
 
 # ---- the job ------------------------------------------------------------------------------------
 def train(config: Config, resume: bool):
-    lm = config.load_lm()
-    task = make_task(config)
+    lm, task = load(config)
     part, final = open_folder(config, resume)
     job = Job(lm, task, config, part, Rewards(os.path.join(part, "rewards.npz")))
     first_look(job)

@@ -6,12 +6,12 @@ import pytest
 
 import tiny
 from cli import UserError
-from tasks import TASKS, Problem, split
+from tasks import TASKS, Problem, Source, split
 from verify import extract_answer
 
 
 def test_sums_share_no_problem_between_splits_nor_with_the_lm_training():
-    task = TASKS["sums"]("", 3000, 500)
+    task = TASKS["sums"](Source("", "", 3000, 500))
     train, test = ({p.question for p in part} for part in (task.train, task.test))
     lm = {text for _, text in itertools.islice(tiny.problems("lm", 0), 20_000)}
     assert len(train) == 3000 and len(test) == 500
@@ -19,11 +19,11 @@ def test_sums_share_no_problem_between_splits_nor_with_the_lm_training():
 
 
 def test_sums_have_right_answers():
-    task = TASKS["sums"]("", 50, 5)
+    task = TASKS["sums"](Source("", "", 50, 5))
     for p in task.train:
         assert p.answer == str(eval(p.question))
-        assert task.verify(f"#{p.answer}", p) == 1 and task.verify(f"#{p.answer}0", p) == 0
-        assert task.verify(f"2+{p.answer}={p.answer}", p) == task.verify("", p) == 0   # no mark yet
+        assert task.grade(f"#{p.answer}", p) == 1 and task.grade(f"#{p.answer}0", p) == 0
+        assert task.grade(f"2+{p.answer}={p.answer}", p) == task.grade("", p) == 0   # no mark yet
 
 
 def test_the_training_traces_follow_the_world_and_the_tokenizer_keeps_them(lm):
@@ -54,28 +54,28 @@ def test_a_bad_line_is_named_by_file_and_number(tmp_path):
     path = tmp_path / "bad.jsonl"
     path.write_text(json.dumps({"question": "1+1?", "answer": "#### 2"}) + "\n\n{oops\n")
     with pytest.raises(UserError, match=r"bad.jsonl, line 3"):
-        TASKS["gsm8k"](str(path), 5, 5)
+        TASKS["gsm8k"](Source(str(path), "", 5, 5))
     path.write_text(json.dumps({"question": ["1"], "answer": "#### 2"}))
     with pytest.raises(UserError, match=r"bad.jsonl, line 1"):
-        TASKS["gsm8k"](str(path), 5, 5)
+        TASKS["gsm8k"](Source(str(path), "", 5, 5))
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="no UTF-8"):
-        TASKS["gsm8k"](str(path), 5, 5)
+        TASKS["gsm8k"](Source(str(path), "", 5, 5))
     path.write_text("")
     with pytest.raises(UserError, match="holds no problem"):
-        TASKS["gsm8k"](str(path), 5, 5)
+        TASKS["gsm8k"](Source(str(path), "", 5, 5))
     with pytest.raises(UserError, match="cannot read"):
-        TASKS["gsm8k"](str(tmp_path / "missing.jsonl"), 5, 5)
+        TASKS["gsm8k"](Source(str(tmp_path / "missing.jsonl"), "", 5, 5))
 
 
 def test_split_keeps_the_same_text_on_one_side_and_the_test_part_for_any_training_size():
     problems = [Problem(f"q{i % 30}", str(i)) for i in range(60)]
-    train, test = split(problems, 100, 10)
+    train, test = split(problems, None, 100, 10)
     assert len(test) == 10 and len(train) == 20
     assert not {p.question for p in train} & {p.question for p in test}
-    assert split(problems, 5, 10)[1] == test
+    assert split(problems, None, 5, 10)[1] == test
     with pytest.raises(UserError):
-        split(problems[:1], 1, 1)
+        split(problems[:1], None, 1, 1)
 
 
 def test_the_yardstick_is_hot_at_forks_when_the_whole_work_does_not_fit(lm):
