@@ -23,6 +23,11 @@ DISK = 64 << 20          # bytes, ours: a solution writes to stdout
 USERS = 2_000_000_000    # ours: above all that systemd hands out, below 2^31; stage 0's pid is added
 SHARED = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue")             # where every user may write
 NEEDED = ("/nix/store", "/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/urandom")
+# Without site, so that no package is there, but with what solutions use of it: exit() and quit().
+MAIN = """import site
+site.setquit()
+exec(compile(open("../program.py", "rb").read(), "program.py", "exec"))
+"""
 # Linux's numbers, from its headers sched.h, mount.h and prctl.h
 NEW_FILES, NEW_IPC, NEW_USER, NEW_PROCESSES, NEW_NETWORK = (
     0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
@@ -238,8 +243,7 @@ def _become_program(failure: int, plan: list[str], user: int, limits: list):
         prctl(NO_NEW_PRIVS, 1)
         prctl(PDEATHSIG, signal.SIGKILL)
         # Not -I, which would ignore the seed: the order of a set is the same in every run.
-        os.execve(sys.executable, [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8",
-                                   "../program.py"],
+        os.execve(sys.executable, [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", "-c", MAIN],
                   {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
     except BaseException as error:
         os.write(failure, f"{type(error).__name__}: {error}".encode())

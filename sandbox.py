@@ -65,10 +65,10 @@ def run_tests(program: str, tests: list[tuple[str, str]], seconds: float,
 
     tests: (stdin, expected stdout), up to the first that fails. seconds: wall clock for each test.
     megabytes: of memory for each process of the program. Any thread may call it; one program a
-    core runs at a time. Raises ValueError where there are no tests.
+    core runs at a time. Raises ValueError where there are no tests, no time or no memory.
     """
-    if not tests:
-        raise ValueError("no tests: a program without tests has not passed")
+    if not tests or seconds <= 0 or megabytes <= 0:
+        raise ValueError("a verdict needs a test, a time and a memory")
     for number, (text, expected) in enumerate(tests, 1):
         try:
             plan = _plan()
