@@ -1,6 +1,6 @@
 """What starts one program of sandbox.py: isolation, limits, then exec. Not to be run by hand.
 
-    python jail.py REPORT SECONDS MEGABYTES PART ...   # REPORT: a pipe's number; the PARTs: the plan
+    python jail.py REPORT SECONDS MEGABYTES PART ...   # REPORT: a pipe's number; PARTs: the plan
 
 *Stage 0* unshares namespaces and forks the *supervisor*, process 1 of the new process namespace,
 whose end is the end of all in it. That one makes the root folder, forks the *program* and waits for
@@ -14,13 +14,13 @@ import stat
 import struct
 import sys
 
+LINUX = sys.platform == "linux"
 NETWORK, PROCESSES, FILES, USER = ("network off", "own processes", "own files",
                                    "unprivileged user")
-TASKS = 8                # ours: a solution may start some threads; each process has the memory limit
+TASKS = 8                # ours: room for some threads; each process may use all the memory
 STACK = 64 << 20         # bytes, ours: deep recursion through C, and room for threads of that size
 OPEN_FILES = 64          # ours: enough to import anything
 DISK = 64 << 20          # bytes, ours: a solution writes to stdout
-USERS = 2_000_000_000    # ours: above all that systemd hands out, below 2^31; stage 0's pid is added
 SHARED = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue")             # where every user may write
 NEEDED = ("/nix/store", "/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/urandom")
 # Without site, so that no package is there, but with what solutions use of it: exit() and quit().
@@ -45,7 +45,7 @@ def _linux(name: str, *args: int | bytes | None):
 
 
 def prctl(option: int, value: int):
-    if sys.platform == "linux":
+    if LINUX:
         _linux("prctl", option, value, 0, 0, 0)
 
 
@@ -54,7 +54,7 @@ def _stage0(report: int, seconds: float, megabytes: int, plan: list[str]):
     """
     os.set_inheritable(report, False)
     os.umask(0o022)
-    user = USERS + os.getpid() if USER in plan else os.getuid()
+    user = _own_user() if USER in plan else os.getuid()
     try:
         limits = _limits(TASKS if USER in plan else TASKS + _tasks(user), seconds, megabytes)
         prctl(PDEATHSIG, signal.SIGKILL)
@@ -65,19 +65,36 @@ def _stage0(report: int, seconds: float, megabytes: int, plan: list[str]):
         else:
             _supervise(report, plan, user, limits)
     except Exception as error:
-        os.write(report, f"failed {type(error).__name__}: {error}\n".encode())
+        os.write(report, f"failed {error}\n".encode())
     finally:
         if USER in plan and FILES not in plan and os.getpid() > 1:
             _sweep(user)
 
 
+def _own_user() -> int:
+    """A user number that nobody else has: from the top of those that exist here, by stage 0's pid.
+
+    That is above what systemd hands out; in containers of ordinary users only some 65,000 exist.
+    """
+    top = (1 << 31) - 1                            # the last that is no negative number in C
+    if os.path.exists("/proc/self/uid_map"):
+        with open("/proc/self/uid_map") as file:
+            top = min(top, max(int(line.split()[0]) + int(line.split()[2]) for line in file))
+    return top - 4 - os.getpid() % min(1 << 22, top // 4)    # pids end at 2^22; 65,534 is nobody
+
+
+def _processes() -> list[str]:
+    """Folders of all processes; on macOS none."""
+    return [f"/proc/{x}" for x in os.listdir("/proc") if x.isdigit()] if LINUX else []
+
+
 def _tasks(user: int) -> int:
     """How many threads the user has: they count against its limit."""
     count = 0
-    for process in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
+    for process in _processes():
         try:
-            if os.stat(f"/proc/{process}").st_uid == user:
-                count += len(os.listdir(f"/proc/{process}/task"))
+            if os.stat(process).st_uid == user:
+                count += len(os.listdir(f"{process}/task"))
         except OSError:                            # it has ended meanwhile
             pass
     return count
@@ -90,7 +107,7 @@ def _limits(tasks: int, seconds: float, megabytes: int) -> list[tuple[int, int, 
     wanted = [(resource.RLIMIT_CPU, cpu, cpu + 1), (resource.RLIMIT_FSIZE, DISK, DISK),
               (resource.RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES), (resource.RLIMIT_CORE, 0, 0),
               (resource.RLIMIT_STACK, STACK, STACK)]
-    if sys.platform == "linux":                    # macOS: AS is refused, tasks cannot be counted
+    if LINUX:                                      # macOS: AS is refused, tasks cannot be counted
         wanted += [(resource.RLIMIT_AS, megabytes << 20, megabytes << 20),
                    (resource.RLIMIT_NPROC, tasks, tasks)]
     most = {which: resource.getrlimit(which)[1] for which, *_ in wanted}
@@ -122,7 +139,8 @@ def _own_files(user: int):
     with open(f"{root}/program.py", "rb") as file:
         program = file.read()
     _linux("mount", b"none", b"/", None, RECURSIVE | PRIVATE, None)
-    _linux("mount", b"tmpfs", root.encode(), b"tmpfs", NOSUID | NODEV, b"size=16m,mode=755")
+    _linux("mount", b"tmpfs", root.encode(), b"tmpfs", NOSUID | NODEV,
+           f"size={DISK},mode=755".encode())
     with open(f"{root}/program.py", "wb") as file:
         file.write(program)
     prefixes = dict.fromkeys(("", "/usr", "/usr/local", sys.base_prefix, sys.base_exec_prefix))
@@ -161,8 +179,9 @@ def _bind(path: str, root: str):
 
 def _supervise(report: int, plan: list[str], user: int, limits: list):
     """Forks the program, waits for it, then ends what it left."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    signal.signal(signal.SIGINT, signal.SIG_DFL)   # which is to ignore it, for process 1
+    signal.signal(signal.SIGINT, signal.SIG_DFL)   # process 1 has handlers or ignores: no handlers
+    if PROCESSES not in plan:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     for option, value in ((PDEATHSIG, signal.SIGKILL), (DUMPABLE, 0), (SUBREAPER, 1)):
         prctl(option, value)                      # not dumpable: the program may be of this user
     if FILES in plan:
@@ -183,22 +202,22 @@ def _supervise(report: int, plan: list[str], user: int, limits: list):
             pid, status, usage = os.wait3(0)
         os.write(report, f"ended {os.waitstatus_to_exitcode(status)} {usage.ru_maxrss}\n".encode())
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if PROCESSES not in plan:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             _end_all(user if USER in plan else None)
 
 
 def _end_all(user: int | None):
     """Kills all of the user, in one call that no fork escapes; with None, all descendants."""
-    if user and not (helper := os.fork()):
+    if user and not os.fork():
         os.setresuid(user, user, user)
         try:
-            os.kill(-1, signal.SIGKILL)            # itself included, on Linux not
+            os.kill(-1, signal.SIGKILL)            # all that this user may kill: its own
         finally:
             os._exit(0)
     try:
-        while True:
-            for child in [] if user else _children():
+        while user or LINUX:                       # else the caller kills the group
+            for child in _children() if not user else ():
                 os.kill(child, signal.SIGKILL)
             while os.waitpid(-1, 0 if user else os.WNOHANG)[0]:
                 pass
@@ -209,11 +228,11 @@ def _end_all(user: int | None):
 def _children() -> list[int]:
     """The processes whose parent this is, orphans that came to it included."""
     found = []
-    for process in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
+    for process in _processes():
         try:
-            with open(f"/proc/{process}/stat", "rb") as file:
+            with open(f"{process}/stat", "rb") as file:
                 if int(file.read().rpartition(b")")[2].split()[1]) == os.getpid():
-                    found.append(int(process))
+                    found.append(int(process[len("/proc/"):]))
         except OSError:                            # it has ended meanwhile
             pass
     return found
@@ -243,10 +262,12 @@ def _become_program(failure: int, plan: list[str], user: int, limits: list):
         prctl(NO_NEW_PRIVS, 1)
         prctl(PDEATHSIG, signal.SIGKILL)
         # Not -I, which would ignore the seed: the order of a set is the same in every run.
-        os.execve(sys.executable, [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", "-c", MAIN],
+        os.execve(sys.executable,
+                  [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", "-c", MAIN],
                   {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
     except BaseException as error:
-        os.write(failure, f"{type(error).__name__}: {error}".encode())
+        hint = " (the program's user must be able to read the interpreter)" * (USER in plan)
+        os.write(failure, f"{error}{hint}".encode())
     finally:
         os._exit(1)
 

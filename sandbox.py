@@ -69,14 +69,15 @@ def run_tests(program: str, tests: list[tuple[str, str]], seconds: float,
     """
     if not tests or seconds <= 0 or megabytes <= 0:
         raise ValueError("a verdict needs a test, a time and a memory")
+    try:
+        plan = _plan()
+    except OSError as error:
+        return Verdict("unsupported", str(error), 1)
     for number, (text, expected) in enumerate(tests, 1):
-        try:
-            plan = _plan()
-        except OSError as error:
-            return Verdict("unsupported", str(error), number)
         most = OUTPUT + 4 * len(expected)
         status, reason, out = _run(plan, program, text, seconds, megabytes, most)
-        if status == "passed" and out.decode("utf-8", "surrogateescape").split() != expected.split():
+        words = out.decode("utf-8", "surrogateescape").split()
+        if status == "passed" and words != expected.split():
             status, reason = "wrong", "another output than expected"
         if status != "passed":
             return Verdict(status, reason, number)

@@ -65,16 +65,21 @@ def traces() -> set:
 def nothing_left():
     before = traces()
     yield
+    deadline = time.monotonic() + 0.3              # what was killed may still be on its way out
+    while time.monotonic() < deadline and not traces() <= before:
+        time.sleep(0.02)
     assert traces() <= before
 
 
 def judge(program, expected="right", text="", seconds=SECONDS, megabytes=MEGABYTES):
-    """The verdict, which must come in time."""
-    before = time.monotonic()
-    verdict = run_tests("import os, sys, time, signal\n" + program, [(text, expected)], seconds,
-                        megabytes)
-    assert time.monotonic() - before < seconds + 1, verdict
-    return verdict
+    """The verdict, which must come in time (at the second try: a busy machine may stall once)."""
+    for _ in range(2):
+        before = time.monotonic()
+        verdict = run_tests("import os, sys, time, signal\n" + program, [(text, expected)],
+                            seconds, megabytes)
+        if time.monotonic() - before < seconds + 1:
+            return verdict
+    pytest.fail(f"{verdict} took {time.monotonic() - before:.1f} s")
 
 
 # ---- hostile programs ---------------------------------------------------------------------------
@@ -104,6 +109,7 @@ HOSTILE = {
     "allocates at once": ("x = bytearray(1 << 40)", "memory"),
     "killed while large": ("x = b'1' * (200 << 20)\nos.kill(os.getpid(), 9)", "memory"),
     "killed while small": ("os.kill(os.getpid(), 9)", "crashed"),
+    "out of CPU time": ("os.kill(os.getpid(), signal.SIGXCPU)", "timeout"),
     "says memory": ("sys.exit('no MemoryError')", "crashed"),
     "forks, then fails": ("while True: os.fork()", "crashed"),
     "forks without end": ("while True:\n try: os.fork()\n except OSError: pass", "timeout"),
@@ -118,7 +124,8 @@ HOSTILE = {
     "closes stdout, goes on": ("os.close(1)\nos.close(2)\nwhile True: pass", "timeout"),
     "fills a file": ("f = open('f', 'wb')\nwhile True: f.write(bytes(1 << 20))", "crashed"),
     "not UTF-8": ("os.write(1, b'right \\xff')", "wrong"),
-    "recursion": ("sys.setrecursionlimit(10**9)\ndef f(): return f()\nf()", "crashed memory timeout"),
+    "recursion": ("sys.setrecursionlimit(10**9)\ndef f(): return f()\nf()",
+                  "crashed memory timeout"),
     "recursion in C": ("sys.setrecursionlimit(10**9)\nclass A:\n"
                        " def __getattr__(self, name): return getattr(self, name)\nA().x",
                        "crashed"),
@@ -126,7 +133,7 @@ HOSTILE = {
                 " try: os.write(fd, b'started\\nended 0 0\\n'); print('right'); os._exit(0)\n"
                 " except OSError: pass\nsys.exit(1)", "crashed"),
     "channel of stdout": ("print('started\\nended 0 0\\n')", "wrong"),
-    "deep folder": ("try:\n for _ in range(1500): os.mkdir('d'); os.chdir('d')\n"
+    "deep folder": ("try:\n for _ in range(150): os.mkdir('d'); os.chdir('d')\n"
                     "except OSError: pass\nos.chmod('..', 0)\n" + RIGHT, "passed"),
     "program replaced": ("try: open('../program.py', 'w').write('x')\nexcept OSError: pass\n"
                          + RIGHT, "passed"),
@@ -208,7 +215,7 @@ for pid in {{os.getppid(), {os.getpid()}}} - {{os.getpid()}}:
             a, b = (int(x, 16) for x in line.split()[0].split("-"))
             try:
                 mem.seek(a)
-                found.update(x.decode() for x in re.findall(b"secret-[0-9a-f]{{32}}", mem.read(b - a)))
+                found.update(map(str, re.findall(b"secret-[0-9a-f]{{32}}", mem.read(b - a))))
             except (OSError, ValueError): pass
     except OSError: pass
 print("found", *found)
@@ -313,6 +320,22 @@ def test_isolation_says_what_holds(plan):
     assert all((part in line.partition("not:")[0]) is (part in plan) for part in sandbox.ALL)
 
 
+def test_remove(tmp_path):
+    """Deeper than recursion and paths go, with a locked folder and a link to what must stay."""
+    (tmp_path / "kept").mkdir()
+    here = os.getcwd()
+    os.makedirs(tmp_path / "top" / "locked" / "inner")
+    os.chmod(tmp_path / "top" / "locked", 0)
+    os.chdir(tmp_path / "top")
+    os.symlink(tmp_path / "kept", "link")
+    for _ in range(1200):
+        os.mkdir("deep")
+        os.chdir("deep")
+    os.chdir(here)
+    sandbox.remove(tmp_path / "top")
+    assert os.listdir(tmp_path) == ["kept"]
+
+
 def test_interrupt(plan):
     old = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.3)
@@ -336,7 +359,6 @@ sandbox._run({plan!r}, "while True: pass", "", 60, 256, 0)"""], env={"TMPDIR": s
     time.sleep(0.3)
     caller.kill()
     caller.wait()
-    time.sleep(0.3)
 
 
 # A filter for the kernel (seccomp, in its own BPF): unshare gets EPERM, as in most containers.
@@ -384,6 +406,7 @@ def test_real_problems():
                  for pair in zip(row[kind]["input"], row[kind]["output"])]
         limit = row["time_limit"] or {"seconds": 0}
         seconds = max(10, limit["seconds"] + limit.get("nanos", 0) / 1e9)
+        tests = tests[:: len(tests) // 3]          # ours: all of them, 599, take half a minute
         return (run_tests(program, tests, seconds, 512),
                 run_tests('print("extra")\n' + program, tests, seconds, 512))
 
