@@ -241,8 +241,11 @@ def _children() -> list[int]:
 def _sweep(user: int):
     """Removes what the user left where every user may write."""
     for entry in (e for path in SHARED if os.path.isdir(path) for e in os.scandir(path)):
-        if entry.stat(follow_symlinks=False).st_uid == user:
-            remove(entry)
+        try:
+            if entry.stat(follow_symlinks=False).st_uid == user:
+                remove(entry.path)
+        except FileNotFoundError:                  # another process has removed its own
+            pass
 
 
 def _become_program(failure: int, plan: list[str], user: int, limits: list):

@@ -7,12 +7,12 @@ These are limits for a model's programs on your own machine: what loops, allocat
 the disk, looks for the expected output or talks to the network gets its verdict, and leaves nothing
 behind. It is no security boundary against an attacker: the kernel is shared with the program.
 
-Method: each test starts three processes. *Stage 0* is this file in a fresh interpreter, which
-never knows the expected output. It takes on a *plan*, the parts of isolation that this system
-grants: namespaces (network, processes, files), as root also a user of the run's own. Its child is
-the *supervisor*, process 1 of the process namespace, whose end is the end of all in it. That one
-forks the *program*: limits, the user, then exec of a fresh interpreter. Pipes that exec closes
-report upwards that the program has started, or why not, so that time counts from the start.
+Method: each test starts three processes. *Stage 0* is jail.py in a fresh interpreter, which never
+knows the expected output. It takes on a *plan*, the parts of isolation that this system grants:
+namespaces (network, processes, files), as root also a user of the run's own. Its child is the
+*supervisor*, process 1 of the process namespace, whose end is the end of all in it. That one forks
+the *program*: limits, the user, then exec of a fresh interpreter, with the standard library alone.
+Pipes that exec closes report that the program has started, or why not: time counts from then on.
 
 `_plan` tries plans from the strictest on with an empty program; the first that holds is used from
 then on, as a whole: a run where a part of it fails is "unsupported". Without namespaces, root still
@@ -20,7 +20,7 @@ has a user for each run, whose processes and files are removed by that user's nu
 (macOS, most containers without root) only the limits hold: such a program can kill the caller's
 processes, and read and write the caller's files. On macOS memory is not limited.
 
-A trivial program takes COST ms on 2 cores, of which its own interpreter has 8.
+A trivial program takes 40 ms alone on one of 2 cores (measured); its own interpreter has 8 of them.
 """
 import os
 import selectors
@@ -132,20 +132,17 @@ def _run(plan: tuple[str, ...], program: str, text: str, seconds: float, megabyt
             # The venv's own interpreter, which needs no file of the venv.
             command = [os.path.realpath(sys._base_executable), "-I", "-S", "-B",
                        os.path.abspath(jail.__file__), write, seconds, megabytes, *plan]
-            with open(read, "rb", 0) as report:
-                try:
-                    stage0 = subprocess.Popen(
-                        [str(x) for x in command], bufsize=0, cwd=f"{folder}/tmp", env={},
-                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                        pass_fds=[write], start_new_session=True)
-                finally:
-                    os.close(write)
+            with (open(read, "rb", 0) as report, open(write, "wb", 0) as theirs,
+                  subprocess.Popen([str(x) for x in command], bufsize=0, cwd=f"{folder}/tmp",
+                                   env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, pass_fds=[write],
+                                   start_new_session=True) as stage0):
+                theirs.close()
                 run = _Run(stage0, report, text.encode("utf-8", "surrogatepass"), most)
-                with stage0:
-                    try:
-                        run.watch(seconds)
-                    finally:
-                        run.end()
+                try:
+                    run.watch(seconds)
+                finally:
+                    run.end()
     except OSError as error:
         return "unsupported", str(error), b""
     return *run.judge(seconds, megabytes), bytes(run.out)
@@ -179,26 +176,26 @@ class _Run:
                     deadline = time.monotonic() + (seconds if states == 1 else GRACE)
                 self.late = time.monotonic() >= deadline and self.report not in ready
 
-    def read(self, pipe, still: bool = False) -> bool:
-        """Takes what is there; False at the pipe's end, with `still` also where it is empty."""
+    def read(self, pipe) -> bool:
+        """Takes what is there; False at the pipe's end, or where it is empty."""
         data = pipe.read(1 << 16)
         if data == b"" and pipe is self.report:
             self.gone = True
         self.into[pipe] += data or b""
         del self.err[:-ERRORS]
-        return bool(data) if still else data != b""
+        return bool(data)
 
     def write(self) -> bool:
         """Gives stdin what it takes; closes it after the last, False then."""
         with suppress(BrokenPipeError):
-            self.text = self.text[os.write(self.stage0.stdin.fileno(), self.text[:1 << 16]):]
+            self.text = self.text[os.write(self.stage0.stdin.fileno(), self.text):]
             if self.text:
                 return True
         self.stage0.stdin.close()
         return False
 
     def end(self):
-        """Ends the processes; then takes the rest of the output, of a short run all."""
+        """Ends the processes, then takes the rest of the output."""
         if not self.gone:
             self.stage0.terminate()
             with selectors.DefaultSelector() as selector:
@@ -209,9 +206,8 @@ class _Run:
         with suppress(OSError):
             os.killpg(self.stage0.pid, signal.SIGKILL)           # before wait frees the number
         self.stage0.wait()
-        for pipe in self.into:
-            while len(self.out) <= self.most and self.read(pipe, still=True):
-                pass
+        while len(self.out) <= self.most and self.read(self.stage0.stdout):
+            pass
 
     def judge(self, seconds: float, megabytes: int) -> tuple[str, str]:
         """(status, reason), from what was reported and how it ended."""

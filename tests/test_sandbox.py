@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -137,7 +138,8 @@ HOSTILE = {
                     "except OSError: pass\nos.chmod('..', 0)\n" + RIGHT, "passed"),
     "program replaced": ("try: open('../program.py', 'w').write('x')\nexcept OSError: pass\n"
                          + RIGHT, "passed"),
-    "no packages": ("import pytest", "crashed"),
+    "no packages": ("print('left' if any('-packages' in x for x in sys.path) else 'right')",
+                    "passed"),
     "no modules of ours": ("import sandbox", "crashed"),
     "little environment": ("print('right' if set(os.environ) <= {'PATH', 'LANG', "
                            "'PYTHONHASHSEED', '__CF_USER_TEXT_ENCODING'} else os.environ)",
@@ -157,7 +159,7 @@ def test_hostile(name, plan):
 
 @pytest.mark.parametrize("program, status", [
     (RIGHT, "passed"), ("os.close(0)\n" + RIGHT, "passed"), ("while True: pass", "timeout"),
-    ("os.close(0)\nwhile True: pass", "timeout"), ("sys.exit(1)", "crashed"),
+    ("os.close(0)\ntime.sleep(4)", "timeout"), ("sys.exit(1)", "crashed"),
     ("print('right' if len(sys.stdin.read()) == 8_800_000 else 'left')", "passed"),
     ("print('right' if open('/dev/stdin').read(4) == '0123' else 'left')", "passed")])
 def test_long_stdin(plan, program, status):
@@ -171,6 +173,34 @@ def test_long_output(plan):
     verdict = judge("print('7 ' * (10 << 20))", seconds=5)
     assert verdict.status == "wrong" and "MB" in verdict.reason
     assert not judge("print('7 ' * (10 << 20) + '8')", much, seconds=5).passed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pipes grow on Linux")
+def test_last_output(plan, monkeypatch):
+    """What a pipe held when all had ended is read, even where the program made it larger."""
+    program = """
+import fcntl
+fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20)
+os.write(1, b"7 " * (1 << 19))
+os._exit(0)
+"""
+    read = sandbox._Run.read                       # a slow caller: all has ended when it looks
+    monkeypatch.setattr(sandbox._Run, "read",
+                        lambda *args: (time.sleep(0.1), read(*args))[1])
+    assert judge(program, "7 " * (1 << 19), seconds=9).passed
+
+
+def test_last_errors(plan, monkeypatch):
+    monkeypatch.setattr(sandbox, "ERRORS", 10)
+    assert judge("raise ValueError('x' * 100_000)").reason == "x" * 9
+
+
+def test_private_umask(plan):
+    old = os.umask(0o077)
+    try:
+        assert judge(RIGHT).passed
+    finally:
+        os.umask(old)
 
 
 def test_one_process_after_another(plan):
@@ -197,6 +227,7 @@ for folder in ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/", "..", {ROOT!r
     assert not os.path.exists(target) and not os.path.exists(target + "-folder")
     if FILES in plan:
         assert judge(f"print(os.path.exists({os.path.abspath(__file__)!r}))", "False").passed
+        assert judge("print(os.access('/', os.W_OK))", "False").passed
 
 
 def test_memory_of_the_caller(plan):
@@ -234,6 +265,8 @@ for who in {}:
     if plan:
         assert judge(program.format("-1, os.getppid()") + RIGHT).passed
         assert judge("os.kill(0, 9)").status == "crashed"
+        assert judge("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+                     "os.kill(0, signal.SIGTERM)\ntime.sleep(0.1)\n" + RIGHT).passed
     else:                                          # -1 would end the tests themselves
         assert judge(program.format("[os.getppid()]") + RIGHT).status == "crashed"
         assert judge("os.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(60)").status == "timeout"
@@ -325,6 +358,7 @@ def test_remove(tmp_path):
     (tmp_path / "kept").mkdir()
     here = os.getcwd()
     os.makedirs(tmp_path / "top" / "locked" / "inner")
+    os.chmod(tmp_path / "top" / "locked" / "inner", 0)
     os.chmod(tmp_path / "top" / "locked", 0)
     os.chdir(tmp_path / "top")
     os.symlink(tmp_path / "kept", "link")
@@ -377,6 +411,16 @@ from sandbox import isolation, run_tests
 print(isolation())
 print(run_tests("print(input())", [("right", "right")], 5, 256).status)
 """
+
+
+@pytest.mark.skipif(not shutil.which("unshare"), reason="no program unshare to compare with")
+def test_strictest_plan():
+    """It holds where the system's own program is granted as much: skipped tests would not show."""
+    user = ["--user"] if os.getuid() else []
+    command = ["unshare", *user, "--mount", "--net", "--pid", "--fork", "true"]
+    if subprocess.run(command, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("namespaces are refused")
+    assert refusal(PLANS[0]) == ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
