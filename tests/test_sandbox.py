@@ -302,11 +302,14 @@ import functools, threading
 sys.setrecursionlimit(10**6)
 threading.stack_size(1 << 26)
 @functools.lru_cache(None)
-def depth(n): return n and 1 + depth(n - 1)
-thread = threading.Thread(target=lambda: print(depth(4000)))
+def through_c(n): return n and 1 + through_c(n - 1)
+def deep(n): return n and 1 + deep(n - 1)
+thread = threading.Thread(target=lambda: print(deep(30_000), through_c(300)))
 thread.start()
 thread.join()
-""", "4000", seconds=5).passed
+""", "30000 300", seconds=5).passed
+    stack = "import resource\nprint(resource.getrlimit(resource.RLIMIT_STACK)[0] >> 20)"
+    assert sandbox._run(plan, stack, "", 5, MEGABYTES, 1000)[2] in (b"64\n", b"63\n")   # 63: macOS
     runs = [sandbox._run(plan, "print(set('abcdefgh'))", "", 5, MEGABYTES, 1000) for _ in range(3)]
     assert runs[0] == runs[1] == runs[2]
 
