@@ -338,6 +338,14 @@ def test_threads():
     assert time.monotonic() - before > n * sleep
 
 
+def test_side_by_side(plan):
+    """The end of one run, with all that it left, is not the end of another."""
+    with ThreadPoolExecutor(2) as pool:
+        longer = pool.submit(judge, "time.sleep(0.7)\n" + RIGHT, seconds=5)
+        time.sleep(0.2)
+        assert judge(DAEMON.format("time.sleep(60)"), seconds=5).passed and longer.result().passed
+
+
 def test_unsupported(monkeypatch):
     assert run_tests(RIGHT, [("", "right")], 5, 1 << 50).status == "unsupported"
     monkeypatch.setattr(sandbox.sys, "_base_executable", "/none")
