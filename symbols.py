@@ -24,15 +24,15 @@ from functools import lru_cache
 
 import mpmath
 
-mp = mpmath.MPContext()            # of our own: its precision never changes, so threads may share it
+mp = mpmath.MPContext()            # our own: its precision never changes, so threads may share it
 mp.dps = 200                       # ours: leaves 50 digits for what cancels
 TOLERANCE = mp.mpf(10) ** -150     # ours: far below what two different short expressions differ by
 WORK = 400_000                     # ours: bits of all rationals in a text; 2^100000 passes, ~0.1 s
 LARGE = 2000                       # ours: no larger factorial (19,000 bits), exponent or argument
 
-GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi "
-            "rho sigma tau phi varphi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega "
-            "ell".split())
+GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu "
+            "xi rho sigma tau phi varphi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi "
+            "Omega ell".split())
 CONSTANTS = {"pi": +mp.pi, "e": +mp.e, "i": mp.mpc(0, 1)}
 TRIGONOMETRIC = {
     "sin": mp.sin, "cos": mp.cos, "tan": mp.tan, "cot": lambda x: 1 / mp.tan(x),
@@ -43,8 +43,27 @@ FUNCTIONS = TRIGONOMETRIC | {
     "tanh": mp.tanh, "exp": mp.exp, "ln": mp.ln, "log": lambda x: mp.ln(x) / mp.ln(10)}
 WORDS = sorted([*FUNCTIONS, "sqrt", "pi"], key=len, reverse=True)
 TOKEN = re.compile(rf"\d+\.?\d*|\.\d+|\\[A-Za-z]+|{'|'.join(WORDS)}|\*\*|\S")
+BASED = re.compile(r"(-?[\dA-Z]+)_\{?(\d+)\}?")                       # 52_8
+RATIO = re.compile(r"^([\d.]+):([\d.]+)$")
+SCIENTIFIC = re.compile(r"^(-?[\d.]+)[eE](-?\d+)$")                   # 2e3, but 2e+3 is 3 + 2e
 CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
 TIMES = ("*", "\\cdot", "\\times")
+
+
+def equal_values(a: str, b: str) -> bool:
+    """Whether numbers or expressions are equal; b is the gold answer.
+
+    50% is 0.5, and 50 too: the question may have asked for percent. 52_8 is never a number in
+    another base, but where the gold answer has a base, which the question told, it may be left out.
+    """
+    based_a, based_b = ((m := BASED.fullmatch(x)) and m.groups() or (x, "10") for x in (a, b))
+    if BASED.fullmatch(a) or BASED.fullmatch(b):
+        return based_a == based_b or based_b[0] == a
+    if a[-1:] == "%" or b[-1:] == "%":
+        if a[-1:] != b[-1:] and same(*(f"({x[:-1]})/100" if x[-1:] == "%" else x for x in (a, b))):
+            return True
+        a, b = a.rstrip("%"), b.rstrip("%")
+    return same(*(RATIO.sub(r"\1/\2", SCIENTIFIC.sub(r"\1*10^{\2}", x)) for x in (a, b)))
 
 
 def same(a: str, b: str) -> bool:
@@ -86,7 +105,8 @@ def value(text: str, point: int):
 
 def _sample(name: str, point: int) -> Fraction:
     """Rationals of size 0.5 to 4.7. Their denominator is odd, so that (-1)^n is real."""
-    draw = int.from_bytes(hashlib.blake2b(f"{name} {point}".encode(), digest_size=8).digest(), "big")
+    digest = hashlib.blake2b(f"{name} {point}".encode(), digest_size=8).digest()
+    draw = int.from_bytes(digest, "big")
     sign = (1, -1, 1 - 2 * (draw & 1))[point]
     return sign * Fraction(101 + (draw >> 1) % 899, 211)
 
@@ -123,6 +143,8 @@ class _Reader:
         return self.tokens[self.at]
 
     def next(self) -> str:
+        if not self.peek:
+            raise ValueError("it ends too early")
         self.at += 1
         return self.tokens[self.at - 1]
 
@@ -256,7 +278,10 @@ class _Reader:
         x = _inexact(x)
         if abs(x) > LARGE and f not in (mp.ln, FUNCTIONS["log"]):
             raise ValueError("too large an argument")
-        return self.checked(f(x))
+        result = self.checked(f(x))
+        if abs(result) > 1 / TOLERANCE:                                   # tan(pi/2) in 200 digits
+            raise ValueError("a pole")
+        return result
 
     def raised(self, base, exponent):
         """base^exponent: exact for whole exponents; an odd root of a negative number is real."""
