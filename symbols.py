@@ -60,7 +60,7 @@ def equal_values(a: str, b: str) -> bool:
     if BASED.fullmatch(a) or BASED.fullmatch(b):
         return based_a == based_b or based_b[0] == a
     if a[-1:] == "%" or b[-1:] == "%":
-        if a[-1:] != b[-1:] and same(*(f"({x[:-1]})/100" if x[-1:] == "%" else x for x in (a, b))):
+        if same(*(f"({x[:-1]})/100" if x[-1:] == "%" else x for x in (a, b))):
             return True
         a, b = a.rstrip("%"), b.rstrip("%")
     return same(*(RATIO.sub(r"\1/\2", SCIENTIFIC.sub(r"\1*10^{\2}", x)) for x in (a, b)))

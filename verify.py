@@ -150,7 +150,7 @@ def _without_thousands(text: str) -> str:
 
 # ---- equality -----------------------------------------------------------------------------------
 CHOICE = re.compile(r"\(([A-Za-z])\)|([A-Z])[.):]?")
-CHOICE_AND_MORE = re.compile(r"\(([A-Z])\)[^(,]|([A-Z])[).:]\s*[^\s,]")
+CHOICE_AND_MORE = re.compile(r"(?:\(([A-Z])\)|([A-Z])[).:])[^-+*/^=(,]")
 WORD = re.compile(r"-?(?=.*[A-Za-z]{3}|[A-Z]{2})[A-Za-z][A-Za-z\d.'-]*")
 SYMBOL = r"(?:\\(?:angle|triangle|overline)\s?)?\\?[A-Za-z]+(?:_\{?\w+\}?)?'*"
 NAME = re.compile(rf"(?:{SYMBOL}(?:\({SYMBOL}(?:,{SYMBOL})*\))?|\({SYMBOL}(?:,{SYMBOL})+\))")

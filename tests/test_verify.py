@@ -1,7 +1,9 @@
 """The grader: what counts as an answer, what as equal, what it must never call equal, and how long
 it may take. MATH-500 is read from the folder in ALD_DATA (default ../shared/data)."""
+import inspect
 import json
 import os
+import sys
 import threading
 import time
 from itertools import permutations
@@ -31,7 +33,8 @@ DATA = Path(os.environ.get("ALD_DATA", Path(__file__).parents[1] / "../shared/da
     ("The answer is\n\\[\n x = 5\n\\]", "x = 5"), ("the answer is 5%", "5%"),
     ("The answer is 2 and 3.", "2 and 3"), ("The answer is $5 and the rest is $3.", "5"),
     ("The answer to part 2 is 1 1/2.", "1 1/2"), ("The correct answer is B.", "B"),
-    ("answer: east", "east"), ("Answer = 4", "4"), ("the answer is 5 + 3i. Or 2?", "5 + 3i"),
+    ("The answer is 3. No, the answer is 4.", "4"), ("answer: east", "east"), ("Answer = 4", "4"),
+    ("the answer is 5 + 3i. Or 2?", "5 + 3i"),
     ("#### 1. First\nso 12", "12"), ("#### 18 dollars", "18"), ("10-3", "3"), ("= -3", "-3"),
     (r"about \frac{1}{2} of it", r"\frac{1}{2}"), ("it costs $1,200.", "1,200"),
     (r"<think>\boxed{3}</think>The answer is 4", "4"), (r"<think>\boxed{3}, no", None),
@@ -61,7 +64,8 @@ x=\text{odd} | odd; 2+3=5 | 5; \angle A = 30^\circ | 30; (1,2) | \left( 1, \frac
 xy | yx; \log_28 | 3; \sqrt{12} | 2\sqrt3; \frac{\sqrt3}{3} | 1/\sqrt{3}; \sqrt[3]{-8} | -2
 \sqrt[3]{4} | 4^{1/3}; e^{i\pi} | -1; |x-y| | |y-x|; 5! | 120; \binom52 | 10
 2\sin5x\cos x | \sin6x+\sin4x; \tan^{-1}1 | \pi/4; (-1)^{n+1} | -(-1)^n; x_1+x_{2} | x_2+x_1
-\frac12x | x/2; a/b/c | a/(bc); 3:4 | 6:8; 2√3 | \sqrt{12}; x² | x^2; \frac{n!}{(n-1)!} | n"""
+\frac12x | x/2; a/b/c | a/(bc); 3:4 | 6:8; 2√3 | \sqrt{12}; x² | x^2
+x^-2 | 1/x^2; \sin x\cdot y | y\sin x; \frac{n!}{(n-1)!} | n"""
 
 DIFFERENT = r"""29 | 2; 1/3 | 0.333; -3 | 3; x | 5; 1/0 | 0; 1/3 | 0.333333333333
 \pi | 3.14159265358979; 1,000 | 1; 1,000 | 1,0; (1,000) | 1000; 10^{22}+1 | 10^{22}
@@ -72,12 +76,14 @@ DIFFERENT = r"""29 | 2; 1/3 | 0.333; -3 | 3; x | 5; 1/0 | 0; 1/3 | 0.33333333333
 s^2\le8r^2 | s^2\ge8r^2; x=5 | y=5; 2x=10 | x=5; y=2x+1 | y=2x; 2x+3y=6 | 2x+3y=7; xy=0 | x=0
 x+y+z=0 | 0; \begin{pmatrix}1\\2\end{pmatrix} | \begin{pmatrix}2\\1\end{pmatrix}; 52_8 | 52_9
 52_8 | 42; 40_9 | 40\%; \begin{pmatrix}1\\2\end{pmatrix} | \begin{pmatrix}1&2\end{pmatrix}
-\begin{pmatrix}1\\2\end{pmatrix} | (1,2); (A) | (B); (A), (C) | A; LQSX | SQLX
+\begin{pmatrix}1\\2\end{pmatrix} | (1,2); (A) | (B); (A), (C) | A; (C)+1 | C; LQSX | SQLX
 \text{even} | -\text{even}; \text{odd} | \text{even}; 4:51 am | 4:51 pm; \sqrt{x^2} | x
 \ln(x^2) | 2\ln x; |x| | x; x^{1/2} | x; R^2 | r^2; p-q | q-p; \tan(\pi/2) | 2\tan(\pi/2)
 \infty | -\infty; \infty | 5; \frac{a}{b} | \frac{b}{a}; 2^{3^2} | 2^6; -2^2 | 4; \sin2x | x\sin2
 5x | 5; (1+\sqrt2)^{40} | (1+\sqrt2)^{40}+(1-\sqrt2)^{40}; x_1 | x_2; x_1 | x; \alpha | a
-4^{1/3} | 4^{1/2}"""
+4^{1/3} | 4^{1/2}; 3!! | 720
+2 3 | 6; \tan(\pi/2) | \frac{1}{\cos(\pi/2)}; x+y=y+x | x^2+y=7; (1,2) | (1,2,3)
+\begin{pmatrix}1\end{pmatrix} | \begin{pmatrix}1\\2\end{pmatrix}"""
 
 
 def pairs(table):
@@ -97,7 +103,8 @@ def test_different(a, b):
 def test_answers_that_all_differ():
     """380 pairs: each kind against each."""
     answers = r"""5 | -5 | \frac15 | 0.2000001 | 5\pi | \sqrt5 | 5i | x | 5x | x^2-1 | (x-1)^2 |
-        (5,1) | [5,1] | \{5,2\} | \begin{pmatrix}5\\1\end{pmatrix} | east | y=2x+1 | x<5 | 52_8 | \infty"""
+        (5,1) | [5,1] | \{5,2\} | \begin{pmatrix}5\\1\end{pmatrix} | east | y=2x+1 | x<5 | 52_8 |
+        \infty"""
     for a, b in permutations(map(str.strip, answers.split("|")), 2):
         assert not math_equal(a, b), (a, b)
 
@@ -119,7 +126,9 @@ HOSTILE = [
     ",".join(map(str, range(250))), r"\pm1," * 90, r"\frac" * 200, "x!" * 300, r"\sin(10^{300})",
     "+".join(f"1/{n}" for n in range(3, 190)), "((((x+1)^2+1)^2+1)^2+1)^{99}", r"\sqrt" * 190 + "x",
     "1e999999999", "10^{-99999}", r"\text{" * 150, "=" * 900, "1<x<" * 200, "__import__('os')",
-    "\0", "\ud800", "5" + " " * 900 + "x", "|" * 900, "1_" * 400, "%" * 900, r"\binom{1999}{999}" * 40]
+    "\0", "\ud800", "5" + " " * 900 + "x", "|" * 900, "1_" * 400, "%" * 900,
+    r"\binom{1999}{999}" * 40, r"\pi^{\pi^{\pi^{\pi^{\pi^\pi}}}}", r"\exp(10^{9999})",
+    r"\sin(10^{29999})", "+".join(f"{n}^{{-9999}}" for n in range(3, 90, 2))]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -130,6 +139,15 @@ def test_hostile_text_ends_soon(text):
     assert math_equal(text, text + " ") is True                      # by text, if not by value
     extract_answer("The answer is " + text)
     assert time.perf_counter() - start < 2
+
+
+def test_a_full_stack():
+    limit, nested = sys.getrecursionlimit(), "(1," * 200 + "1" + ")" * 200
+    sys.setrecursionlimit(len(inspect.stack(0)) + 200)
+    try:
+        assert math_equal(nested, nested.replace("1)", "2)")) is False
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 @pytest.mark.parametrize("text", [
