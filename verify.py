@@ -51,7 +51,8 @@ def extract_answer(text: str) -> str | None:
 def _boxes(text: str) -> tuple[list[str], bool]:
     """What complete boxes enclose, in the order they open, without empty ones; is one cut off?"""
     opened, boxes = [], {}
-    for found in BRACE.finditer(text):
+    first = re.search(r"\\boxed|\\fbox|$", text).start()
+    for found in BRACE.finditer(text, first):
         if found["open"] or found[0] == "{":
             opened.append(found)
         elif found["bare"]:
@@ -67,7 +68,8 @@ def _said(tail: str) -> str:
     """The answer at the beginning of what follows "the answer is"."""
     if re.match(r"\$[\d,.]+(?:\s|$)", tail):                     # money, unlike $x$
         tail = tail[1:]
-    if maths := MATHS.match(tail):
+    maths = MATHS.match(tail)
+    if maths and not re.match(r",? *(?:and|or)? *[$\\]", tail[maths.end():]):          # $1$ and $2$
         return next(filter(None, maths.groups())).strip()
     line = tail.split("\n")[0]
     more = r"[.,;]?\s+(?!(?:and|or) [-$\\\d])[a-z(]"               # a sentence goes on, not a list

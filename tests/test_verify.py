@@ -31,6 +31,7 @@ DATA = Path(os.environ.get("ALD_DATA", Path(__file__).parents[1] / "../shared/da
     ("So the answer is 3 apples.", "3"), (r"**Answer:** \( \frac{3}{4} \)", r"\frac{3}{4}"),
     ("The answer is **18**.", "18"), ("### Final answer\n\n18 dollars", "18"),
     ("The answer is\n\\[\n x = 5\n\\]", "x = 5"), ("the answer is 5%", "5%"),
+    ("The answers are $1$ and $2$.", "1$ and $2"), ("The answer is $x$ for $x$.", "x"),
     ("The answer is 2 and 3.", "2 and 3"), ("The answer is $5 and the rest is $3.", "5"),
     ("The answer to part 2 is 1 1/2.", "1 1/2"), ("The correct answer is B.", "B"),
     ("The answer is 3. No, the answer is 4.", "4"), ("answer: east", "east"), ("Answer = 4", "4"),
@@ -202,11 +203,11 @@ def test_math500_rewritten(math500):
 
 
 def test_math_verify_agrees(math500):
-    """The verdicts of math-verify: all 500 golds, and each gold against the next."""
+    """The verdicts of math-verify: all 500 golds, and every other gold against the next."""
     theirs = pytest.importorskip("math_verify")
     parsed = [theirs.parse(f"${gold}$") for _, gold in math500]
-    following = [*range(1, len(math500)), 0]
+    indices = [(i, i) for i in range(500)] + [(i, i + 1) for i in range(0, 500, 2)]
     disagreements = [
-        (math500[j][1], math500[i][1]) for i in range(len(math500)) for j in (i, following[i])
+        (math500[j][1], math500[i][1]) for i, j in indices
         if theirs.verify(parsed[i], parsed[j]) != math_equal(math500[j][1], math500[i][1])]
     assert len(disagreements) <= 3, disagreements
