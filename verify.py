@@ -1,46 +1,360 @@
-"""The reward: is the answer in this text correct?
+r"""The reward of mathematics: is the answer in this text correct?
 
     answer = extract_answer(text);  r = answer is not None and math_equal(answer, gold)
 
-Answers are looked for as a reader would: the last \\boxed{}, else what follows the last "####" of
-GSM8K, else "the answer is ...", else the last number. This file grades numbers; graders for symbols
-and programs follow with the tasks that need them.
+Answers are looked for as a reader would: the last \boxed{}, else what follows the last "####" of
+GSM8K, else "the answer is ...", else the last number. Both answers are brought to one notation
+(`normal`), then compared by their structure: choices, words, lists, tuples, intervals, matrices and
+relations; and at the leaves by value (symbols.py). What is wrongly called equal rewards a wrong
+answer, so where the texts leave a doubt the answers differ: 0.333 is not 1/3.
 """
 import re
-from fractions import Fraction
 
-NUMBER = r"-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+)?"
+from symbols import WORDS, constant, equal_values, proportional
+
+LONGEST = 1000      # ours: characters, of MATH's at most 159; longer texts are equal or differ
+MOST_ITEMS = 64     # ours: of a list, whose items meet in pairs
+
+# ---- the answer in a text -----------------------------------------------------------------------
+NUMBER = (r"(?:(?<![\w)}])-)?(?:\\[dt]?frac\{\d+\}\{\d+\}|"
+          r"(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:/\d+)?)")
+BRACE = re.compile(r"\\(?:boxed|fbox)(?:\s*(?P<open>\{)|\s*(?P<bare>[\w./-]+))|\\.|[{}]", re.DOTALL)
+GSM8K = re.compile(rf"####[ \t]*\$?({NUMBER})(?=[ \t]*(?:%|[a-z]+)?\.?[ \t]*$)", re.MULTILINE)
+SAID = re.compile(r"\banswers?\b(?: (?:to|for|of) [^.\n]{1,100}?)?[\s*]*"
+                  r"(?:(?:is|are|was|(?:should|must|will|would) be)\b|[:=\n])[\s:*]*"
+                  r"(?:(?:therefore|thus|indeed|simply|just|then|hence)\b,?\s*)?", re.IGNORECASE)
+MATHS = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 
 
 def extract_answer(text: str) -> str | None:
-    """The final answer of a text, or None where there is none."""
-    box = text.rfind("\\boxed{")
-    if box >= 0:
-        return _braced(text[box + len("\\boxed"):])
-    said = re.findall(rf"####\s*\$?({NUMBER})", text) or re.findall(
-        rf"answer is:?\s*\$?({NUMBER})", text, re.IGNORECASE)
-    numbers = said or re.findall(NUMBER, text)
+    """The final answer of a text, or None where there is none.
+
+    Of a thinking model's text only what follows the last </think> counts; one whose <think> never
+    closes was cut off, and has no answer. Nor has a text whose only box never closes.
+    """
+    if "</think>" in text:
+        text = text.rsplit("</think>", 1)[1]
+    elif "<think>" in text:
+        return None
+    boxes, cut_off = _boxes(text)
+    if boxes or cut_off:
+        return boxes[-1] if boxes else None
+    if marked := GSM8K.findall(text):
+        return marked[-1]
+    for said in reversed(list(SAID.finditer(text))):
+        if answer := _said(text[said.end():said.end() + LONGEST]):
+            return answer
+    numbers = re.findall(NUMBER, text)
     return numbers[-1] if numbers else None
 
 
-def _braced(text: str) -> str | None:
-    """What the opening brace of `text` encloses, nested braces kept; None if it never closes."""
-    depth = 0
-    for i, character in enumerate(text):
-        depth += (character == "{") - (character == "}")
-        if depth == 0:
-            return text[1:i].strip()
-    return None
+def _boxes(text: str) -> tuple[list[str], bool]:
+    """What complete boxes enclose, in the order they open, without empty ones; is one cut off?"""
+    opened, boxes = [], {}
+    first = re.search(r"\\boxed|\\fbox|$", text).start()
+    for found in BRACE.finditer(text, first):
+        if found["open"] or found[0] == "{":
+            opened.append(found)
+        elif found["bare"]:
+            boxes[found.start()] = found["bare"].rstrip(".")
+        elif found[0] == "}" and opened:
+            start = opened.pop()
+            if start["open"]:
+                boxes[start.start()] = text[start.end():found.start()].strip()
+    return [boxes[i] for i in sorted(boxes) if boxes[i]], any(brace["open"] for brace in opened)
+
+
+def _said(tail: str) -> str:
+    """The answer at the beginning of what follows "the answer is"."""
+    if re.match(r"\$[\d,.]+(?:\s|$)", tail):                     # money, unlike $x$
+        tail = tail[1:]
+    maths = MATHS.match(tail)
+    if maths and not re.match(r",? *(?:and|or)? *[$\\]", tail[maths.end():]):          # $1$ and $2$
+        return next(filter(None, maths.groups())).strip()
+    line = tail.split("\n")[0]
+    more = r"[.,;]?\s+(?!(?:and|or) [-$\\\d])[a-z(]"               # a sentence goes on, not a list
+    if number := re.match(rf"({NUMBER})(?=[.,;!*\s]*$|{more})", line):
+        return number[1]
+    return re.split(r"[.!]\s|[.!]$|\*\*| (?:because|since|which) ", line)[0].strip(" $*")
+
+
+# ---- one notation -------------------------------------------------------------------------------
+# All of this notation is ours: that of MATH's answers, and what language models write for it.
+CHARACTERS = str.maketrans({
+    "−": "-", "–": "-", "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "÷": "/", "π": "\\pi ",
+    "θ": "\\theta ", "√": "\\sqrt ", "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ",
+    "≈": "\\approx ", "∪": "\\cup ", "∈": "\\in ", "±": "\\pm ", "²": "^2", "³": "^3", "½": "1/2 ",
+    "∅": "\\emptyset ", "⟨": "(", "⟩": ")", "\u00a0": " ", "，": ","})
+SHORT_UNITS = "cm|mm|km|ft|in|yd|mi|kg|mg|lb|lbs|oz|hr|hrs|mph|sq|cu|mL|ml"
+# ⦃ and ⦄ stand for \{ and \}, unlike the braces of LaTeX. \b ends a command: \le5 is \le and 5.
+REWRITE = [(re.compile(pattern.replace(r"\b", "(?![A-Za-z])")), new) for pattern, new in [
+    (r"\\\\(?:\[[^]]*\])?|\\cr\b", "¶"),                         # a matrix's next row
+    (r"\\\$|[$€£]|\\[()\[\]]|^\*\*|\*\*$", ""), (r"(?<=[\d})])\s*\\approx[\d.\s]+$", ""),
+    (r"(?<=\d)(?:,\\!|\{,\})\s*(?=\d{3})", ""),                   # 10,\!080 and 10{,}080
+    (r"\\!|\\(?:displaystyle|left|right|limits|[bB]igg?[lr]?)(?![a-zA-Z])\.?", ""),
+    (r"\\phantom\s*(?:\{[^{}]*\}|.)", ""), (r"\\[,;: ]|~|\\q?quad\b", " "),
+    (r"\\(?:lbrace\b|\{)", "⦃"), (r"\\(?:rbrace\b|\})", "⦄"),
+    (r"\\langle\b", "("), (r"\\rangle\b", ")"), (r"\\(?:emptyset|varnothing)\b", "⦃⦄"),
+    (r"\\[lr]?vert\b|\\mid\b", "|"), (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"),
+    (r"\^\s*(?:\\circ\b|\{\s*\\circ\s*\})|\\degree\b|\\circ\b", "°"), (r"\\%", "%"),
+    (r"\\leq(?:slant)?\b", r"\\le "), (r"\\geq(?:slant)?\b", r"\\ge "), (r"\\neq\b", r"\\ne "),
+    (r"<=", r"\\le "), (r">=", r"\\ge "), (r"\\lt\b", "<"), (r"\\gt\b", ">"),
+    (r"\\(?:approx|equiv|simeq)\b", "="), (r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "),
+    (r"\\operatorname\*?\{(\w+)\}", r"\\\1 "), (r"\\mathrm\{([ie]|pi)\}", r"\1"),
+    (r"\\mathbb\s*\{?R\b\}?", "(-∞,∞)"), (r"\\arc(\w+)", r"arc\1"),
+    (r"(?<=\d)\s*(?:\\text\s*\{)?\s*([ap])\.?m\b\.?\s*\}?", r"\1m"),
+    (r"\\(?:boxed|mathbf|mathit|boldsymbol|bm|mathsf|mathcal)\s*\{([^{}]*)\}", r"\1"),
+    (r"\\(?:mbox|textbf|textit|textrm|textnormal|textsf|mathrm|rm)\s*\{", r"\\text{"),
+    (r"\\text\{[\s,;]*(?:and|or)[\s,;]*\}|\s(?:and|or)\s", ","),
+    (r"\\infty\b|(?<![A-Za-z])(?:infinity|inf|oo)\b", "∞"), (r"\+\s*∞", "∞"),
+    (r"\\(frac|binom)\s*(\d)\s*(\d)", r"\\\1{\2}{\3}"), (r"\\log_(\d)", r"\\log_{\1}"),
+    (r"\\frac\s*(\{[^{}]*\})\s*(\w)", r"\\frac\1{\2}"),
+    (r"\\frac\s*(\w)\s*(\{)", r"\\frac{\1}\2"), (r"\\sqrt\s*(\d)", r"\\sqrt{\1}"),
+    (r"(?<![\d.}\w^_)])(\d+)\s*\\frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}", r"(\1+\2/\3)"),
+    (r"(?<![\d.}\w^_)/])(\d+)\s+(\d+)/(\d+)(?![\d.])", r"(\1+\2/\3)")]]
+TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+UNIT = re.compile(rf"(?<=[\d)}}\]])(?:\s+(?!(?:{'|'.join(WORDS)})\b)(?:[A-Za-z]{{3,}}|"
+                  rf"(?:{SHORT_UNITS})\b)|(?:cm|mm|km|kg|mph)\b)"
+                  r"(?:[\s/]+[A-Za-z]+)*\.?(?:\^?\{?[23]\}?)?$")
+
+
+def normal(text: str) -> str:
+    """The text without units, styles and spaces, each symbol written in one way."""
+    text = text.translate(CHARACTERS).strip()
+    for pattern, new in REWRITE:
+        text = pattern.sub(new, text)
+    text = UNIT.sub("", _without_texts(text).strip().rstrip(" .,;:"))
+    text = _without_thousands(text)
+    # A space stays where it parts a command from a letter, or two numbers.
+    text = re.sub(r"(\\[A-Za-z]+)\s+(?=[A-Za-z])|(?<=\d)(\s)\s*(?=\d)|\s+",
+                  lambda found: found[1] + " " if found[1] else found[2] and " " or "", text)
+    return re.sub(r"(?<![\d ])\d{1,3}(?: \d{3})+(?!\d| )", lambda n: n[0].replace(" ", ""), text)
+
+
+def _without_texts(text: str) -> str:
+    r"""\text{} beside something else is a unit or a remark, and goes; alone it is the answer."""
+    rest = re.sub(r"^\s*_\S*|\w+\s*=\s*$", "", TEXT.sub("", text))
+    if not re.search(r"[^\W_]", rest):
+        return TEXT.sub(r"\1", text)
+    text = re.sub(r"^\\text\{\s*(\([A-Z]\))\s*\}(?=[^,]*$)", r"\1", text)             # (C) 12
+    return TEXT.sub(" ", re.sub(TEXT.pattern + r"\s*\^\s*\{?\d\}?", " ", text))
+
+
+def _without_thousands(text: str) -> str:
+    """1,000 is a number; inside brackets a comma parts: (1,000) is a pair."""
+    depth, result = 0, []
+    for piece in re.split(r"([(\[⦃]|[)\]⦄])", text):
+        depth += (piece in ("(", "[", "⦃")) - (piece in (")", "]", "⦄"))
+        result.append(piece if depth else re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d)",
+                                                 lambda n: n[0].replace(",", ""), piece))
+    return "".join(result)
+
+
+# ---- equality -----------------------------------------------------------------------------------
+CHOICE = re.compile(r"\(([A-Za-z])\)|([A-Z])[.):]?")
+CHOICE_AND_MORE = re.compile(r"(?:\(([A-Z])\)|([A-Z])[).:])[^-+*/^=(,]")
+WORD = re.compile(r"-?(?=.*[A-Za-z]{3}|[A-Z]{2})[A-Za-z][A-Za-z\d.'-]*")
+SYMBOL = r"(?:\\(?:angle|triangle|overline)\s?)?\\?[A-Za-z]+(?:_\{?\w+\}?)?'*"
+NAME = re.compile(rf"(?:{SYMBOL}(?:\({SYMBOL}(?:,{SYMBOL})*\))?|\({SYMBOL}(?:,{SYMBOL})+\))")
+RELATION = re.compile(r"(=|<|>|\\[lgn]e(?![A-Za-z]))\s?")
+PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])\s?")
+FLIPPED = {">": "<", "\\ge": "\\le"}
+MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}")
+OPENING, CLOSING = "([{⦃", ")]}⦄"
 
 
 def math_equal(answer: str, gold: str) -> bool:
-    """Equal as numbers (thousands separators, decimals, fractions), else as text."""
-    a, b = _number(answer), _number(gold)
-    return a == b if a is not None and b is not None else answer.strip() == gold.strip()
+    """Whether the answer says what the gold answer says; never raises.
 
-
-def _number(text: str) -> Fraction | None:
+    Symmetric, but for what a question says and an answer may leave out: the gold x = 5 takes 5, and
+    2516_8 takes 2516; a bare gold 5 takes the right side of any equation but f = 0.
+    """
+    answer, gold = answer.strip(), gold.strip()
+    if max(len(answer), len(gold)) > LONGEST:
+        return answer == gold
+    answer, gold = normal(answer), normal(gold)
+    if not answer or not gold:
+        return False
+    for one, other in ((answer, gold), (gold, answer)):
+        if choice := CHOICE.fullmatch(one):
+            if named := CHOICE.fullmatch(other) or CHOICE_AND_MORE.match(other):
+                return (choice[1] or choice[2]).upper() == (named[1] or named[2]).upper()
     try:
-        return Fraction(text.strip().strip("$").rstrip(".%").replace(",", "").replace(" ", ""))
-    except (ValueError, ZeroDivisionError):
+        return _equal(answer, gold)
+    except RecursionError:                                                # nested without end
+        return False
+
+
+def _equal(a: str, b: str) -> bool:
+    """Equality of normal forms; b is the gold answer."""
+    if a == b:
+        return True
+    a, b = _unwrapped(a), _unwrapped(b)
+    if (_is_word(a) or _is_word(b)) and "=" not in a + b:
+        return re.sub(r"[^\w-]", "", a).casefold() == re.sub(r"[^\w-]", "", b).casefold()
+    for parts in (_union, _items):
+        xs, ys = parts(a), parts(b)
+        if max(len(xs), len(ys)) > 1:
+            return _same_items(xs, ys) if parts is _union else _equal_lists(a, b, xs, ys)
+    if RELATION.search(a + b):
+        return _equal_relations(a, b)
+    if MATRIX.fullmatch(a) or MATRIX.fullmatch(b):
+        return _equal_matrices(MATRIX.fullmatch(a), MATRIX.fullmatch(b))
+    if _inside(a) and _inside(b) and max(len(_inside(a)), len(_inside(b))) > 1:
+        compare = _same_items if a[0] == "⦃" else _in_order
+        return a[0] + a[-1] == b[0] + b[-1] and compare(_inside(a), _inside(b))
+    return equal_values(a, b)
+
+
+def _unwrapped(text: str) -> str:
+    r"""Without x \in, and without the braces of a set of one."""
+    text = re.sub(rf"^{NAME.pattern}\\in\b\s?", "", text)
+    return text[1:-1] if text[:1] == "⦃" and len(_signs(_inside(text) or [])) == 1 else text
+
+
+def _is_word(text: str) -> bool:
+    return bool(WORD.fullmatch(text)) and not re.search("|".join(WORDS), text)
+
+
+def _is_name(text: str) -> bool:
+    """A name such as x, AB, x_1, f(x) or (x,y)."""
+    return bool(NAME.fullmatch(text)) and text not in ("e", "i", "\\pi")
+
+
+# ---- the structure of a normal form -------------------------------------------------------------
+def _split(text: str, separators: str) -> list[str]:
+    """The parts between separators that stand outside of all brackets."""
+    depth, parts = 0, [""]
+    for character in text:
+        depth += (character in OPENING) - (character in CLOSING)
+        if depth == 0 and character in separators:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _inside(text: str) -> list[str] | None:
+    """The items that one pair of brackets encloses, if it encloses the whole text."""
+    if text[:1] not in ("(", "[", "⦃") or text[-1:] not in (")", "]", "⦄"):
         return None
+    depth = 0
+    for i, character in enumerate(text):
+        depth += (character in OPENING) - (character in CLOSING)
+        if depth == 0:
+            return _split(text[1:i], ",") if i == len(text) - 1 else None
+    return None
+
+
+def _items(text: str) -> list[str]:
+    """The items of a list without brackets."""
+    return _signs(part for part in _split(text, ",;") if part)
+
+
+def _signs(parts) -> list[str]:
+    r"""1 \pm 2 is two items; the signs of \pm and \mp in one are opposite."""
+    items = []
+    for part in parts:
+        upper, lower = ([PLUS_MINUS.sub(lambda found: sign[found[0][1]], part)
+                         for sign in ({"p": "+", "m": "-"}, {"p": "-", "m": "+"})])
+        items += [upper] if upper == lower else [upper, lower]
+    return items
+
+
+def _union(text: str) -> list[str]:
+    """The intervals of a union, or of inequalities joined by "or"."""
+    parts = re.split(r"\\cup\b\s?", text)
+    if len(parts) == 1:
+        parts = [part for part in _split(text, ",;") if part]
+        if not all(_interval(part)[0] for part in parts):
+            return [text]
+    return [_interval(part)[1] for part in parts]
+
+
+def _sides(text: str) -> list[str]:
+    r"""[a, "<", b] of a < b and of b > a; longer chains too."""
+    sides = re.split(RELATION, text)
+    if set(sides[1::2]) and set(sides[1::2]) <= set(FLIPPED):
+        sides = [FLIPPED.get(side, side) for side in reversed(sides)]
+    return sides
+
+
+def _interval(text: str) -> tuple[str, str]:
+    """(name, interval) of an inequality such as -2 < x <= 7 or x > 5; else ("", text)."""
+    match _sides(text):
+        case [low, ("<" | "\\le") as left, name, ("<" | "\\le") as right, high] if _is_name(name):
+            pass
+        case [name, ("<" | "\\le") as right, high] if _is_name(name):
+            low, left = "-∞", "<"
+        case [low, ("<" | "\\le") as left, name] if _is_name(name):
+            high, right = "∞", "<"
+        case _:
+            return "", text
+    return name, "[("[left == "<"] + f"{low},{high}" + "])"[right == "<"]
+
+
+# ---- equality, kind by kind ---------------------------------------------------------------------
+def _in_order(xs: list[str], ys: list[str]) -> bool:
+    return len(xs) == len(ys) <= MOST_ITEMS and all(map(_equal, xs, ys))
+
+
+def _same_items(xs: list[str], ys: list[str]) -> bool:
+    """Whether the items match one to one in some order."""
+    xs, ys = _signs(xs), _signs(ys)
+    if len(xs) != len(ys) or len(xs) > MOST_ITEMS:
+        return False
+    for x in xs:
+        partner = next((y for y in ys if _equal(x, y)), None)
+        if partner is None:
+            return False
+        ys.remove(partner)
+    return True
+
+
+def _equal_lists(a: str, b: str, xs: list[str], ys: list[str]) -> bool:
+    """Lists without brackets: solutions in any order, which a set may hold too. The order counts
+    among words, against a tuple, and where names say it: AB = 9, CD = 4 against 9, 4."""
+    names = [{x.split("=")[0] for x in items if "=" in x} for items in (xs, ys)]
+    ordered = any(map(_is_word, xs)) or min(map(len, names)) == 0 and max(map(len, names)) > 1
+    brackets = [text[0] + text[-1] for text, items in ((a, xs), (b, ys))
+                if len(items) == 1 and _inside(text)]
+    if brackets:
+        xs, ys = _inside(a) or xs, _inside(b) or ys
+        if brackets[0] not in ("()", "⦃⦄"):
+            return False
+    return (_in_order if ordered or brackets == ["()"] else _same_items)(xs, ys)
+
+
+def _equal_relations(a: str, b: str) -> bool:
+    """Equations and inequalities, or one beside a value."""
+    (name_a, set_a), (name_b, set_b) = _interval(a), _interval(b)
+    if name_a or name_b:
+        return (name_a == name_b or not name_a or not name_b) and _equal(set_a, set_b)
+    xs, ys = _sides(a), _sides(b)
+    if not set(xs[1::2] + ys[1::2]) <= {"="}:
+        return xs[1::2] == ys[1::2] and _in_order(xs[::2], ys[::2])
+    (x, value_x), (y, value_y) = _assignment(xs), _assignment(ys)
+    if len(ys) == 1:                                         # a curve f = 0 does not answer 0
+        return (bool(value_x) or xs[-1] != "0") and _equal(value_x or xs[-1], b)
+    if len(xs) == 1:
+        return (_equal(a, value_y) if value_y else
+                all(map(constant, ys[::2])) and any(_equal(a, side) for side in ys[::2]))
+    if x and x == y and _equal(value_x, value_y):
+        return True
+    if bool(x and constant(value_x)) != bool(y and constant(value_y)):    # 2x = 10 isn't solved
+        return False
+    return len(xs) == len(ys) == 3 and proportional(f"{xs[0]}-({xs[2]})", f"{ys[0]}-({ys[2]})")
+
+
+def _assignment(sides: list[str]) -> tuple[str, str]:
+    """(name, value) of x = 5, 5 = x or x = 2 + 3 = 5; ("", "") of another equation or a value."""
+    if len(sides) > 1 and (_is_name(sides[0]) or not sides[0]):
+        return sides[0], sides[-1]
+    return (sides[2], sides[0]) if len(sides) == 3 and _is_name(sides[2]) else ("", "")
+
+
+def _equal_matrices(a: re.Match | None, b: re.Match | None) -> bool:
+    if not a or not b:
+        return False
+    a, b = ([_split(row, "&") for row in matrix[2].strip("¶").split("¶")] for matrix in (a, b))
+    return len(a) == len(b) and all(map(_in_order, a, b))

@@ -1,7 +1,20 @@
-"""The number grader: what counts as an answer, and as equal."""
+"""The grader: what counts as an answer, what as equal, what it must never call equal, and how long
+it may take. MATH-500 is read from the folder in ALD_DATA (default ../shared/data)."""
+import inspect
+import json
+import os
+import sys
+import threading
+import time
+from itertools import permutations
+from pathlib import Path
+
 import pytest
 
+import symbols
 from verify import extract_answer, math_equal
+
+DATA = Path(os.environ.get("ALD_DATA", Path(__file__).parents[1] / "../shared/data"))
 
 
 @pytest.mark.parametrize("text, answer", [
@@ -9,14 +22,192 @@ from verify import extract_answer, math_equal
     ("so \\boxed{\\frac{1}{2}} it is", "\\frac{1}{2}"), ("\\boxed{1} then \\boxed{2}", "2"),
     ("\\boxed{3", None), ("The answer is $1,234.50.", "1,234.50"), ("6 and then 7.", "7"),
     ("He had 5. The answer is: -3 of 9", "-3"), ("none at all", None), ("", None),
-    ("... #### 72", "72"), ("2/4", "2/4")])
+    ("... #### 72", "72"), ("2/4", "2/4"),
+    (r"\boxed 5", "5"), (r"\fbox{12}", "12"), (r"\boxed{\{1,2\}}", r"\{1,2\}"),
+    (r"{ \boxed{6}", "6"), (r"\boxed{1} and \boxed{2", "1"), (r"in \boxed{}. It is 9", "9"),
+    (r"\boxed{\left\{ x \right.}", r"\left\{ x \right."), (r"\boxed{7} is not 8", "7"),
+    (r"The answer is $\frac{1}{2}$.", r"\frac{1}{2}"), ("the answer is (C)", "(C)"),
+    ("The answer is x^2+1\nas 3 shows", "x^2+1"), (r"The final answer is: $\boxed{4}$", "4"),
+    ("So the answer is 3 apples.", "3"), (r"**Answer:** \( \frac{3}{4} \)", r"\frac{3}{4}"),
+    ("The answer is **18**.", "18"), ("### Final answer\n\n18 dollars", "18"),
+    ("The answer is\n\\[\n x = 5\n\\]", "x = 5"), ("the answer is 5%", "5%"),
+    ("The answers are $1$ and $2$.", "1$ and $2"), ("The answer is $x$ for $x$.", "x"),
+    ("The answer is 2 and 3.", "2 and 3"), ("The answer is $5 and the rest is $3.", "5"),
+    ("The answer to part 2 is 1 1/2.", "1 1/2"), ("The correct answer is B.", "B"),
+    ("The answer is 3. No, the answer is 4.", "4"), ("answer: east", "east"), ("Answer = 4", "4"),
+    ("the answer is 5 + 3i. Or 2?", "5 + 3i"),
+    ("#### 1. First\nso 12", "12"), ("#### 18 dollars", "18"), ("10-3", "3"), ("= -3", "-3"),
+    (r"about \frac{1}{2} of it", r"\frac{1}{2}"), ("it costs $1,200.", "1,200"),
+    (r"<think>\boxed{3}</think>The answer is 4", "4"), (r"<think>\boxed{3}, no", None),
+    (r"\boxed{3}</think>so 5", "5"), (r"<think>\boxed{3}</think>", None)])
 def test_extract_answer(text, answer):
     assert extract_answer(text) == answer
 
 
-@pytest.mark.parametrize("a, b, same", [
-    ("29", "29", True), ("29", "2", False), ("029", "29", True), ("1,000", "1000", True),
-    ("0.5", "1/2", True), ("1/3", "0.333", False), ("-3", "3", False), ("$5", "5", True),
-    ("x", "x", True), ("x", "5", False), ("1/0", "1/0", True), ("1/0", "0", False)])
-def test_math_equal(a, b, same):
-    assert math_equal(a, b) is same and math_equal(b, a) is same
+SAME = r"""29 | 29; 029 | 29; 1,000 | 1000; 0.5 | 1/2; $5 | 5; x | x; 1/0 | 1/0; 12.0 | 12; 5. | 5
+11,\! 111,\! 100 | 11111100; 10{,}080 | 10,\!080; 10 000 | 10000; \$32,348 | 32348; .5 | \tfrac12
+1\frac{1}{2} | 1.5; 1 1/2 | \frac32; -1\frac12 | -1.5; \frac{-33}{2} | -16.5; .0000672 | 6.72e-5
+1.2\times10^{3} | 1200; 1.2e3 | 1200; 2e+3 | 3+2e; 50\% | 0.5; 50\% | 50; 0.56 | 56\%; 1.0\% | 1%
+5 \text{ cm}^2 | 5; 5 cm | 5; 3 apples | 3; 12~\mathrm{m/s} | 12; \frac{3}{4} miles | 3/4; €5 | 5
+90^\circ | 90; 90 degrees | 90^{\circ}; \cos(60^\circ) | 1/2; 12.50 per hour | \$12.50
+\text{(C)} | C; (c) | (C); \textbf{(C)}\ 12 | C; \text{east} | East
+\text{No solution} | no solution; x=5 | 5; 5=x | x=5; y=2x+1 | 2x+1; y=2x+1 | 2x-y+1=0; x=2y | y=x/2
+\text{Area} = 5 | 5; f(x)=2x | 2x; 2x+3y=6 | 4x+6y-12=0; \frac23 \approx 0.67 | 2/3
+x=\text{odd} | odd; 2+3=5 | 5; \angle A = 30^\circ | 30; (1,2) | \left( 1, \frac{4}{2} \right)
+1,2 | (1,2); 2,1 | 1,2; \{1,2\} | \{2,1\}; 3,1 | \{1,3\}; x=1 or x=2 | 1,2; x=1,y=2 | (1,2)
+\{5\} | 5; \emptyset | \{\}; x\in\{1,2\} | \{2,1\}; (1,2);(3,4) | (3,4),(1,2)
+1\pm\sqrt{19} | 1-\sqrt{19},1+\sqrt{19}; \pm2 | 2,-2; x=1\pm2 | -1,3; 1\pm2\mp3 | 0,2
+\text{C, A} | A, C; (3,4] | (3, 8/2]; (-\infty,1)\cup(3,\infty) | x<1 or x>3; x\le5 | (-\infty,5]
+-2<x\le7 | (-2,7]; 7\ge x>-2 | (-2,7]; (3,\infty)\cup(-\infty,1) | (-\infty,1)\cup(3,\infty)
+3>x | x<3; s^2\le8r^2 | 8r^2\ge s^2; [2,7] | x\in[2,7]
+\begin{bmatrix}1\\2\end{bmatrix} | \begin{pmatrix} 1 \\ 4/2 \end{pmatrix}; 2516_8 | 2516_{8}
+24_{10} | 24; (x+1)^2 | x^2+2x+1; \sin^2x | 1-\cos^2x; \frac{1}{x-1} | -\frac{1}{1-x}; x**2*y | yx^2
+xy | yx; \log_28 | 3; \sqrt{12} | 2\sqrt3; \frac{\sqrt3}{3} | 1/\sqrt{3}; \sqrt[3]{-8} | -2
+\sqrt[3]{4} | 4^{1/3}; e^{i\pi} | -1; |x-y| | |y-x|; 5! | 120; \binom52 | 10
+2\sin5x\cos x | \sin6x+\sin4x; \tan^{-1}1 | \pi/4; (-1)^{n+1} | -(-1)^n; x_1+x_{2} | x_2+x_1
+\frac12x | x/2; a/b/c | a/(bc); 3:4 | 6:8; 2√3 | \sqrt{12}; x² | x^2
+x^-2 | 1/x^2; \sin x\cdot y | y\sin x; \frac{n!}{(n-1)!} | n"""
+
+DIFFERENT = r"""29 | 2; 1/3 | 0.333; -3 | 3; x | 5; 1/0 | 0; 1/3 | 0.333333333333
+\pi | 3.14159265358979; 1,000 | 1; 1,000 | 1,0; (1,000) | 1000; 10^{22}+1 | 10^{22}
+2^{1000}+1 | 2^{1000}; 50\% | 5; 1\frac12 | \frac12; (1,2] | [1,2]; (1,2) | [1,2]
+(2,\infty] | (2,\infty); [1,2] | 1,2; \{1,2\} | (1,2); 2,1 | (1,2); (1,2) | (2,1); 1,2 | 1,2,3
+1,1,2 | 1,2,2; \{1,2\} | \{1,3\}; \pm2 | 2; 1\pm2 | -1,2; AB=9,CD=4 | 4,9; red,blue | blue,red
+(-\infty,1)\cup(3,\infty) | (-\infty,1); x>5 | y>5; x>5 | x\ge5; x>5 | x<5; x\ne3 | x=3
+s^2\le8r^2 | s^2\ge8r^2; x=5 | y=5; 2x=10 | x=5; y=2x+1 | y=2x; 2x+3y=6 | 2x+3y=7; xy=0 | x=0
+x+y+z=0 | 0; \begin{pmatrix}1\\2\end{pmatrix} | \begin{pmatrix}2\\1\end{pmatrix}; 52_8 | 52_9
+52_8 | 42; 40_9 | 40\%; \begin{pmatrix}1\\2\end{pmatrix} | \begin{pmatrix}1&2\end{pmatrix}
+\begin{pmatrix}1\\2\end{pmatrix} | (1,2); (A) | (B); (A), (C) | A; (C)+1 | C; LQSX | SQLX
+\text{even} | -\text{even}; \text{odd} | \text{even}; 4:51 am | 4:51 pm; \sqrt{x^2} | x
+\ln(x^2) | 2\ln x; |x| | x; x^{1/2} | x; R^2 | r^2; p-q | q-p; \tan(\pi/2) | 2\tan(\pi/2)
+\infty | -\infty; \infty | 5; \frac{a}{b} | \frac{b}{a}; 2^{3^2} | 2^6; -2^2 | 4; \sin2x | x\sin2
+5x | 5; (1+\sqrt2)^{40} | (1+\sqrt2)^{40}+(1-\sqrt2)^{40}; x_1 | x_2; x_1 | x; \alpha | a
+4^{1/3} | 4^{1/2}; 3!! | 720
+2 3 | 6; \tan(\pi/2) | \frac{1}{\cos(\pi/2)}; x+y=y+x | x^2+y=7; (1,2) | (1,2,3)
+\begin{pmatrix}1\end{pmatrix} | \begin{pmatrix}1\\2\end{pmatrix}"""
+
+
+def pairs(table):
+    return [pair.split(" | ") for pair in table.replace("\n", "; ").split("; ")]
+
+
+@pytest.mark.parametrize("a, b", pairs(SAME))
+def test_equal(a, b):
+    assert math_equal(a, b) is True and math_equal(b, a) is True
+
+
+@pytest.mark.parametrize("a, b", pairs(DIFFERENT))
+def test_different(a, b):
+    assert math_equal(a, b) is False and math_equal(b, a) is False
+
+
+def test_answers_that_all_differ():
+    """380 pairs: each kind against each."""
+    answers = r"""5 | -5 | \frac15 | 0.2000001 | 5\pi | \sqrt5 | 5i | x | 5x | x^2-1 | (x-1)^2 |
+        (5,1) | [5,1] | \{5,2\} | \begin{pmatrix}5\\1\end{pmatrix} | east | y=2x+1 | x<5 | 52_8 |
+        \infty"""
+    for a, b in permutations(map(str.strip, answers.split("|")), 2):
+        assert not math_equal(a, b), (a, b)
+
+
+@pytest.mark.parametrize("answer, gold", [("2516", "2516_8"), ("x+y=5", "5"),
+                                          (r"\frac{a}{b}=5", "5")])
+def test_what_an_answer_may_leave_out_or_add(answer, gold):
+    assert math_equal(answer, gold) and not math_equal(gold, answer)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "$$", r"\,"])
+def test_empty_is_never_equal(nothing):
+    assert math_equal(nothing, nothing.strip()) is False and math_equal(nothing, "0") is False
+
+
+HOSTILE = [
+    "9^9^9^9", "9!!!!!", "((9!)!)!", "2^{2^{2^{2^2}}}", "(" * 400 + "1" + ")" * 400, "1" * 10**6,
+    "(" * 10**6, "2^" * 400 + "2", "-" * 900 + "1", "(1," * 300 + "1" + ")" * 300, "(n^n)^{n^n}",
+    ",".join(map(str, range(250))), r"\pm1," * 90, r"\frac" * 200, "x!" * 300, r"\sin(10^{300})",
+    "+".join(f"1/{n}" for n in range(3, 190)), "((((x+1)^2+1)^2+1)^2+1)^{99}", r"\sqrt" * 190 + "x",
+    "1e999999999", "10^{-99999}", r"\text{" * 150, "=" * 900, "1<x<" * 200, "__import__('os')",
+    "\0", "\ud800", "5" + " " * 900 + "x", "|" * 900, "1_" * 400, "%" * 900,
+    r"\binom{1999}{999}" * 40, r"\pi^{\pi^{\pi^{\pi^{\pi^\pi}}}}", r"\exp(10^{9999})",
+    r"\sin(10^{29999})", "+".join(f"{n}^{{-9999}}" for n in range(3, 90, 2))]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_ends_soon(text):
+    start = time.perf_counter()
+    for gold in ("5", "x^2+1", r"\{1,2,3\}", "x=5", text + "+1"):
+        assert math_equal(text, gold) is False and math_equal(gold, text) is False
+    assert math_equal(text, text + " ") is True                      # by text, if not by value
+    extract_answer("The answer is " + text)
+    assert time.perf_counter() - start < 2
+
+
+def test_a_full_stack():
+    limit, nested = sys.getrecursionlimit(), "(1," * 200 + "1" + ")" * 200
+    sys.setrecursionlimit(len(inspect.stack(0)) + 200)
+    try:
+        assert math_equal(nested, nested.replace("1)", "2)")) is False
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+@pytest.mark.parametrize("text", [
+    "answer is ", "the answer to ", r"\boxed{", r"\boxed ", "#### 1 ", "$", r"answer is \(", "1,",
+    "answer" + " " * 100])
+def test_extraction_is_linear(text):
+    start = time.perf_counter()
+    extract_answer(text * (300_000 // len(text)))
+    assert time.perf_counter() - start < 2
+
+
+def test_threads():
+    """Eight at once, none of them the main one, among texts that are too large to compute."""
+    table = [(*pair, True) for pair in pairs(SAME)] + [(*pair, False) for pair in pairs(DIFFERENT)]
+    wrong = []
+
+    def work(offset):
+        for a, b, same in table[offset:] + table[:offset]:
+            math_equal("9^9^9^9", b)
+            if math_equal(a, b) is not same:
+                wrong.append((a, b))
+
+    symbols.value.cache_clear()
+    threads = [threading.Thread(target=work, args=(20 * i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# ---- real problems ------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def math500():
+    path = DATA / "math500_test.jsonl"
+    if not path.exists():
+        pytest.skip(f"no {path}: set ALD_DATA to its folder")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [(row["solution"], row["answer"]) for row in rows]
+
+
+def test_math500(math500):
+    assert [gold for text, gold in math500 if not math_equal(extract_answer(text), gold)] == []
+
+
+def test_math500_rewritten(math500):
+    """A gold answer is itself in another style, and is not itself plus one."""
+    for _, gold in math500:
+        text = gold.replace("\\frac", "\\dfrac").replace("(", "\\left( ").replace(")", " \\right)")
+        assert math_equal(f"${text} $.", gold), gold
+        assert not math_equal(gold + "+1", gold), gold
+
+
+def test_math_verify_agrees(math500):
+    """The verdicts of math-verify: all 500 golds, and every other gold against the next."""
+    theirs = pytest.importorskip("math_verify")
+    parsed = [theirs.parse(f"${gold}$") for _, gold in math500]
+    indices = [(i, i) for i in range(500)] + [(i, i + 1) for i in range(0, 500, 2)]
+    disagreements = [
+        (math500[j][1], math500[i][1]) for i, j in indices
+        if theirs.verify(parsed[i], parsed[j]) != math_equal(math500[j][1], math500[i][1])]
+    assert len(disagreements) <= 3, disagreements

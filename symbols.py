@@ -1,0 +1,312 @@
+r"""The value of a mathematical expression (LaTeX or plain) at a point, and equality by values.
+
+    same(r"\frac{\sqrt{3}}{3}", r"1/\sqrt{3}")         True
+    proportional("2x-y+3", "2y-4x-6")                  True: equations of one line
+
+Two expressions are one function if they agree at a few random points (Schwartz 1980, Zippel 1979),
+so nothing is simplified. Arithmetic is exact on rationals, which decides polynomials and all plain
+numbers; roots, logarithms and the like are complex numbers of 200 digits (mpmath, which torch
+brings). A name stands for a rational number drawn from its own letters; e, i and pi are constants.
+
+The text may be hostile. It is read by the grammar below, never by eval. All work is bounded by the
+text's length and by the size of what it computes, so 9^9^9^9 ends at once, in any thread, without
+a clock or a process: what is too large has no value, which is a ValueError.
+
+    expression = term {("+" | "-") term}           term = {sign} power {["*" | "/"] power}
+    power      = atom {"!" | "°"} ["^" power]      atom = number | name | (expression) | f atom ...
+"""
+import hashlib
+import math
+import operator
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+import mpmath
+
+mp = mpmath.MPContext()            # our own: its precision never changes, so threads may share it
+mp.dps = 200                       # ours: leaves 50 digits for what cancels
+TOLERANCE = mp.mpf(10) ** -150     # ours: far below what two different short expressions differ by
+WORK = 400_000                     # ours: bits of all rationals in a text; 2^100000 passes, ~0.1 s
+LARGE = 2000                       # ours: no larger factorial (19,000 bits), exponent or argument
+
+GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu "
+            "xi rho sigma tau phi varphi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi "
+            "Omega ell".split())
+CONSTANTS = {"pi": +mp.pi, "e": +mp.e, "i": mp.mpc(0, 1)}
+TRIGONOMETRIC = {
+    "sin": mp.sin, "cos": mp.cos, "tan": mp.tan, "cot": lambda x: 1 / mp.tan(x),
+    "sec": lambda x: 1 / mp.cos(x), "csc": lambda x: 1 / mp.sin(x)}
+INVERSE = {"sin": mp.asin, "cos": mp.acos, "tan": mp.atan}
+FUNCTIONS = TRIGONOMETRIC | {
+    "arcsin": mp.asin, "arccos": mp.acos, "arctan": mp.atan, "sinh": mp.sinh, "cosh": mp.cosh,
+    "tanh": mp.tanh, "exp": mp.exp, "ln": mp.ln, "log": lambda x: mp.ln(x) / mp.ln(10)}
+WORDS = sorted([*FUNCTIONS, "sqrt", "pi"], key=len, reverse=True)
+TOKEN = re.compile(rf"\d+\.?\d*|\.\d+|\\[A-Za-z]+|{'|'.join(WORDS)}|\*\*|\S")
+BASED = re.compile(r"(-?[\dA-Z]+)_\{?(\d+)\}?")                       # 52_8
+RATIO = re.compile(r"^([\d.]+):([\d.]+)$")
+SCIENTIFIC = re.compile(r"^(-?[\d.]+)[eE](-?\d+)$")                   # 2e3, but 2e+3 is 3 + 2e
+CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
+TIMES = ("*", "\\cdot", "\\times")
+
+
+def equal_values(a: str, b: str) -> bool:
+    """Whether numbers or expressions are equal; b is the gold answer.
+
+    50% is 0.5, and 50 too: the question may have asked for percent. 52_8 is never a number in
+    another base, but where the gold answer has a base, which the question told, it may be left out.
+    """
+    based_a, based_b = ((m := BASED.fullmatch(x)) and m.groups() or (x, "10") for x in (a, b))
+    if BASED.fullmatch(a) or BASED.fullmatch(b):
+        return based_a == based_b or based_b[0] == a
+    if a[-1:] == "%" or b[-1:] == "%":
+        if same(*(f"({x[:-1]})/100" if x[-1:] == "%" else x for x in (a, b))):
+            return True
+        a, b = a.rstrip("%"), b.rstrip("%")
+    return same(*(RATIO.sub(r"\1/\2", SCIENTIFIC.sub(r"\1*10^{\2}", x)) for x in (a, b)))
+
+
+def same(a: str, b: str) -> bool:
+    """Whether both have a value at every point, and the same one."""
+    try:
+        return all(_close(value(a, k), value(b, k)) for k in range(3))
+    except (ValueError, ArithmeticError, RecursionError):
+        return False
+
+
+def proportional(f: str, g: str) -> bool:
+    """Whether f = c g for a number c: then the equations f = 0 and g = 0 are one."""
+    try:
+        (f0, g0), *rest = [(value(f, k), value(g, k)) for k in range(3)]
+        return not _close(f0, 0) and not _close(g0, 0) and all(
+            _close(_both(operator.mul, f0, gk), _both(operator.mul, fk, g0)) for fk, gk in rest)
+    except (ValueError, ArithmeticError, RecursionError):
+        return False
+
+
+def constant(text: str) -> bool:
+    """Whether the text has a value that no name in it changes."""
+    return same(text, text) and _close(value(text, 0), value(text, 1))
+
+
+@lru_cache(4096)                   # ours: the items of long lists meet each other many times
+def value(text: str, point: int):
+    """The text's value at point 0 (names positive), 1 (negative) or 2 (of either sign).
+
+    A Fraction where it is rational by construction, else an mpmath number. Raises ValueError where
+    the text is not of the grammar, undefined or too large; ArithmeticError for a division by 0.
+    """
+    reader = _Reader(text, point)
+    result = reader.expression()
+    if reader.peek:
+        raise ValueError(f"{reader.peek!r} is out of place")
+    return result
+
+
+def _sample(name: str, point: int) -> Fraction:
+    """Rationals of size 0.5 to 4.7. Their denominator is odd, so that (-1)^n is real."""
+    digest = hashlib.blake2b(f"{name} {point}".encode(), digest_size=8).digest()
+    draw = int.from_bytes(digest, "big")
+    sign = (1, -1, 1 - 2 * (draw & 1))[point]
+    return sign * Fraction(101 + (draw >> 1) % 899, 211)
+
+
+def _inexact(x):
+    return mp.mpf(x.numerator) / x.denominator if isinstance(x, Fraction) else mp.mpmathify(x)
+
+
+def _both(operation, a, b):
+    """Exact where both are rational."""
+    if isinstance(a, Fraction) and isinstance(b, Fraction):
+        return operation(a, b)
+    return operation(_inexact(a), _inexact(b))
+
+
+def _close(a, b) -> bool:
+    if isinstance(a, Fraction) and isinstance(b, (Fraction, int)):
+        return a == b
+    a, b = _inexact(a), _inexact(b)
+    return bool(abs(a - b) <= TOLERANCE * max(1, abs(a), abs(b)))
+
+
+class _Reader:
+    """A recursive-descent reader that computes as it reads."""
+
+    def __init__(self, text: str, point: int):
+        self.tokens, self.at, self.point = TOKEN.findall(text) + [""], 0, point
+        self.work = 0              # bits so far
+        self.degree = Fraction(1)  # a degree sign's factor: pi/180 under sin and its like
+        self.bars = 0              # absolute values that are open: a bar closes the innermost
+
+    @property
+    def peek(self) -> str:
+        return self.tokens[self.at]
+
+    def next(self) -> str:
+        if not self.peek:
+            raise ValueError("it ends too early")
+        self.at += 1
+        return self.tokens[self.at - 1]
+
+    def checked(self, x):
+        if isinstance(x, Fraction):
+            self.work += x.numerator.bit_length() + x.denominator.bit_length()
+        if self.work > WORK or not isinstance(x, Fraction) and not mp.isfinite(x):
+            raise ValueError("too large")
+        return x
+
+    def both(self, operation, a, b):
+        return self.checked(_both(operation, a, b))
+
+    # ---- the grammar ----------------------------------------------------------------------------
+    def expression(self):
+        total = self.term()
+        while self.peek in ("+", "-"):
+            total = self.both(operator.add if self.next() == "+" else operator.sub, total,
+                              self.term())
+        return total
+
+    def term(self, stop=()):
+        """Products and quotients, from the left: 1/2x is x/2. It ends before the tokens in stop."""
+        result = self.signed()
+        while self.peek and self.peek not in stop:
+            if self.peek in TIMES:
+                self.next()
+                result = self.both(operator.mul, result, self.signed())
+            elif self.peek in ("/", "\\div"):
+                self.next()
+                result = self.both(operator.truediv, result, self.signed())
+            elif self.peek in "+-)]}!^_°%" or self.peek == "|" and self.bars:
+                break
+            elif re.match(r"[\d.]", self.peek) and re.match(r"[\d.]", self.tokens[self.at - 1]):
+                raise ValueError("two numbers side by side")
+            else:
+                result = self.both(operator.mul, result, self.power())
+        return result
+
+    def signed(self):
+        sign = 1
+        while self.peek in ("+", "-"):
+            sign *= 1 if self.next() == "+" else -1
+        return sign * self.power()
+
+    def power(self):
+        base = self.atom()
+        while self.peek in ("!", "°"):
+            base = (self.factorial(base) if self.next() == "!"
+                    else self.both(operator.mul, base, self.degree))
+        if self.peek in ("^", "**"):
+            self.next()
+            return self.raised(base, self.signed())
+        return base
+
+    def atom(self):
+        token = self.next()
+        name = token.lstrip("\\")
+        if re.match(r"[\d.]", token) and token != ".":
+            return self.checked(Fraction(token))
+        if token == "|":
+            return self.absolute()
+        if token in CLOSING:
+            return self.until(CLOSING[token])
+        if name in FUNCTIONS:
+            return self.function(name)
+        if name == "sqrt":
+            index = self.atom() if self.peek == "[" else Fraction(2)
+            return self.raised(self.atom(), self.both(operator.truediv, Fraction(1), index))
+        if token == "\\frac":
+            return self.both(operator.truediv, self.atom(), self.atom())
+        if token == "\\binom":
+            return self.binomial(self.atom(), self.atom())
+        if name in CONSTANTS and self.peek != "_":
+            return CONSTANTS[name]
+        if name in GREEK or re.fullmatch("[A-Za-z]", token):
+            return _sample(name + self.subscript(), self.point)
+        raise ValueError(f"{token!r} is unknown or out of place")
+
+    def until(self, closing: str):
+        bars, self.bars = self.bars, 0
+        result = self.expression()
+        if self.next() != closing:
+            raise ValueError(f"no {closing}")
+        self.bars = bars
+        return result
+
+    def absolute(self):
+        self.bars += 1
+        inside = self.expression()
+        if self.next() != "|":
+            raise ValueError("no |")
+        self.bars -= 1
+        return abs(inside)
+
+    def subscript(self) -> str:
+        if self.peek != "_":
+            return ""
+        self.next()
+        start = self.at
+        if self.next() == "{":
+            while self.peek and self.next() != "}":
+                pass
+        return "_" + "".join(self.tokens[start:self.at]).strip("{}")
+
+    def function(self, name: str):
+        """f x, f(x), f^2 x, f^{-1} x and log_b x; an argument without brackets is a product."""
+        exponent, base, f = None, None, FUNCTIONS[name]
+        if self.peek == "_" and name == "log":
+            self.next()
+            base = self.atom()
+        if self.peek == "^":
+            self.next()
+            exponent = self.signed()
+            if exponent == -1 and name in INVERSE:
+                exponent, f = None, INVERSE[name]
+        degree = self.degree
+        if name in TRIGONOMETRIC:
+            self.degree = mp.pi / 180
+        # What follows the bracket of f(x) is no part of the argument, nor is another function.
+        inside = (self.power() if self.peek in ("(", "[", "{")
+                  else self.term([*FUNCTIONS, *("\\" + f for f in FUNCTIONS), *TIMES, "/"]))
+        self.degree = degree
+        result = self.applied(f, inside)
+        if base is not None:
+            result = self.checked(result / self.applied(FUNCTIONS["log"], base))
+        return result if exponent is None else self.raised(result, exponent)
+
+    # ---- what can be large ----------------------------------------------------------------------
+    def applied(self, f, x):
+        x = _inexact(x)
+        if abs(x) > LARGE and f not in (mp.ln, FUNCTIONS["log"]):
+            raise ValueError("too large an argument")
+        result = self.checked(f(x))
+        if abs(result) > 1 / TOLERANCE:                                   # tan(pi/2) in 200 digits
+            raise ValueError("a pole")
+        return result
+
+    def raised(self, base, exponent):
+        """base^exponent: exact for whole exponents; an odd root of a negative number is real."""
+        if isinstance(base, Fraction) and isinstance(exponent, Fraction):
+            if exponent.denominator == 1:
+                bits = base.numerator.bit_length() + base.denominator.bit_length() - 2
+                if bits * abs(exponent) > WORK:
+                    raise ValueError("too large a power")
+                return self.checked(base ** exponent.numerator)
+            if base < 0 and exponent.denominator % 2:
+                return (-1) ** exponent.numerator * self.raised(-base, exponent)
+        base, exponent = _inexact(base), _inexact(exponent)
+        if base == 0 and mp.re(exponent) > 0:
+            return Fraction(0)
+        if abs(exponent) * (1 + abs(mp.ln(base))) > LARGE * 10:
+            raise ValueError("too large a power")
+        return self.checked(base ** exponent)
+
+    def factorial(self, n):
+        if not (isinstance(n, Fraction) and abs(n) <= LARGE) or self.peek == "!":
+            raise ValueError("no factorial")
+        if n.denominator == 1 and n >= 0:
+            return self.checked(Fraction(math.factorial(n.numerator)))
+        return self.checked(mp.gamma(_inexact(n) + 1))
+
+    def binomial(self, n, k):
+        below = self.both(operator.mul, self.factorial(k), self.factorial(n - k))
+        return self.both(operator.truediv, self.factorial(n), below)
