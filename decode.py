@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from cli import Parser, UserError, run
-from lm import LM, Slots
+from lm import LM, reserve
 
 
 # ---- strategies and the sampler -----------------------------------------------------------------
@@ -197,7 +197,7 @@ def _batch(lm, prompts, policy, budgets, stream, part, n) -> list[Episode]:
     which, local = (part // n).unique(return_inverse=True)
     logits, cache, mask = lm.prefill([prompts[i] for i in which])
     longest, horizon, device = mask.shape[1], int(budgets.max()), lm.device
-    cache.layers = [Slots(layer, local.to(device), longest + horizon - 1) for layer in cache.layers]
+    reserve(cache, local.to(device), longest + horizon - 1)
     logits, mask = logits[local], mask[local]                                       # (R, V), (R, P)
     h = e = lm.h[local]                                                             # (R, d)
     positions = mask.sum(1)
@@ -227,7 +227,7 @@ def _batch(lm, prompts, policy, budgets, stream, part, n) -> list[Episode]:
             break
         if running.sum() <= 0.75 * len(running):         # ours: a copy of the cache costs ~1 step
             keep = running.nonzero().squeeze(1)
-            cache.layers = [Slots(layer, keep, longest + horizon - 1) for layer in cache.layers]
+            reserve(cache, keep, longest + horizon - 1)
             live, y, e, mask, positions = (x[keep] for x in (live, y, e, mask, positions))
             running = running[keep]
         logits = lm.forward(y[:, None], positions[:, None],

@@ -214,8 +214,9 @@ def refuse(model, name: str) -> bool:
     layers = DynamicCache(config=model.config).layers
     odd = {type(x).__name__ for x in layers} - {"DynamicLayer", "DynamicSlidingWindowLayer"}
     if odd or getattr(model, "_is_stateful", False) or model.get_output_embeddings() is None:
-        raise UserError(f"{name}, a {type(model).__name__}, keeps {', '.join(sorted(odd)) or 'states'}"
-                        ": only attention over keys and values works")
+        what = ", ".join(sorted(odd)) or "states"
+        raise UserError(f"{name}, a {type(model).__name__}, keeps {what}: only attention over keys "
+                        "and values works")
     return any(isinstance(x, DynamicSlidingWindowLayer) for x in layers)
 
 
@@ -224,6 +225,15 @@ def read_config(name: str):
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
+
+
+def reserve(cache: DynamicCache, rows: Tensor, capacity: int):
+    """The cache of `rows` (R,) of the present ones, with room for `capacity` tokens.
+
+    Layer by layer: two whole caches are never there at once.
+    """
+    for i, layer in enumerate(cache.layers):
+        cache.layers[i] = Slots(layer, rows, capacity)
 
 
 class Slots(DynamicLayer):

@@ -4,40 +4,26 @@
     python train.py --task gsm8k --data gsm8k_train.jsonl --model FOLDER   # a real LLM
     python train.py --task math500 --data FOLDER --model Qwen/Qwen3-4B     # FOLDER holds both splits
 
-A task is a list of problems for training, one for testing that shares no text with it, the styles
-in which a problem can be asked, and a grader. To add one that reads files: a function from a row to
-a Problem, and a line in TASKS.
-
-`--data` is a JSON Lines or parquet file, a folder of them, or a hub id (the last two of these need
-the optional package `datasets`). Where it holds no held-out part, one is cut off.
+A task is a list of problems for training, one for testing that shares no text with it (data.py),
+the styles in which a problem can be asked, and a grader. To add one that reads files: a function
+from a row to a Problem, and a line in KINDS.
 
 Deviations from the paper: its prompt templates are not published; ours are below.
 """
-import fnmatch
 import functools
 import itertools
-import json
-import os
-import random
 import re
+import secrets
 from dataclasses import dataclass, field
 from typing import Callable, NamedTuple
 
 import tiny
 from cli import UserError
+from data import Problem, Source, flat, split
 from decode import Policy
-from verify import extract_answer, math_equal
+from verify import Verdict, complete, extract_answer, extract_program, math_equal, run_tests
 
-
-@dataclass
-class Problem:
-    """work: a solution in words, for examples. level: how hard. tests: (stdin, stdout) pairs."""
-    question: str
-    answer: str
-    work: str = ""
-    level: int | None = None
-    tests: list = field(default_factory=list)
-    seconds: float = 0.0
+MEGABYTES = 1024       # of a model's program (ours: CodeContests says 256, for C++)
 
 
 class Style(NamedTuple):
@@ -48,6 +34,7 @@ class Style(NamedTuple):
     alone: str
     replies: tuple[str, ...] = (" {answer}\n\n",)
     ask: str = "Question: {question}\nAnswer:"
+    stop: str = "\n"                   # in a plain prompt with examples, what ends an answer
 
 
 @dataclass
@@ -77,8 +64,9 @@ class Task:
 
     @property
     def stop(self) -> str | None:
-        """In a plain prompt with examples, what ends an answer: the model would ask on."""
-        return "\n" if self.examples and not self.chat else None
+        """What ends an answer in a plain prompt with examples: the model would ask on."""
+        style = next(iter(self.styles.values()))
+        return style.stop if self.examples and not self.chat else None
 
     def show(self, count: int, styles: list[str]):
         """Moves the first `count` of the shorter half (ours: prefill costs) to the examples."""
@@ -94,7 +82,7 @@ class Task:
 
 
 # ---- made on the spot ---------------------------------------------------------------------------
-def sums(source: "Source") -> Task:
+def sums(source: Source) -> Task:
     """Worked sums of the embedded LM; `tiny.split_of` keeps the splits apart. Needs no file."""
     def grade(text: str, problem: Problem) -> float:
         answer = tiny.answer(text)
@@ -112,7 +100,7 @@ def sums(source: "Source") -> Task:
                 (18, 24, 30, 37, 44), chat=False, grade=grade, yardstick=tiny.yardstick)
 
 
-def addition(source: "Source") -> Task:
+def addition(source: Source) -> Task:
     """Two numbers from 2 to 30, added: with --shots, a task for a small real LLM. Needs no file.
 
     Ours: at 135 M parameters the problems below are solved too rarely to learn from (README).
@@ -125,11 +113,16 @@ def addition(source: "Source") -> Task:
 
 
 # ---- from files ---------------------------------------------------------------------------------
-def math_problem(row: dict) -> Problem:
-    """MATH and its kin. Some copies have no answer, only the last box of the solution."""
+def math_problem(row: dict) -> Problem | None:
+    """MATH and its kin. Some copies have no answer, only the last box of the solution.
+
+    Two of MATH's training problems have an empty one, and are left out.
+    """
     solution = row.get("solution") or ""
     answer = row.get("answer") or extract_answer(solution[solution.rfind("\\boxed"):])
     if not answer:
+        if "answer" in row:
+            return None
         raise ValueError("neither an answer nor a boxed one in its solution")
     digits = re.findall(r"\d+", str(row.get("level")))              # 5, "Level 5", "Level ?", None
     return Problem(row["problem"].strip(), str(answer), flat(solution),
@@ -143,23 +136,79 @@ def gsm8k_problem(row: dict) -> Problem:
                    flat(re.sub(r"<<.*?>>", "", work)), work.count("<<"))
 
 
-def flat(text: str) -> str:
-    """One line: in a plain prompt a line's end is the end of an answer."""
-    return " ".join(text.split())
-
-
 def grade_answer(text: str, problem: Problem) -> float:
     answer = extract_answer(text)
     return float(answer is not None and math_equal(answer, problem.answer))
 
 
 WORK, SAID = " {work} The answer is {answer}.\n\n", " The answer is {answer}.\n\n"
-ANSWERS = {                         # with chain of thought, without, and as the model itself decides
+ANSWERS = {                                # with chain of thought, without, as the model decides
     "work": Style("{question}\nThink step by step and end with: The answer is <answer>.", (WORK,)),
     "once": Style("{question}\nGive the answer alone, without any explanation."),
     "either": Style("{question}\nEnd with: The answer is <answer>.", (WORK, SAID))}
 
 
+# ---- programs -----------------------------------------------------------------------------------
+def code_contests_problem(row: dict) -> Problem | None:
+    """All of its tests; None for a problem that reads or writes named files."""
+    if row.get("input_file") or row.get("output_file"):
+        return None
+    tests = [pair for kind in ("public_tests", "private_tests", "generated_tests")
+             for pair in zip(*((row.get(kind) or {}).get(x, ()) for x in ("input", "output")))]
+    limit = row.get("time_limit") or {}
+    seconds = (limit.get("seconds") or 0) + (limit.get("nanos") or 0) / 1e9
+    solutions = row.get("solutions") or {"language": [], "solution": []}
+    shown = [text for language, text in zip(solutions["language"], solutions["solution"])
+             if language == 3]                                                         # Python 3
+    if not tests:
+        raise ValueError("no tests")
+    return Problem(row["description"].strip(), (shown or [""])[0], tests=tests,
+                   seconds=max(Problem.seconds, 3 * seconds))
+
+
+def humaneval_problem(row: dict) -> Problem:
+    return Problem(row["prompt"], row["canonical_solution"],
+                   check=f"{row['test']}\ncheck({row['entry_point']})\n")
+
+
+def grade_program(text: str, problem: Problem) -> float:
+    return reward_of(run_tests(extract_program(text), problem.tests, problem.seconds, MEGABYTES))
+
+
+def grade_function(text: str, problem: Problem) -> float:
+    """The check must come to its end: only there is the secret printed. What else it prints goes
+    to stderr. (Function and check share a process: no test against an answer that cheats.)"""
+    name = re.findall(r"check\((\w+)\)", problem.check)[-1]
+    secret = secrets.token_hex(8)
+    program = ("import sys\nsys.stdout = sys.stderr\n"
+               f"{complete(problem.question, name, extract_program(text))}\n{problem.check}\n"
+               f"print({secret!r}, file=sys.__stdout__)\n")
+    return reward_of(run_tests(program, [("", secret)], problem.seconds, MEGABYTES))
+
+
+def reward_of(verdict: Verdict) -> float:
+    """r; a program that could not be run is neither right nor wrong: UserError."""
+    if verdict.status == "unsupported":
+        raise UserError(f"programs cannot be run here: {verdict.reason}")
+    return float(verdict.passed)
+
+
+# How examples show code in a plain prompt: a prompt then ends where the code begins.
+CODE = (("{answer}\n```\n\n",), "{question}\n```python\n", "```")
+PROGRAMS = {
+    "work": Style("{question}\n\nExplain your idea in a few sentences, then write a Python 3 "
+                  "program that reads stdin and writes stdout, in one ```python block.", *CODE),
+    "once": Style("{question}\n\nWrite a Python 3 program that reads stdin and writes stdout, in "
+                  "one ```python block and nothing else.", *CODE)}
+FUNCTIONS = {
+    "work": Style("Explain your idea in a few sentences, then write this whole Python function in "
+                  "one ```python block.\n\n{question}", *CODE),
+    "once": Style("Write this whole Python function in one ```python block and nothing else.\n\n"
+                  "{question}", *CODE),
+    "bare": Style("{question}", *CODE)}                   # the header goes on: for base models
+
+
+# ---- the list ------------------------------------------------------------------------------------
 class Kind(NamedTuple):
     """A task from files: names of its two splits in a folder, how a row is read, asked, graded."""
     train: str
@@ -170,12 +219,9 @@ class Kind(NamedTuple):
     grade: Callable[[str, Problem], float] = grade_answer
 
 
-def from_files(name: str, kind: Kind, source: "Source") -> Task:
-    train, test = source.read(kind)
-    if source.levels:
-        train, test = ([p for p in part if p.level in source.levels] for part in (train, test))
-    return Task(name, *split(train, test, source.train, source.test), kind.styles, kind.budgets,
-                grade=kind.grade)
+def from_files(name: str, kind: Kind, source: Source) -> Task:
+    return Task(name, *source.problems(kind.train, kind.test, kind.problem), kind.styles,
+                kind.budgets, grade=kind.grade)
 
 
 KINDS = {
@@ -184,108 +230,9 @@ KINDS = {
     "math500": Kind("math_train*", "math500*", math_problem, (128, 256, 512)),
     "aime2024": Kind("math_train*", "aime2024*", math_problem, (512, 1024, 2048)),     # paper: MATH
     "aime2025": Kind("math_train*", "aime2025*", math_problem, (512, 1024, 2048)),     # to AIME
+    "code_contests": Kind("code_contests*", "code_contests*test*", code_contests_problem,
+                          (256, 512, 1024), PROGRAMS, grade_program),
+    "humaneval": Kind("humaneval*", "", humaneval_problem, (128, 256), FUNCTIONS, grade_function),
 }
 TASKS = {"sums": sums, "addition": addition,
          **{name: functools.partial(from_files, name, kind) for name, kind in KINDS.items()}}
-
-
-@dataclass
-class Source:
-    """Where a task's problems come from, and how many of which level."""
-    data: str
-    test_data: str
-    train: int
-    test: int
-    levels: list[int] = field(default_factory=list)
-
-    def refuse_files(self, task: str):
-        if self.data or self.test_data:
-            raise UserError(f"the task {task} makes its problems and takes no --data")
-
-    def read(self, kind: Kind) -> tuple[list[Problem], list[Problem]]:
-        """Training and held-out problems; the latter empty where the files have no such part."""
-        if not self.data:
-            raise UserError("this task needs --data: a file, a folder or a hub id")
-        train, test = self._parts(self.data, kind)
-        if self.test_data:
-            _, test = self._parts(self.test_data, kind, only="test")
-        problems = [[p for where, row in part for p in [read_row(where, row, kind)] if p]
-                    for part in (train, test)]
-        if not any(problems):
-            raise UserError(f"{self.data} holds no problem")
-        return problems if problems[0] else (problems[1], [])
-
-    def _parts(self, data: str, kind: Kind, only: str = "") -> tuple[list, list]:
-        if os.path.isdir(data):
-            names = sorted(os.listdir(data))
-            found = [[row for name in fnmatch.filter(names, pattern)
-                      for row in read_file(os.path.join(data, name))]
-                     for pattern in (kind.train, kind.test)]
-            if not any(found):
-                raise UserError(f"{data} has no file named {kind.train} or {kind.test}")
-            return found
-        if os.path.exists(data) or not re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", data):
-            rows = read_file(data)
-            return ([], rows) if only else (rows, [])
-        return read_hub(data)
-
-
-def read_file(path: str) -> list[tuple[str, dict]]:
-    """(where, row) of a JSON Lines or parquet file."""
-    if path.endswith(".parquet"):
-        rows = optional_datasets().load_dataset("parquet", data_files=path, split="train")
-        return [(f"{path}, row {i}", row) for i, row in enumerate(rows)]
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.readlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', 'it is no UTF-8')}")
-    return [(f"{path}, line {i}", line) for i, line in enumerate(lines, 1) if line.strip()]
-
-
-def read_hub(data: str) -> tuple[list, list]:
-    """Splits "train" and "test" of a hub id, such as openai/gsm8k:main (a colon, its config)."""
-    name, _, config = data.partition(":")
-    try:
-        splits = optional_datasets().load_dataset(name, config or None)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot load {data} from the hub, and there is no such file: {error}")
-    return tuple([(f"{data}, {part}, row {i}", row) for i, row in enumerate(splits.get(part, ()))]
-                 for part in ("train", "test"))
-
-
-def optional_datasets():
-    try:
-        import datasets
-    except ImportError:
-        raise UserError("hub ids and parquet files need a package more: pip install datasets")
-    return datasets
-
-
-def read_row(where: str, row: str | dict, kind: Kind) -> Problem | None:
-    """A problem, None for one that cannot be used; a bad row is named by file and number."""
-    try:
-        return kind.problem(json.loads(row) if isinstance(row, str) else row)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise UserError(f"{where}: no problem of this task ({type(error).__name__}: {error})")
-
-
-def split(problems: list[Problem], held_out: list[Problem], train: int,
-          test: int) -> tuple[list[Problem], list[Problem]]:
-    """At most `train` and `test` of them, shuffled once, that share no text.
-
-    Without `held_out` problems the test part is cut off first, so that more training never eats it.
-    """
-    def distinct(problems):
-        found = list({flat(p.question).lower(): p for p in problems}.items())
-        random.Random(0).shuffle(found)
-        return dict(found)
-
-    pool, held = distinct(problems), distinct(held_out or [])
-    if not held:
-        names = list(pool)[:min(test, len(pool) // 2)]
-        held = {name: pool[name] for name in names}
-    rest = [p for name, p in pool.items() if name not in held]
-    if not rest or not held:
-        raise UserError("at least two different problems are needed, one to train and one to test")
-    return rest[:train], list(held.values())[:test]

@@ -36,6 +36,7 @@ from features import CONTEXT, PARALLEL, context
 from lm import LM
 from pomdp import TokenPolicy, ppo_update
 from rewards import Rewards, embed, play, sample_policy, sample_static
+from sandbox import isolation
 from store import append_csv, arms_to_json, load_adapter, save_adapter, write
 from tasks import Problem, Task
 
@@ -60,15 +61,25 @@ class Job:
                      budgets=list(self.task.budgets), **about)
 
 
+def need(lm: LM, task: Task, config: Config) -> str:
+    """What memory --rows takes. Raises UserError where it cannot fit."""
+    longest = max((task.prompt(p, style) for p in task.train + task.test
+                   for style in config.all_styles()), key=len)
+    tokens = len(lm.encode(longest, task.chat, task.thinking)) + max(task.budgets)
+    return lm.require(config.rows, tokens)
+
+
 def first_look(job: Job):
     """The first prompt, its answer and verdict: where a reward of 0 comes from is seen here."""
-    problem, style = job.task.train[0], job.config.all_styles()[0]
-    prompt = job.task.prompt(problem, style)
-    episode, = play(job.lm, job.task, [prompt], static(torch.tensor([GREEDY])),
-                    torch.tensor([max(job.task.budgets)]), 1, 0, 1)
+    task, problem, style = job.task, job.task.train[0], job.config.all_styles()[0]
+    if problem.tests or problem.check:
+        print("programs run with: " + isolation())
+    prompt = task.prompt(problem, style)
+    episode, = play(job.lm, task, [prompt], static(torch.tensor([GREEDY])),
+                    torch.tensor([max(task.budgets)]), 1, 0, 1)
     text = job.lm.text(episode.tokens)
     print(f"prompt: {prompt!r}\ngreedy: {text!r}{'' if episode.ended else ' (ran out of tokens)'}\n"
-          f"answer: {problem.answer!r}, reward {job.task.grade(text, problem):g}")
+          f"answer: {problem.answer!r}, reward {task.grade(text, problem):g}")
 
 
 # ---- 1 and 2: the reward table and the action set -----------------------------------------------
@@ -248,6 +259,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
 # ---- the job ------------------------------------------------------------------------------------
 def train(config: Config, resume: bool):
     lm, task = load(config)
+    print(f"memory: {need(lm, task, config)}")
     part, final = open_folder(config, resume)
     job = Job(lm, task, config, part, Rewards(os.path.join(part, "rewards.npz")))
     first_look(job)

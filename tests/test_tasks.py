@@ -1,13 +1,19 @@
 """Tasks: splits that share nothing, bad lines named, the world of the embedded LM."""
 import itertools
 import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
+import tasks
 import tiny
 from cli import UserError
-from tasks import TASKS, Problem, Source, split
-from verify import extract_answer
+from data import Problem, Source, split
+from tasks import TASKS, code_contests_problem, grade_function, grade_program, math_problem
+from verify import Verdict
 
 
 def test_sums_share_no_problem_between_splits_nor_with_the_lm_training():
@@ -90,3 +96,174 @@ def test_the_yardstick_is_hot_at_forks_when_the_whole_work_does_not_fit(lm):
     chosen = policy(state).strategies
     assert tiny.work_length("7+8+5:") == len("7+8=15;15+5=20#20")
     assert chosen[0].tolist() == list(GREEDY) == chosen[2].tolist() and chosen[1, 0] == 1.25
+
+# ---- tasks from files ---------------------------------------------------------------------------
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+MATH = [{"problem": f"What is ${i}+1$?", "answer": str(i + 1), "level": 1 + i % 5,
+         "solution": f"It is\n$\\boxed{{{i + 1}}}$."} for i in range(40)]
+
+
+@pytest.mark.parametrize("row, answer, level", [
+    ({"answer": "5", "level": 5}, "5", 5), ({"answer": "5", "level": "Level 5"}, "5", 5),
+    ({"answer": "5", "level": "Level ?", "type": "Algebra"}, "5", None), ({"answer": 5}, "5", None),
+    ({"solution": r"so \boxed{\frac{1}{2}} and \boxed{\sqrt{\frac{3}{4}}}"},
+     r"\sqrt{\frac{3}{4}}", None)])
+def test_math_in_the_wild(row, answer, level):
+    problem = math_problem({"problem": " q ", **row})
+    assert (problem.question, problem.answer, problem.level) == ("q", answer, level)
+
+
+def test_a_folder_has_its_splits_by_name_and_they_share_no_text(tmp_path):
+    lines(tmp_path / "math_train.jsonl", MATH)
+    copied = [{**MATH[3], "problem": "  what is\n$3+1$? ", "unique_id": "another"},
+              {"problem": "new", "answer": "7", "level": 2}]
+    lines(tmp_path / "math500_test.jsonl", copied)
+    task = TASKS["math500"](Source(str(tmp_path), "", 100, 100))
+    assert len(task.train) == 39 and len(task.test) == 2
+    assert all(p.question != "What is $3+1$?" for p in task.train)
+    task = TASKS["math500"](Source(str(tmp_path), "", 100, 1, levels=[2, 4]))
+    assert {p.level for p in task.train} == {2, 4} and len(task.test) == 1
+    task = TASKS["math"](Source(str(tmp_path), "", 100, 5))           # no math_test: cut from train
+    assert len(task.test) == 5 and len(task.train) == 35
+    with pytest.raises(UserError, match="no file named gsm8k"):
+        TASKS["gsm8k"](Source(str(tmp_path), "", 5, 5))
+    with pytest.raises(UserError, match="--levels"):
+        TASKS["math500"](Source(str(tmp_path), "", 5, 5, levels=[9]))
+
+
+def test_held_out_problems_from_a_file_of_their_own(tmp_path):
+    train, test = lines(tmp_path / "a.jsonl", MATH), lines(tmp_path / "b.jsonl", MATH[:4])
+    task = TASKS["math"](Source(train, test, 100, 100))
+    assert len(task.test) == 4 and len(task.train) == 36
+
+
+@pytest.mark.parametrize("name, bad", [
+    ("math", {"problem": "q"}), ("gsm8k", {"question": "q", "answer": "7"}),
+    ("code_contests", {"description": "q"}), ("humaneval", {"prompt": "q"})])
+def test_a_row_that_is_no_problem_is_named(tmp_path, name, bad):
+    with pytest.raises(UserError, match="x.jsonl, line 1: no problem"):
+        TASKS[name](Source(lines(tmp_path / "x.jsonl", [bad]), "", 5, 5))
+
+
+def test_a_hub_id_or_parquet_needs_the_optional_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)                       # as if not installed
+    for data in ("openai/gsm8k:main", "no/such.jsonl", str(tmp_path / "x.parquet")):
+        with pytest.raises(UserError, match="pip install datasets"):
+            TASKS["gsm8k"](Source(data, "", 5, 5))
+
+
+def test_a_hub_ids_splits_and_config(monkeypatch):
+    def load_dataset(name, config):
+        assert (name, config) == ("openai/gsm8k", "main")
+        return {"train": [{"question": f"{i}?", "answer": f"#### {i}"} for i in range(9)],
+                "test": [{"question": "3?", "answer": "#### 3"}]}
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    task = TASKS["gsm8k"](Source("openai/gsm8k:main", "", 50, 50))
+    assert len(task.train) == 8 and [p.answer for p in task.test] == ["3"]
+
+
+def test_parquet(tmp_path):
+    pytest.importorskip("datasets", reason="the optional package datasets is not installed")
+    import datasets
+    datasets.Dataset.from_list(MATH).to_parquet(str(tmp_path / "math_train.parquet"))
+    task = TASKS["math"](Source(str(tmp_path / "math_train.parquet"), "", 50, 8))
+    assert (len(task.train), len(task.test)) == (32, 8)
+
+
+def test_examples_come_from_training_problems_and_set_the_stop(tmp_path):
+    rows = [{"question": f"What is {i}+1?", "answer": f"It is <<{i}+1={i + 1}>>\nso.\n#### {i + 1}"}
+            for i in range(40)]
+    task = TASKS["gsm8k"](Source(lines(tmp_path / "x.jsonl", rows), "", 20, 20))
+    before = list(task.train)
+    assert task.stop is None and task.prompt(task.test[0], "once").startswith("What is")
+    task.show(2, ["work", "once"])
+    assert len(task.train) == 18 and all(x in before and x not in task.train
+                                         for x in task.examples)
+    a, b = task.examples
+    task.chat = False
+    assert task.stop == "\n" and task.prompt(task.test[0], "work") == (
+        f"Question: {a.question}\nAnswer: It is so. The answer is {a.answer}.\n\n"
+        f"Question: {b.question}\nAnswer: It is so. The answer is {b.answer}.\n\n"
+        f"Question: {task.test[0].question}\nAnswer:")
+    assert f"Answer: The answer is {b.answer}.\n" in task.prompt(task.test[0], "either")
+    task.chat = True                     # an instruction in the user's turn, behind the examples
+    assert task.stop is None and task.prompt(task.test[0], "once").endswith("explanation.")
+    for x in task.train:
+        x.work = ""
+    task.show(2, ["once"])
+    with pytest.raises(UserError, match="--styles once"):
+        task.show(2, ["work"])
+
+
+def test_questions_may_hold_braces(tmp_path):
+    rows = [{"problem": r"$\frac{%d}{2}$" % i, "answer": "{x}"} for i in range(9)]
+    task = TASKS["math"](Source(lines(tmp_path / "x.jsonl", rows), "", 9, 2))
+    task.show(1, ["once"])
+    assert task.test[0].question in task.prompt(task.test[0], "once")
+
+
+# ---- programs -----------------------------------------------------------------------------------
+def test_programs_are_graded_by_all_their_tests():
+    row = {"description": "Add.", "public_tests": {"input": ["1 2\n"], "output": ["3\n"]},
+           "private_tests": {"input": ["5 5\n"], "output": ["10\n"]}, "generated_tests": None,
+           "time_limit": {"seconds": 4, "nanos": 500_000_000}, "input_file": "",
+           "solutions": {"language": [1, 3], "solution": ["print raw_input()", "print(3)"]}}
+    problem = code_contests_problem(row)
+    assert problem.tests == [("1 2\n", "3\n"), ("5 5\n", "10\n")]
+    assert problem.seconds == 13.5 and problem.answer == "print(3)"
+    assert grade_program("First\n```python\nprint(3)\n```", problem) == 0              # one of two
+    right = "```python\nprint(1)\n```\nBetter:\n```python\nprint(sum(map(int, input().split())))"
+    assert grade_program(right, problem) == 1 and grade_program(right + "\n```", problem) == 1
+    assert grade_program("no program", problem) == 0
+    assert code_contests_problem({**row, "input_file": "in.txt"}) is None
+
+
+HEADER = "import math\n\ndef twice(x):\n    \"\"\"Twice x.\"\"\"\n"
+CHECK = "def check(f):\n    assert f(2) == 4 and f(3) == 6\ncheck(twice)\n"
+
+
+@pytest.mark.parametrize("text, r", [
+    ("    return 2 * x\n", 1), ("    return 3 * x\n", 0), ("", 0),
+    ("    return 2 * x\n\nprint(twice(7))\nraise SystemExit\n", 1),              # cut behind it
+    ("    print('busy')\n    return 2 * x", 1), ("    raise SystemExit(0)", 0),
+    ("    import os; os._exit(0)", 0),
+    ("Sure:\n```python\ndef twice(x):\n    return x + x\n```\nDone.", 1),
+    ("```python\ndef thrice(x):\n    return x + x\n```", 0),
+    ("```python\n    return 2 * x\n```", 1), ("<think>\n```python\n```</think>    return 2*x", 1)])
+def test_a_function_passes_when_its_check_comes_to_its_end(text, r):
+    assert grade_function(text, Problem(HEADER, "", check=CHECK)) == r
+
+
+def test_a_program_that_cannot_be_run_stops_the_run(monkeypatch):
+    monkeypatch.setattr(tasks, "run_tests", lambda *_: Verdict("unsupported", "no limits", 1))
+    with pytest.raises(UserError, match="no limits"):
+        grade_program("print(3)", Problem("", "", tests=[("", "3")]))
+
+
+# ---- the real files, where they are -------------------------------------------------------------
+DATA = os.environ.get("ALD_DATA", os.path.join(os.path.dirname(tasks.__file__), "../shared/data"))
+here = pytest.mark.skipif(not os.path.isdir(DATA), reason="the problems' files are not here")
+
+
+@here
+@pytest.mark.parametrize("name, train, test", [
+    ("math500", 7497, 500), ("gsm8k", 7473, 1319), ("aime2024", 7497, 30), ("aime2025", 7497, 30),
+    ("humaneval", 82, 82), ("code_contests", 30, 30)])
+def test_real_files_are_read_whole_and_share_no_text(name, train, test):
+    task = TASKS[name](Source(DATA, "", 10**6, 10**6))
+    assert (len(task.train), len(task.test)) == (train, test)
+    seen = {" ".join(p.question.lower().split()) for p in task.train}
+    assert not any(" ".join(p.question.lower().split()) in seen for p in task.test)
+
+
+@here
+def test_humanevals_own_solutions_pass():
+    task = TASKS["humaneval"](Source(DATA, "", 10**6, 10**6))
+    some = (task.train + task.test)[::8]
+    with ThreadPoolExecutor(2) as pool:
+        assert all(pool.map(lambda p: task.grade(p.answer, p), some))

@@ -155,9 +155,9 @@ def test_a_full_stack():
     "answer is ", "the answer to ", r"\boxed{", r"\boxed ", "#### 1 ", "$", r"answer is \(", "1,",
     "answer" + " " * 100])
 def test_extraction_is_linear(text):
-    start = time.perf_counter()
+    start = time.thread_time()
     extract_answer(text * (300_000 // len(text)))
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2
 
 
 def test_threads():
