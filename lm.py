@@ -2,7 +2,7 @@
 
     lm = LM.load("tiny")                        # a local folder, or a hub id: one and the same path
     logits, cache, mask = lm.prefill([lm.encode("7+8+5+9:")]);   lm.h                       # (N, d)
-    python lm.py MODEL --rows 64 --tokens 1024         # what it needs of memory, before it is loaded
+    python lm.py MODEL --rows 64 --tokens 1024       # what it needs of memory; nothing is loaded
 
 h is the input of the output head: the last layer's hidden state, from the same pass as the logits.
 Any `AutoModelForCausalLM` works whose layers keep keys and values, sliding windows included; others
@@ -16,6 +16,7 @@ Any `AutoModelForCausalLM` works whose layers keep keys and values, sliding wind
 """
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 
 import torch
@@ -221,6 +222,8 @@ def refuse(model, name: str) -> bool:
 
 
 def read_config(name: str):
+    if not os.path.isdir(name) and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise UserError(f"cannot load the model {name!r}: no such folder, and no hub id")
     try:
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
@@ -266,10 +269,17 @@ def main():
     parser.add_argument("--rows", type=int, default=64, help="texts that decode at once (64)")
     parser.add_argument("--tokens", type=int, default=1024, help="of a prompt and its text (1024)")
     parser.add_argument("--dtype", default="bfloat16", help=f"{', '.join(DTYPES)} (bfloat16)")
+    parser.add_argument("--bandwidth", type=float, default=3350, help="GB/s (an H100's 3350)")
     args = parser.parse_args()
+    if min(args.rows, args.tokens, args.bandwidth) <= 0:
+        raise UserError("--rows, --tokens and --bandwidth must be above 0")
     dtype = pick("cpu", args.dtype)[1]
-    print(f"{args.model} in {dtype}, {args.rows} rows of {args.tokens} tokens: "
-          f"{memory(read_config(args.model), dtype, args.rows, args.tokens)}")
+    need = memory(read_config(args.model), dtype, args.rows, args.tokens)
+    # A step reads all weights and, over a text's length, half of the full cache; that an ordinary
+    # loop reaches half of the bandwidth is our guess.
+    step = 2 * (need.weights + need.cache / 2) / (args.bandwidth * 1e9)
+    print(f"{args.model} in {dtype}, {args.rows} rows of {args.tokens} tokens: {need}; computed at "
+          f"half of {args.bandwidth:g} GB/s, {args.rows / step:,.0f} tokens/s")
 
 
 if __name__ == "__main__":
