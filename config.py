@@ -116,6 +116,8 @@ def check(config: Config):
         raise UserError(f"--seed must be 0 to 4000, not {config.seed}")
     if config.shots < 0:
         raise UserError(f"--shots must not be negative, not {config.shots}")
+    if config.thinking == "on" and config.plain:
+        raise UserError("--thinking on is part of a chat template, which --plain leaves out")
     if config.thinking not in ("on", "off"):
         raise UserError(f"--thinking is on or off, not {config.thinking!r}")
     if config.lr <= 0 or config.entropy < 0:

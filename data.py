@@ -2,8 +2,9 @@
 
     Source("FOLDER", "", train=500, test=100).problems("math_train*", "math500*", row_to_problem)
 
-A file is one pool, from which the held-out part is cut; a folder has its files by name, a hub id
-its splits "train" and "test". Parquet and hub ids need the optional package `datasets`.
+A file is one pool, from which the held-out part is cut; a folder has its files by name, both of
+them; a hub id its splits "train" and "test", or one, which is cut. Parquet and hub ids need the
+optional package `datasets`.
 """
 import fnmatch
 import json
@@ -41,67 +42,82 @@ class Source:
     levels: list[int] = field(default_factory=list)
 
     def refuse_files(self, task: str):
-        if self.data or self.test_data:
-            raise UserError(f"the task {task} makes its problems and takes no --data")
+        if self.data or self.test_data or self.levels:
+            raise UserError(f"the task {task} makes its problems, takes no --data and no --levels")
 
     def problems(self, train: str, test: str,
                  problem: Callable[[dict], Problem | None]) -> tuple[list[Problem], list[Problem]]:
         """Training and held-out problems. train, test: names in a folder, such as "math_train*".
 
-        problem: of a row; None leaves it out, an exception makes it a bad one.
+        problem: of a row; None leaves it out, an exception makes it a bad one. Without a held-out
+        part of its own (a single file, test = "") one is cut off.
         """
-        parts = [[p for where, row in part for p in [read_row(where, row, problem)]
-                  if p and (not self.levels or p.level in self.levels)]
-                 for part in self._rows((train, test))]
-        if not any(parts):
-            raise UserError(f"{self.data} holds no problem{' of these --levels' if self.levels else ''}")
-        return split(parts[0] or parts[1], parts[1] if parts[0] else [], self.train, self.test)
-
-    def _rows(self, names: tuple[str, str]) -> list[list]:
-        """(where, row) of both parts; the second empty where the files have no such part."""
         if not self.data:
             raise UserError("this task needs --data: a file, a folder or a hub id")
-        train, test = self._parts(self.data, names)
-        if self.test_data:
-            one, two = self._parts(self.test_data, names)
-            test = two or one
-        return [train, test]
+        test = test or train * bool(self.test_data)
+        rows = [self._rows(self.data, train, "train"),
+                self._rows(self.test_data or self.data, test, "test")]
+        if rows[0] is None:
+            raise UserError(f"{self.data} has no training part")
+        parts = [part and [p for row in part if (p := read_row(*row, problem))] for part in rows]
+        if self.levels:
+            parts = [part and self._of_levels(part, part is parts[0]) for part in parts]
+        for part, source in zip(parts, (self.data, self.test_data or self.data)):
+            if part == []:
+                what = "training problem" if part is parts[0] else "held-out problem"
+                raise UserError(f"{source} holds no {what}{' of --levels' if self.levels else ''}")
+        return split(*parts, self.train, self.test)
 
-    def _parts(self, data: str, names: tuple[str, str]) -> tuple[list, list]:
+    def _of_levels(self, part: list[Problem], needed: bool) -> list[Problem]:
+        """Those of the levels; held-out problems that have none at all, such as AIME's, stay."""
+        if not needed and all(p.level is None for p in part):
+            return part
+        return [p for p in part if p.level in self.levels]
+
+    def _rows(self, data: str, name: str, part: str) -> list[tuple[str, str | dict]] | None:
+        """(where, row) of the "train" or "test" part; None where there is no such part."""
         if os.path.isdir(data):
-            there = sorted(os.listdir(data))
-            found = [[row for name in fnmatch.filter(there, pattern)
-                      for row in read_file(os.path.join(data, name))] for pattern in names]
-            if not any(found):
-                raise UserError(f"{data} has no file named {' or '.join(filter(None, names))}")
-            return tuple(found)
-        if os.path.exists(data) or not re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", data):
-            return read_file(data), []
-        return read_hub(data)
+            files = fnmatch.filter(sorted(os.listdir(data)), name)
+            if name and not files:
+                raise UserError(f"{data} has no file named {name}")
+            found = [row for file in files for row in read_file(os.path.join(data, file))]
+            return found if name else None
+        near = os.path.isdir(os.path.dirname(data)) or data.endswith((".jsonl", ".parquet"))
+        if os.path.exists(data) or near or not re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", data):
+            return None if part == "test" and not self.test_data else read_file(data)
+        return read_hub(data, part, whole=part == "train" or bool(self.test_data))
 
 
-def read_file(path: str) -> list[tuple[str, dict]]:
-    """(where, row) of a JSON Lines or parquet file."""
+def read_file(path: str) -> list[tuple[str, str | dict]]:
+    """(where, row) of a JSON Lines file, its rows still text, or of a parquet file."""
     if path.endswith(".parquet"):
-        rows = optional_datasets(path).load_dataset("parquet", data_files=path, split="train")
+        try:
+            rows = optional_datasets(path).load_dataset("parquet", data_files=path, split="train")
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(f"cannot read {path}: {error}")
         return [(f"{path}, row {i}", row) for i, row in enumerate(rows)]
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             lines = file.readlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', 'it is no UTF-8')}")
     return [(f"{path}, line {i}", line) for i, line in enumerate(lines, 1) if line.strip()]
 
 
-def read_hub(data: str) -> tuple[list, list]:
-    """Splits "train" and "test" of a hub id, such as openai/gsm8k:main (a colon, its config)."""
+def read_hub(data: str, part: str, whole: bool) -> list[tuple[str, dict]] | None:
+    """The part of a hub id, such as openai/gsm8k:main (a colon, its configuration).
+
+    whole: where it has a single part, that is the one.
+    """
     name, _, config = data.partition(":")
     try:
         splits = optional_datasets(data).load_dataset(name, config or None)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"cannot load {data} from the hub, and there is no such file: {error}")
-    return tuple([(f"{data}, {part}, row {i}", row) for i, row in enumerate(splits.get(part, ()))]
-                 for part in ("train", "test"))
+    if len(splits) == 1:
+        part = next(iter(splits)) if whole else ""
+    rows = splits.get(part)
+    return rows and [(f"{data}, {part}, row {i}", row) for i, row in enumerate(rows)]
 
 
 def optional_datasets(data: str):
@@ -109,15 +125,18 @@ def optional_datasets(data: str):
         import datasets
     except ImportError:
         raise UserError(f"{data} is no JSON Lines file that is here; for hub ids and parquet files "
-                        "install one package more: pip install datasets")
+                        "install one package more: ./run -m pip install datasets")
     return datasets
 
 
 def read_row(where: str, row: str | dict, problem) -> Problem | None:
     """A problem, None for one that cannot be used; a bad row is named by file and number."""
     try:
-        return problem(json.loads(row) if isinstance(row, str) else row)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        found = problem(json.loads(row) if isinstance(row, str) else row)
+        if found and not found.question:
+            raise ValueError("an empty question")
+        return found
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{where}: no problem of this task ({type(error).__name__}: {error})")
 
 
@@ -126,11 +145,12 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def split(problems: list[Problem], held_out: list[Problem], train: int,
+def split(problems: list[Problem], held_out: list[Problem] | None, train: int,
           test: int) -> tuple[list[Problem], list[Problem]]:
     """At most `train` and `test` of them, shuffled once, that share no text.
 
-    Without `held_out` problems the test part is cut off first, so that more training never eats it.
+    Without `held_out` problems (None) the test part is cut off first, so that more training never
+    eats it.
     """
     def distinct(problems):
         found = list({flat(p.question).lower(): p for p in problems}.items())

@@ -53,8 +53,13 @@ def memory(config, dtype: str, rows: int = 0, tokens: int = 0) -> Memory:
         weights  parameters x bytes     cache  2 x layers x KV heads x head size x rows x tokens
         logits   rows x V in fp32, ten times: the sampler with its sort, and the features (ours)
     """
-    with torch.device("meta"):                                   # shapes alone, no memory
-        parameters = AutoModelForCausalLM.from_config(config).num_parameters()
+    try:
+        with torch.device("meta"):                               # shapes alone, no memory
+            model = AutoModelForCausalLM.from_config(config)
+    except ValueError as error:
+        raise UserError(f"{config.name_or_path} is no causal LM: {str(error).splitlines()[0]}")
+    refuse(model, config.name_or_path)
+    parameters = model.num_parameters()
     config, size = config.get_text_config(), getattr(torch, dtype).itemsize
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -86,7 +91,6 @@ def pick(device: str, dtype: str) -> tuple[str, str]:
 
 
 # ---- the language model -------------------------------------------------------------------------
-
 class LM:
     """A frozen causal LM, its tokenizer, and the two things generation hides: h and the end ids."""
 
@@ -122,19 +126,23 @@ class LM:
         try:
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, dtype))
-        except (OSError, ValueError) as error:
+        except Exception as error:                       # safetensors and others raise their own
             raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
         return cls(model.to(device), tokenizer, name)
 
     def require(self, rows: int, tokens: int) -> str:
         """What `rows` texts of `tokens` tokens need, as a line. Raises UserError if too much."""
+        most = getattr(self.model.config.get_text_config(), "max_position_embeddings", tokens)
+        if tokens > most:
+            raise UserError(f"the longest prompt and its text have {tokens} tokens, {self.name} "
+                            f"reads {most}: fewer --shots, or a smaller budget")
         need = memory(self.model.config, str(self.model.dtype).removeprefix("torch."), rows, tokens)
         free = free_memory(str(self.device)) + need.weights                   # they are in already
         line = (f"{rows} rows of {tokens} tokens need {need}; {self.device} has "
                 f"{free / 2**30:.1f} GiB for it")
         if need.total > free:
             fit = int((free - need.weights) / ((need.cache + need.logits) / rows))
-            raise UserError(f"{line}: lower --rows to {fit}" if fit else line)
+            raise UserError(f"{line}: " + (f"lower --rows to {fit}" if fit else "too long a text"))
         return line
 
     def hash(self) -> str:
@@ -161,8 +169,10 @@ class LM:
             return self.tokenizer.apply_chat_template(
                 message, add_generation_prompt=True, return_dict=False, enable_thinking=thinking)
         ids = self.tokenizer(prompt).input_ids
-        if self.tokenizer.unk_token_id in ids:
-            raise UserError(f"{self.name} does not know every character of {prompt!r}")
+        unknown, known = self.tokenizer.unk_token_id, (self.tokenizer.bos_token_id,
+                                                       self.tokenizer.eos_token_id)
+        if unknown in ids and unknown not in known:        # OPT: one token for all three
+            raise UserError(f"{self.name} does not know every character of {prompt[:60]!r}")
         return ids
 
     def stop_at(self, text: str):
@@ -227,7 +237,8 @@ def read_config(name: str):
     try:
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
+        raise UserError(f"cannot load the model {name!r}, no folder here that holds one: "
+                        f"{str(error).strip().splitlines()[0]}")
 
 
 def reserve(cache: DynamicCache, rows: Tensor, capacity: int):

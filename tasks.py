@@ -48,8 +48,8 @@ class Task:
     test: list[Problem]
     styles: dict[str, Style]
     budgets: tuple[int, ...]
+    grade: Callable[[str, Problem], float]
     chat: bool = True
-    grade: Callable[[str, Problem], float] = None
     yardstick: Callable[..., Policy] | None = None
     examples: list[Problem] = field(default_factory=list)
     thinking: bool = False
@@ -69,16 +69,19 @@ class Task:
         return style.stop if self.examples and not self.chat else None
 
     def show(self, count: int, styles: list[str]):
-        """Moves the first `count` of the shorter half (ours: prefill costs) to the examples."""
+        """Moves `count` training problems to the examples: the first of the shorter half, if that
+        has as many (ours: prefill costs)."""
         needed = any("{work}" in reply for style in styles for reply in self.styles[style].replies)
-        worked = [x for x in self.train if x.work or not needed]
-        if len(worked) < count:
-            raise UserError(f"{len(worked)} training problems have a worked solution to show, "
-                            f"--shots asks for {count}: --styles once needs none")
+        worked = [x for x in self.train if x.answer and (x.work or not needed)]
+        if len(worked) < count or len(self.train) == count:
+            raise UserError(f"--shots {count} needs as many training problems with a solution to "
+                            f"show, and one more; there are {len(worked)} of {len(self.train)}"
+                            + "; --styles once shows no work" * (needed and not worked))
         lengths = [len(x.question + x.work + x.answer) for x in worked]
-        middle = sorted(lengths)[len(lengths) // 2] if worked else 0
-        self.examples = [x for x, length in zip(worked, lengths) if length <= middle][:count]
-        self.train = [x for x in self.train if x not in self.examples]
+        most = sorted(lengths)[max(count, len(lengths) // 2 + 1) - 1] if count else 0
+        self.examples = [x for x, length in zip(worked, lengths) if length <= most][:count]
+        shown = set(map(id, self.examples))
+        self.train = [x for x in self.train if id(x) not in shown]
 
 
 # ---- made on the spot ---------------------------------------------------------------------------
@@ -119,10 +122,12 @@ def math_problem(row: dict) -> Problem | None:
     Two of MATH's training problems have an empty one, and are left out.
     """
     solution = row.get("solution") or ""
-    answer = row.get("answer") or extract_answer(solution[solution.rfind("\\boxed"):])
-    if not answer:
-        if "answer" in row:
-            return None
+    answer = row.get("answer")
+    if answer in (None, "") and "\\boxed" in solution:
+        answer = extract_answer(solution[solution.rfind("\\boxed"):])
+    if answer == "":
+        return None
+    if not isinstance(answer, (str, int, float)):
         raise ValueError("neither an answer nor a boxed one in its solution")
     digits = re.findall(r"\d+", str(row.get("level")))              # 5, "Level 5", "Level ?", None
     return Problem(row["problem"].strip(), str(answer), flat(solution),
@@ -131,7 +136,9 @@ def math_problem(row: dict) -> Problem | None:
 
 def gsm8k_problem(row: dict) -> Problem:
     """The answer ends in "#### n"; its level is the number of steps, <<3+4=7>> in the text."""
-    work, answer = row["answer"].rsplit("####", 1)
+    work, mark, answer = row["answer"].rpartition("####")
+    if not (mark and answer.strip()):
+        raise ValueError("no #### and number end its answer")
     return Problem(row["question"].strip(), answer.strip(),
                    flat(re.sub(r"<<.*?>>", "", work)), work.count("<<"))
 
@@ -167,6 +174,8 @@ def code_contests_problem(row: dict) -> Problem | None:
 
 
 def humaneval_problem(row: dict) -> Problem:
+    if not re.search(rf"^def {row['entry_point']}\b", row["prompt"], re.MULTILINE):
+        raise ValueError("its prompt does not define its entry point")
     return Problem(row["prompt"], row["canonical_solution"],
                    check=f"{row['test']}\ncheck({row['entry_point']})\n")
 
@@ -230,8 +239,8 @@ KINDS = {
     "math500": Kind("math_train*", "math500*", math_problem, (128, 256, 512)),
     "aime2024": Kind("math_train*", "aime2024*", math_problem, (512, 1024, 2048)),     # paper: MATH
     "aime2025": Kind("math_train*", "aime2025*", math_problem, (512, 1024, 2048)),     # to AIME
-    "code_contests": Kind("code_contests*", "code_contests*test*", code_contests_problem,
-                          (256, 512, 1024), PROGRAMS, grade_program),
+    "code_contests": Kind("code_contests*", "", code_contests_problem, (256, 512, 1024), PROGRAMS,
+                          grade_program),
     "humaneval": Kind("humaneval*", "", humaneval_problem, (128, 256), FUNCTIONS, grade_function),
 }
 TASKS = {"sums": sums, "addition": addition,

@@ -5,8 +5,8 @@ r"""The reward: is the answer in this text correct, does the program in it pass 
 
 Answers are looked for as a reader would: the last \boxed{}, else what follows the last "####" of
 GSM8K, else "the answer is ...", else the last number. Both answers are brought to one notation
-(notation.py), then compared by their structure: choices, words, lists, tuples, intervals, matrices and
-relations; and at the leaves by value (symbols.py). What is wrongly called equal rewards a wrong
+(notation.py), then compared by their structure: choices, words, lists, tuples, intervals, matrices
+and relations; and at the leaves by value (symbols.py). What is wrongly called equal rewards a wrong
 answer, so where the texts leave a doubt the answers differ: 0.333 is not 1/3.
 
 Programs run in sandbox.py, within limits.
@@ -296,13 +296,22 @@ def _equal_matrices(a: re.Match | None, b: re.Match | None) -> bool:
 
 # ---- programs -----------------------------------------------------------------------------------
 def extract_program(text: str) -> str:
-    """The last ```python block of a text, cut off or not; the text before a fence where none opens.
+    """The last ```python block of a text, cut off or not, else the last block of no language.
 
-    Of a thinking model's text only what follows the last </think> counts.
+    Without a block the text itself; where its prompt opened the block, the text before the fence
+    that closes it. Of a thinking model's text as in `extract_answer`; "" where it was cut off.
     """
+    if "<think>" in text and "</think>" not in text:
+        return ""
     text = text.rsplit("</think>", 1)[-1]
-    blocks = re.findall(r"```(?:python3?|py)?[ \t]*\n(.*?)(?:```|\Z)", text, re.DOTALL)
-    return blocks[-1] if blocks else text.split("```")[0]
+    before, *fenced = re.split(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n?", text, flags=re.MULTILINE)
+    blocks = list(zip(fenced[::4], fenced[1::4]))               # a fence opens, the next one closes
+    python = [code for language, code in blocks if language.lower() in ("python", "python3", "py")]
+    if python:
+        return python[-1]
+    closing = len(fenced) % 4 == 2 and before.strip() and not fenced[0]
+    plain = [code for language, code in blocks if not language]
+    return before if closing or not plain else plain[-1]
 
 
 def complete(header: str, name: str, code: str) -> str:
@@ -311,8 +320,9 @@ def complete(header: str, name: str, code: str) -> str:
     code: the whole function, or what goes on from the header; that ends at the first line that is
     indented no more.
     """
-    if re.search(rf"^def {name}\b", code, re.MULTILINE):
-        return header[:header.index(f"def {name}")] + code               # imports and helpers
+    own = re.compile(rf"^def {name}\b", re.MULTILINE)
+    if own.search(code):
+        return header[:own.search(header).start()] + code                # imports and helpers
     body = itertools.takewhile(lambda line: not line.strip() or line[0] in " \t#)]}",
                                code.split("\n"))
     return header + "\n".join(body)

@@ -153,6 +153,13 @@ def test_stop_at_ends_a_row_at_every_token_with_that_text(tmp_path):
 def test_other_caches_are_refused_by_name(config, model, lm):
     with pytest.raises(UserError, match=model.__name__):
         LM(model(config), lm.tokenizer, "odd")
+    with pytest.raises(UserError, match=model.__name__):                  # before it is loaded
+        memory(config, "float32")
+
+
+def test_a_text_longer_than_the_lm_reads_is_refused(family):
+    with pytest.raises(UserError, match="reads 256"):
+        family.require(1, 257)
 
 
 def test_memory_is_the_bytes_of_weights_and_cache(family):
@@ -189,6 +196,12 @@ def test_a_config_without_weights_gets_one_line(tmp_path):
     folder = save(tmp_path, *FAMILIES["Llama"])
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(UserError, match="cannot load the model"):
+        LM.load(folder, device="cpu")
+    (tmp_path / "model.safetensors").write_bytes(b"half a download")
+    with pytest.raises(UserError, match="cannot load the model"):
+        LM.load(folder, device="cpu")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
+    with pytest.raises(UserError, match="no causal LM"):
         LM.load(folder, device="cpu")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "abacus"}))
     with pytest.raises(UserError, match="cannot load the model"):

@@ -13,7 +13,7 @@ import tiny
 from cli import UserError
 from data import Problem, Source, split
 from tasks import TASKS, code_contests_problem, grade_function, grade_program, math_problem
-from verify import Verdict
+from verify import Verdict, extract_program
 
 
 def test_sums_share_no_problem_between_splits_nor_with_the_lm_training():
@@ -68,7 +68,7 @@ def test_a_bad_line_is_named_by_file_and_number(tmp_path):
     with pytest.raises(UserError, match="no UTF-8"):
         TASKS["gsm8k"](Source(str(path), "", 5, 5))
     path.write_text("")
-    with pytest.raises(UserError, match="holds no problem"):
+    with pytest.raises(UserError, match="holds no training problem"):
         TASKS["gsm8k"](Source(str(path), "", 5, 5))
     with pytest.raises(UserError, match="cannot read"):
         TASKS["gsm8k"](Source(str(tmp_path / "missing.jsonl"), "", 5, 5))
@@ -127,8 +127,13 @@ def test_a_folder_has_its_splits_by_name_and_they_share_no_text(tmp_path):
     assert all(p.question != "What is $3+1$?" for p in task.train)
     task = TASKS["math500"](Source(str(tmp_path), "", 100, 1, levels=[2, 4]))
     assert {p.level for p in task.train} == {2, 4} and len(task.test) == 1
-    task = TASKS["math"](Source(str(tmp_path), "", 100, 5))           # no math_test: cut from train
+    with pytest.raises(UserError, match="no file named math_test"):        # never cut unasked
+        TASKS["math"](Source(str(tmp_path), "", 100, 5))
+    task = TASKS["math"](Source(str(tmp_path / "math_train.jsonl"), "", 100, 5))
     assert len(task.test) == 5 and len(task.train) == 35
+    lines(tmp_path / "aime2024_test.jsonl", [{"problem": "hard", "answer": 0}])       # has no level
+    task = TASKS["aime2024"](Source(str(tmp_path), "", 100, 5, levels=[1]))
+    assert [p.answer for p in task.test] == ["0"] and {p.level for p in task.train} == {1}
     with pytest.raises(UserError, match="no file named gsm8k"):
         TASKS["gsm8k"](Source(str(tmp_path), "", 5, 5))
     with pytest.raises(UserError, match="--levels"):
@@ -137,12 +142,17 @@ def test_a_folder_has_its_splits_by_name_and_they_share_no_text(tmp_path):
 
 def test_held_out_problems_from_a_file_of_their_own(tmp_path):
     train, test = lines(tmp_path / "a.jsonl", MATH), lines(tmp_path / "b.jsonl", MATH[:4])
+    with pytest.raises(UserError, match="holds no held-out problem"):
+        TASKS["math"](Source(train, lines(tmp_path / "c.jsonl", []), 100, 100))
     task = TASKS["math"](Source(train, test, 100, 100))
     assert len(task.test) == 4 and len(task.train) == 36
 
 
 @pytest.mark.parametrize("name, bad", [
-    ("math", {"problem": "q"}), ("gsm8k", {"question": "q", "answer": "7"}),
+    ("math", {"problem": "q"}), ("math", {"problem": "", "answer": "1"}), ("math", []),
+    ("math", {"problem": "q", "answer": ["1"]}), ("gsm8k", {"question": "q", "answer": "7"}),
+    ("gsm8k", {"question": "q", "answer": "7 ####"}), ("humaneval", {
+        "prompt": "def f():", "canonical_solution": "", "test": "", "entry_point": "g"}),
     ("code_contests", {"description": "q"}), ("humaneval", {"prompt": "q"})])
 def test_a_row_that_is_no_problem_is_named(tmp_path, name, bad):
     with pytest.raises(UserError, match="x.jsonl, line 1: no problem"):
@@ -151,9 +161,11 @@ def test_a_row_that_is_no_problem_is_named(tmp_path, name, bad):
 
 def test_a_hub_id_or_parquet_needs_the_optional_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)                       # as if not installed
-    for data in ("openai/gsm8k:main", "no/such.jsonl", str(tmp_path / "x.parquet")):
+    for data in ("openai/gsm8k:main", str(tmp_path / "x.parquet")):
         with pytest.raises(UserError, match="pip install datasets"):
             TASKS["gsm8k"](Source(data, "", 5, 5))
+    with pytest.raises(UserError, match="cannot read no/such.jsonl"):
+        TASKS["gsm8k"](Source("no/such.jsonl", "", 5, 5))
 
 
 def test_a_hub_ids_splits_and_config(monkeypatch):
@@ -193,11 +205,14 @@ def test_examples_come_from_training_problems_and_set_the_stop(tmp_path):
     assert f"Answer: The answer is {b.answer}.\n" in task.prompt(task.test[0], "either")
     task.chat = True                     # an instruction in the user's turn, behind the examples
     assert task.stop is None and task.prompt(task.test[0], "once").endswith("explanation.")
+    with pytest.raises(UserError, match="one more; there are 18 of 18"):
+        task.show(18, ["work"])
     for x in task.train:
         x.work = ""
-    task.show(2, ["once"])
+    task.show(16, ["once"])
+    assert len(task.examples) == 16 and len(task.train) == 2
     with pytest.raises(UserError, match="--styles once"):
-        task.show(2, ["work"])
+        task.show(1, ["work"])
 
 
 def test_questions_may_hold_braces(tmp_path):
@@ -221,6 +236,16 @@ def test_programs_are_graded_by_all_their_tests():
     assert grade_program(right, problem) == 1 and grade_program(right + "\n```", problem) == 1
     assert grade_program("no program", problem) == 0
     assert code_contests_problem({**row, "input_file": "in.txt"}) is None
+
+
+@pytest.mark.parametrize("text, program", [
+    ("```python\nprint(3)\n```\nOutput:\n```\n3\n```", "print(3)\n"),
+    ("Input:\n```text\n1 2\n```\nSolution:\n```python\nprint(3)\n```", "print(3)\n"),
+    ("```Python\nprint(3)\n```\nDone.", "print(3)\n"), ("    return 1\n```\n", "    return 1\n"),
+    ("Sure:\n```\nprint(3)\n```", "print(3)\n"), ("```py\nprint(3", "print(3"),
+    ("print(3)", "print(3)"), ("<think>\n```python\nprint(3)\n```", ""), ("", "")])
+def test_extract_program(text, program):
+    assert extract_program(text) == program
 
 
 HEADER = "import math\n\ndef twice(x):\n    \"\"\"Twice x.\"\"\"\n"

@@ -50,7 +50,7 @@ def test_the_whole_path_prints_one_table_and_names_its_files_and_the_next_comman
                 "sequence level, linucb", "token level", "both levels",
                 "both levels, to the better level", "rule that sees the problem *"):
         assert sum(line.startswith(row) for line in out.splitlines()) >= 2, row     # Pass@1, Pass@2
-    assert "reward" in out.splitlines()[2]
+    assert "memory" in out.splitlines()[0] and "reward" in out.splitlines()[3]
     assert out.splitlines()[-1].startswith("next: ./run decode.py")
     files = set(os.listdir(folder / "runs" / "sums"))
     assert files == {"config.json", "metrics.csv", "results.json", "rewards.npz", "selection.json",
