@@ -8,12 +8,13 @@ from cli import UserError
 from decode import GREEDY, Strategy, static
 from eval import better, interval, make_row, show
 from rewards import Rewards, play, sample_policy, sample_static
+from data import Source
 from tasks import TASKS
 
 
 @pytest.fixture(scope="module")
 def task():
-    return TASKS["sums"]("", 12, 12)
+    return TASKS["sums"](Source("", "", 12, 12))
 
 
 def test_interval_covers_the_true_mean_95_percent_of_the_time():
