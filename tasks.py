@@ -87,10 +87,6 @@ class Task:
 # ---- made on the spot ---------------------------------------------------------------------------
 def sums(source: Source) -> Task:
     """Worked sums of the embedded LM; `tiny.split_of` keeps the splits apart. Needs no file."""
-    def grade(text: str, problem: Problem) -> float:
-        answer = tiny.answer(text)
-        return float(answer is not None and math_equal(answer, problem.answer))
-
     def some(split: str, count: int) -> list[Problem]:
         distinct = dict.fromkeys(text for _, text in itertools.islice(
             tiny.problems(split, seed=0), count * 2))
@@ -100,7 +96,8 @@ def sums(source: Source) -> Task:
     source.refuse_files("sums")
     return Task("sums", some("train", source.train), some("test", source.test),
                 {"work": Style("{question}:"), "once": Style("{question}?")},
-                (18, 24, 30, 37, 44), chat=False, grade=grade, yardstick=tiny.yardstick)
+                (18, 24, 30, 37, 44), chat=False, yardstick=tiny.yardstick,
+                grade=functools.partial(grade_answer, extract=tiny.answer))
 
 
 def addition(source: Source) -> Task:
@@ -143,8 +140,8 @@ def gsm8k_problem(row: dict) -> Problem:
                    flat(re.sub(r"<<.*?>>", "", work)), work.count("<<"))
 
 
-def grade_answer(text: str, problem: Problem) -> float:
-    answer = extract_answer(text)
+def grade_answer(text: str, problem: Problem, extract=extract_answer) -> float:
+    answer = extract(text)
     return float(answer is not None and math_equal(answer, problem.answer))
 
 
