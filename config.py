@@ -153,8 +153,9 @@ def make_task(config: Config) -> Task:
         task.budgets = tuple(whole_numbers(config.budgets, "--budgets"))
     if list(task.budgets) != sorted(set(task.budgets)) or min(task.budgets) < 1:
         raise UserError(f"--budgets must be at least 1 and rise, not {config.budgets}")
-    if not set(config.all_styles()) <= set(task.styles):
-        raise UserError(f"--styles of {task.name}: {', '.join(task.styles)}")
+    styles = config.all_styles()
+    if not set(styles) <= set(task.styles) or len(set(styles)) < len(styles):
+        raise UserError(f"--styles of {task.name}, each once: {', '.join(task.styles)}")
     task.show(config.shots, config.all_styles())
     return task
 

@@ -3,7 +3,7 @@
     python train.py                       # embedded LM, some minutes on 2 cores
     python train.py --quick               # the same path in under a minute
     python train.py --full                # all 180 strategies, 3 seeds, ablations: about an hour
-    python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128
+    python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128 --rows 64
 
     1. reward table  R(prompt, arm, sample, token budget)                 rewards.py
     2. action set    greedy coverage of it                                bandit.py
