@@ -128,6 +128,7 @@ def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken):
     (["train.py", "--model", "empty"], "cannot load the model"),
     (["train.py", "--parts", "hidden,mood"], "--parts takes"),
     (["train.py", "--styles", "poem"], "--styles"),
+    (["train.py", "--styles", "work,work"], "each once"),
     (["train.py", "--name", "../elsewhere"], "--name"),
     (["train.py", "--device", "abacus"], "abacus"),
     pytest.param(["train.py", "--device", "cuda"], "cannot use the device 'cuda'",
