@@ -156,7 +156,7 @@ def make_task(config: Config) -> Task:
     styles = config.all_styles()
     if not set(styles) <= set(task.styles) or len(set(styles)) < len(styles):
         raise UserError(f"--styles of {task.name}, each once: {', '.join(task.styles)}")
-    task.show(config.shots, config.all_styles())
+    task.show(config.shots, styles)
     return task
 
 

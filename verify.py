@@ -35,13 +35,9 @@ MATHS = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 def extract_answer(text: str) -> str | None:
     """The final answer of a text, or None where there is none.
 
-    Of a thinking model's text only what follows the last </think> counts; one whose <think> never
-    closes was cut off, and has no answer. Nor has a text whose only box never closes.
+    Of a thinking model's text what `_spoken` says. A text whose only box never closes has none.
     """
-    if "</think>" in text:
-        text = text.rsplit("</think>", 1)[1]
-    elif "<think>" in text:
-        return None
+    text = _spoken(text)
     boxes, cut_off = _boxes(text)
     if boxes or cut_off:
         return boxes[-1] if boxes else None
@@ -52,6 +48,13 @@ def extract_answer(text: str) -> str | None:
             return answer
     numbers = re.findall(NUMBER, text)
     return numbers[-1] if numbers else None
+
+
+def _spoken(text: str) -> str:
+    """What follows a thinking model's last </think>; "" where <think> never closes: cut off."""
+    if "<think>" in text and "</think>" not in text:
+        return ""
+    return text.rsplit("</think>", 1)[-1]
 
 
 def _boxes(text: str) -> tuple[list[str], bool]:
@@ -299,12 +302,10 @@ def extract_program(text: str) -> str:
     """The last ```python block of a text, cut off or not, else the last block of no language.
 
     Without a block the text itself; where its prompt opened the block, the text before the fence
-    that closes it. Of a thinking model's text as in `extract_answer`; "" where it was cut off.
+    that closes it. Of a thinking model's text what `_spoken` says.
     """
-    if "<think>" in text and "</think>" not in text:
-        return ""
-    text = text.rsplit("</think>", 1)[-1]
-    before, *fenced = re.split(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n?", text, flags=re.MULTILINE)
+    before, *fenced = re.split(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n?", _spoken(text),
+                               flags=re.MULTILINE)
     blocks = list(zip(fenced[::4], fenced[1::4]))               # a fence opens, the next one closes
     python = [code for language, code in blocks if language.lower() in ("python", "python3", "py")]
     if python:
