@@ -40,7 +40,7 @@ class Config:
     budgets: str = option("", "token budgets by commas, rising (the task's own when empty)")
     seed: int = option(0, "of everything that is drawn")
     seeds: int = option(1, "trainings of every adapter on one reward table: seed, seed + 1 ..")
-    rows: int = option(1024, "texts that decode at once; results do not depend on it")
+    rows: int = option(512, "texts that decode at once; results do not depend on it")
     pool: int = option(24, "strategies of the 180 that are sampled, greedy always")
     pool_problems: int = option(120, "training problems for the selection of the action set")
     problems: int = option(400, "training problems of the reward table")

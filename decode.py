@@ -22,6 +22,7 @@ keyed by (seed, prompt, sample, step), so that its text does not depend on its n
 | b_t | tokens left, T - t | (R,) |
 | a_t, y_t | action, token | (R,) |
 """
+import functools
 import hashlib
 import os
 import sys
@@ -31,8 +32,10 @@ from typing import Callable, NamedTuple
 import torch
 from torch import Tensor
 
+from batch import Batch, State
 from cli import Parser, UserError, run
-from lm import LM, reserve
+from clock import clock
+from lm import LM
 
 
 # ---- strategies and the sampler -----------------------------------------------------------------
@@ -68,7 +71,7 @@ def probs(logits: Tensor, strategies: Tensor) -> Tensor:
     p = p.masked_fill(p < min_p * p.amax(-1, keepdim=True), 0.0)         # min-p: relative to p_max
     p = p / p.sum(-1, keepdim=True)
     best = torch.zeros_like(p).scatter_(1, logits.argmax(-1, keepdim=True), 1.0)
-    return torch.where(greedy, best, p)
+    return torch.where(greedy & ~p[:, :1].isnan(), best, p)             # NaN stays NaN: rollout stops
 
 
 def _top_k_top_p(x: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
@@ -104,9 +107,9 @@ def row_keys(seed: int, prompts: Tensor, samples: Tensor) -> Tensor:
     return _mix(_mix(prompts + _mix(torch.tensor(seed + 1))) + _mix(samples + 1))
 
 
-def uniforms(keys: Tensor, step: int, stream: int) -> Tensor:
-    """Uniforms (R,) in [0, 1). Streams: 0 draws tokens, 1 draws actions. 23 bits: exact in fp32."""
-    bits = _mix(keys + _mix(torch.tensor(2 * step + stream + 1)))
+def uniforms(keys: Tensor, step: Tensor, stream: int) -> Tensor:
+    """Uniforms (R,) in [0, 1) of steps (R,). Streams: 0 draws tokens, 1 actions. 23 bits: exact."""
+    bits = _mix(keys + _mix(2 * step + stream + 1))
     return ((bits >> 41) & 0x7FFFFF).float() / 2**23
 
 
@@ -117,25 +120,13 @@ def prompt_key(text: str) -> int:
 
 # ---- what flows between the loop and a policy ---------------------------------------------------
 @dataclass
-class State:
-    """What a policy sees before token t, for each of R rows; row is on the CPU, the rest where the
-    LM is."""
-    row: Tensor        # (R,) which rows of the call these are
-    logits: Tensor     # (R, V)
-    h: Tensor          # (R, d)
-    e: Tensor          # (R, d)
-    left: Tensor       # (R,) b_t
-    u: Tensor          # (R,) the policy's own uniforms
-
-
-@dataclass
 class Choice:
-    """What a policy answers. One that learns fills all four of the rest, and they are recorded."""
+    """What a policy answers. One that learns fills all five, and the last four are recorded."""
     strategies: Tensor                 # (R, 4)
     action: Tensor | None = None       # (R,)
-    free: Tensor | None = None         # (R,) bool: a decision that counts in the loss
-    logp: Tensor | None = None         # (R,) of the action, where free
-    distribution: Tensor | None = None # (R, K) features of the distribution
+    free: Tensor | None = None         # (F,) places whose decision counts in the loss
+    logp: Tensor | None = None         # (F,) of the action
+    distribution: Tensor | None = None # (F, K) features of the distribution
 
 
 Policy = Callable[[State], Choice]
@@ -164,91 +155,81 @@ class Episode:
 
 def static(strategies: Tensor) -> Policy:
     """The policy that gives row i the strategy strategies[i] at every token; (rows, 4)."""
-    return lambda state: Choice(strategies[state.row])
+    there = functools.cache(strategies.to)                          # copied to a device once
+    return lambda state: Choice(there(state.row.device)[state.row])
 
 
 # ---- the loop -----------------------------------------------------------------------------------
 @torch.inference_mode()
 def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, keys: Tensor,
-            n: int = 1, seed: int = 0, rows: int = 1024) -> list[Episode]:
+            n: int = 1, seed: int = 0, rows: int = 512, ended=None) -> list[Episode]:
     """Samples n texts a prompt; episodes in the order (prompt, sample).
 
     budgets: (N * n,) token budget of each row, all at least 1. keys: (N,) from `prompt_key`.
     rows: how many decode at once; results do not depend on it (exactly so in fp32).
-    Raises UserError for an empty prompt or a budget below 1.
+    ended(row, tokens): called as soon as a row has ended, while others go on.
+    Raises UserError for an empty prompt, a budget below 1, and logits that are no numbers.
     """
     if budgets.min() < 1:
         raise UserError(f"a token budget must be at least 1, not {int(budgets.min())}")
     if not all(prompts):
         raise UserError("a prompt has no tokens")
-    length = torch.tensor([len(p) for p in prompts]).repeat_interleave(n)             # (N * n,)
-    order = length.argsort(stable=True)                  # like lengths together: little padding
-    episodes = [None] * len(order)
-    for part in order.split(rows):
-        stream = row_keys(seed, keys[part // n], part % n)
-        for i, episode in zip(part.tolist(), _batch(lm, prompts, policy, budgets[part], stream,
-                                                    part, n)):
-            episodes[i] = episode
-    return episodes
+    stream = row_keys(seed, keys.repeat_interleave(n), torch.arange(n).repeat(len(prompts)))
+    with clock("bookkeeping"):
+        batch = Batch(lm, prompts, budgets, stream, n, rows)
+        record = Record(len(stream), int(budgets.max()), lm)
+        while batch.running.any():
+            s = batch.state
+            s.u = uniforms(s.stream, s.step, 1)
+            with clock("policy"):
+                choice = policy(s)
+            with clock("sampling"):
+                p = probs(s.logits, choice.strategies)
+                y = sample(p, uniforms(s.stream, s.step, 0))
+            record.add(s, y, choice)
+            for row in batch.advance(y, p[:, 0].isnan()):
+                if ended:
+                    ended(row, record.text(row))
+        return record.episodes(n, budgets)
 
 
-def _batch(lm, prompts, policy, budgets, stream, part, n) -> list[Episode]:
-    """The KV-cached loop over the rows `part` (R,). Rows that ended are dropped by quarters."""
-    which, local = (part // n).unique(return_inverse=True)
-    logits, cache, mask = lm.prefill([prompts[i] for i in which])
-    longest, horizon, device = mask.shape[1], int(budgets.max()), lm.device
-    reserve(cache, local.to(device), longest + horizon - 1)
-    logits, mask = logits[local], mask[local]                                       # (R, V), (R, P)
-    h = e = lm.h[local]                                                             # (R, d)
-    positions = mask.sum(1)
-    padded = not bool(mask.all())
-    mask = torch.cat([mask, mask.new_ones(len(part), horizon)], 1)
-    tokens = torch.zeros(len(part), horizon, dtype=torch.long)
-    actions = torch.full((len(part), horizon), -1, dtype=torch.int8)
-    lengths, ended, decisions = budgets.clone(), torch.zeros(len(part), dtype=torch.bool), []
-    e_all, live, running = e, torch.arange(len(part)), torch.ones(len(part), dtype=torch.bool)
-    for t in range(horizon):
-        state = State(part[live], logits, h, e, (budgets[live] - t).to(device),
-                      uniforms(stream[live], t, 1).to(device))
-        choice = policy(state)
-        y = sample(probs(logits, choice.strategies.to(device)),
-                   uniforms(stream[live], t, 0).to(device))
-        tokens[live[running], t] = y.cpu()[running]
+class Record:
+    """What was drawn, row by row, on the LM's device until the end."""
+
+    def __init__(self, rows: int, horizon: int, lm: LM):
+        # One column more: what an empty place draws lands behind its row's last token.
+        self.tokens = torch.zeros(rows, horizon + 1, dtype=torch.int32, device=lm.device)
+        self.action = torch.full_like(self.tokens, -1, dtype=torch.int8)
+        self.length = torch.zeros(rows, dtype=torch.long, device=lm.device)
+        self.e, self.decisions, self.lm = torch.zeros(rows, lm.d, device=lm.device), [], lm
+
+    def add(self, s: State, y: Tensor, choice: Choice):
+        self.tokens[s.row, s.step] = y.int()
+        self.length[s.row] = s.step + (s.left > 0)
+        self.e[s.row] = s.e
         if choice.action is not None:
-            actions[live[running], t] = choice.action.cpu()[running].to(torch.int8)
-            free = (choice.free.cpu() & running).nonzero().squeeze(1)
-            decisions.append((live[free], torch.full_like(free, t), choice.logp[free].cpu(),
-                              h[free].cpu(), choice.distribution[free].cpu()))
-        end = torch.isin(y, lm.ends).cpu() & running
-        ended[live[end]] = True
-        lengths[live[end]] = t + 1
-        running &= ~end & (budgets[live] > t + 1)
-        if not running.any():
-            break
-        if running.sum() <= 0.75 * len(running):         # ours: a copy of the cache costs ~1 step
-            keep = running.nonzero().squeeze(1)
-            reserve(cache, keep, longest + horizon - 1)
-            live, y, e, mask, positions = (x[keep] for x in (live, y, e, mask, positions))
-            running = running[keep]
-        logits = lm.forward(y[:, None], positions[:, None],
-                            mask[:, :longest + t + 1] if padded else None, cache)
-        h, positions = lm.h, positions + 1
-    return _episodes(part, n, budgets, tokens, lengths, ended, e_all.cpu(), actions, decisions)
+            self.action[s.row, s.step] = choice.action.to(torch.int8)
+            f = choice.free
+            self.decisions.append((s.row[f], s.step[f], choice.logp, s.h[f], choice.distribution))
 
+    def text(self, row: int) -> Tensor:
+        return self.tokens[row, :self.length[row]].long().cpu()
 
-def _episodes(part, n, budgets, tokens, lengths, ended, e, actions, decisions) -> list[Episode]:
-    counts = [0] * len(part)
-    per_row = [()] * len(part)
-    if decisions:
-        row, *fields = (torch.cat(x) for x in zip(*decisions))
-        order = row.argsort(stable=True)                                  # by row, then by step
-        counts = row.bincount(minlength=len(part)).tolist()
-        per_row = list(zip(*(x[order].split(counts) for x in fields)))
-    nothing = (torch.zeros(0, dtype=torch.long), torch.zeros(0), e[:0], torch.zeros(0, 0))
-    return [Episode(i // n, i % n, budget, tokens[r, :length], end, e[r], actions[r, :length],
-                    *(per_row[r] or nothing))
-            for r, (i, budget, length, end) in enumerate(
-                zip(part.tolist(), budgets.tolist(), lengths.tolist(), ended.tolist()))]
+    def episodes(self, n: int, budgets: Tensor) -> list[Episode]:
+        tokens, action, e = self.tokens.long().cpu(), self.action.cpu(), self.e.cpu()
+        lengths = self.length.tolist()
+        last = self.tokens.gather(1, self.length[:, None] - 1)
+        ended = torch.isin(last, self.lm.ends).squeeze(1).tolist()
+        counts, per_row = [0] * len(lengths), []
+        if self.decisions:
+            row, *fields = (torch.cat(x).cpu() for x in zip(*self.decisions))
+            order = row.argsort(stable=True)                              # by row, then by step
+            counts = row.bincount(minlength=len(lengths)).tolist()
+            per_row = list(zip(*(x[order].split(counts) for x in fields)))
+        nothing = (torch.zeros(0, dtype=torch.long), torch.zeros(0), e[:0], torch.zeros(0, 0))
+        return [Episode(i // n, i % n, budget, tokens[i, :length], ended[i], e[i],
+                        action[i, :length], *(per_row[i] if counts[i] else nothing))
+                for i, (length, budget) in enumerate(zip(lengths, budgets.tolist()))]
 
 
 # ---- as a program: one prompt in, text coloured by action out -----------------------------------

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DynamicSlidingWindowLayer
 from transformers.utils import logging
 
 from cli import Parser, UserError, run
+from clock import clock
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -97,7 +98,7 @@ class LM:
     def __init__(self, model, tokenizer, name: str = "memory"):
         self.model, self.tokenizer, self.name = model.eval().requires_grad_(False), tokenizer, name
         self.device, self.d = model.device, model.config.get_text_config().hidden_size
-        self.windowed = refuse(model, name)
+        self.windowed, self.prefix = refuse(model, name), ([], None)
         ends = model.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
         if ends == {None}:
@@ -136,7 +137,8 @@ class LM:
         if tokens > most:
             raise UserError(f"the longest prompt and its text have {tokens} tokens, {self.name} "
                             f"reads {most}: fewer --shots, or a smaller budget")
-        need = memory(self.model.config, str(self.model.dtype).removeprefix("torch."), rows, tokens)
+        need = memory(self.model.config, str(self.model.dtype).removeprefix("torch."), rows,
+                      belt_length(tokens))
         free = free_memory(str(self.device)) + need.weights                   # they are in already
         line = (f"{rows} rows of {tokens} tokens need {need}; {self.device} has "
                 f"{free / 2**30:.1f} GiB for it")
@@ -187,37 +189,49 @@ class LM:
     def forward(self, ids: Tensor, positions: Tensor, mask, cache) -> Tensor:
         """Logits (R, V) after the last of ids (R, L); h (R, d) is left in self.h.
 
-        mask (R, all tokens so far), or None where there is no padding.
+        mask (R, all tokens so far) bool, or None where there is no padding.
         """
         if ids.shape[1] == 1 and not self.windowed and mask is not None:
-            mask = mask[:, None, None].bool()      # as attention wants it: not made anew each step
-        logits = self.model(input_ids=ids, position_ids=positions, attention_mask=mask,
-                            past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+            mask = mask[:, None, None]             # as attention wants it: not made anew each step
+        with clock("LM forward"):
+            logits = self.model(
+                input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=cache,
+                use_cache=True, logits_to_keep=1).logits[:, -1]
         logits[:, len(self.tokenizer):] = -torch.inf       # rows of a padded head are no tokens
         return logits
 
     def prefill(self, prompts: list[list[int]]):
         """Logits (N, V), cache and mask (N, P) after prompts padded on the left to P."""
-        shared, cache = self.shared_prefix(prompts), DynamicCache()
-        if shared:
-            start = torch.tensor([prompts[0][:shared]], device=self.device)
-            self.forward(start, torch.arange(shared, device=self.device)[None], None, cache)
-            cache.batch_repeat_interleave(len(prompts))
+        start, cache = self.shared(prompts), DynamicCache()
+        for i, layer in enumerate(self.prefix[1].layers if start else ()):
+            cache.update(*(x.expand(len(prompts), -1, -1, -1) for x in (layer.keys, layer.values)),
+                         i)
         gaps = [max(map(len, prompts)) - len(p) for p in prompts]     # between prefix and the rest
-        ids = torch.tensor([[0] * g + p[shared:] for p, g in zip(prompts, gaps)],
+        ids = torch.tensor([[0] * g + p[start:] for p, g in zip(prompts, gaps)],
                            device=self.device)
-        mask = torch.tensor([[1] * shared + [0] * g + [1] * (len(p) - shared)
+        mask = torch.tensor([[True] * start + [False] * g + [True] * (len(p) - start)
                              for p, g in zip(prompts, gaps)], device=self.device)        # (N, P)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)     # counted over real tokens only
-        return self.forward(ids, positions[:, shared:], mask, cache), cache, mask
+        return self.forward(ids, positions[:, start:], mask, cache), cache, mask
 
-    def shared_prefix(self, prompts: list[list[int]]) -> int:
-        """How many first tokens, such as those of examples, all prompts share: computed once.
+    def shared(self, prompts: list[list[int]]) -> int:
+        """How many first tokens, such as those of examples, all prompts share; they are computed
+        once, and kept in self.prefix for the next prompts that start so.
 
         Under a sliding window none: the gap behind them would push them out of it too early.
         """
-        shared = len(os.path.commonprefix(prompts))
-        return 0 if self.windowed or len(prompts) == 1 else min(shared, min(map(len, prompts)) - 1)
+        ids = [] if self.windowed else os.path.commonprefix(prompts)
+        ids = ids[:min(map(len, prompts)) - 1]             # the last token's logits are wanted
+        known = self.prefix[0]
+        if ids[:len(known)] == known and 2 * len(known) >= len(ids):
+            return len(known)
+        if len(prompts) == 1 or not ids:
+            return 0
+        cache = DynamicCache()
+        self.forward(torch.tensor([ids], device=self.device),
+                     torch.arange(len(ids), device=self.device)[None], None, cache)
+        self.prefix = ids, cache
+        return len(ids)
 
 
 def refuse(model, name: str) -> bool:
@@ -241,37 +255,9 @@ def read_config(name: str):
                         f"{str(error).strip().splitlines()[0]}")
 
 
-def reserve(cache: DynamicCache, rows: Tensor, capacity: int):
-    """The cache of `rows` (R,) of the present ones, with room for `capacity` tokens.
-
-    Layer by layer: two whole caches are never there at once.
-    """
-    for i, layer in enumerate(cache.layers):
-        cache.layers[i] = Slots(layer, rows, capacity)
-
-
-class Slots(DynamicLayer):
-    """One layer's keys and values, (R, heads, capacity, head size), written in place."""
-
-    def __init__(self, layer, rows: Tensor, capacity: int):
-        """Copies the `layer` of N prompts to R rows; rows (R,): the prompt of each."""
-        super().__init__()
-        self.dtype, self.device, self.is_initialized = layer.dtype, layer.device, True
-        self.used = layer.get_seq_length()
-        self.store = [old.new_empty(len(rows), old.shape[1], capacity, old.shape[3])
-                      for old in (layer.keys, layer.values)]
-        self._view()
-        self.keys.copy_(layer.keys[rows])
-        self.values.copy_(layer.values[rows])
-
-    def _view(self):
-        self.keys, self.values = (x[:, :, :self.used] for x in self.store)
-
-    def update(self, keys, values, *args, **kwargs):
-        self.used += 1
-        self._view()
-        self.keys[:, :, -1:], self.values[:, :, -1:] = keys, values
-        return self.keys, self.values
+def belt_length(texts: int) -> int:
+    """Columns that texts of so many tokens need in batch.py, where they take turns."""
+    return texts + texts // 4
 
 
 def main():
@@ -285,7 +271,7 @@ def main():
     if min(args.rows, args.tokens, args.bandwidth) <= 0:
         raise UserError("--rows, --tokens and --bandwidth must be above 0")
     dtype = pick("cpu", args.dtype)[1]
-    need = memory(read_config(args.model), dtype, args.rows, args.tokens)
+    need = memory(read_config(args.model), dtype, args.rows, belt_length(args.tokens))
     # A step reads all weights and, over a text's length, half of the full cache; that an ordinary
     # loop reaches half of the bandwidth is our guess.
     step = 2 * (need.weights + need.cache / 2) / (args.bandwidth * 1e9)

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from bandit import mlp
+from clock import clock
 from decode import Choice, Episode, State, Strategy, sample
 from features import P_MAX, PARTS, distribution, observation_size, observe
 
@@ -62,23 +63,26 @@ class TokenPolicy(nn.Module):
         the temperature is replaced. on (rows,) bool: where False the base is used as it is.
         explore: sample the action instead of its arg-max.
         """
-        temperatures, unfiltered = torch.tensor(TEMPERATURES), torch.tensor(Strategy())
+        device = next(self.parameters()).device
+        temperatures, unfiltered = (torch.tensor(x, device=device)
+                                    for x in (TEMPERATURES, Strategy()))
+        bases, on = (x if x is None else x.to(device) for x in (bases, on))
 
         def policy(state: State) -> Choice:
-            R, device = len(state.row), state.h.device
-            strategies = unfiltered.repeat(R, 1) if bases is None else bases[state.row]     # (R, 4)
-            acts = torch.ones(R).bool() if on is None else on[state.row]                    # (R,)
-            strategies, acts = strategies.to(device), acts.to(device)
-            dist = distribution(state.logits)
-            free = acts & (dist[:, P_MAX] <= SURE)
-            f = free.nonzero().squeeze(1)                                                   # (F,)
-            obs = self.observation(state.h[f], state.e[f], dist[f], state.left[f])
+            R = len(state.row)
+            base = unfiltered.expand(R, 4) if bases is None else bases[state.row]           # (R, 4)
+            acts = state.left > 0 if on is None else on[state.row] & (state.left > 0)       # (R,)
+            with clock("features"):
+                dist = distribution(state.logits)
+                f = (acts & (dist[:, P_MAX] <= SURE)).nonzero().squeeze(1)                  # (F,)
+                dist = dist[f]
+                obs = self.observation(state.h[f], state.e[f], dist, state.left[f])
             logp_all = self.actor(obs).log_softmax(-1)                                      # (F, A)
             chosen = sample(logp_all.exp(), state.u[f]) if explore else logp_all.argmax(1)
-            action, logp = acts.long() - 1, torch.zeros(R, device=device)   # -1: none; 0: greedy
-            action[f], logp[f] = chosen, logp_all.gather(1, chosen[:, None]).squeeze(1)
-            strategies[acts, 0] = temperatures.to(device)[action[acts]]
-            return Choice(strategies, action, free, logp, dist)
+            action = (acts.long() - 1).index_copy(0, f, chosen)             # -1: none; 0: greedy
+            hot = torch.where(acts, temperatures[action], base[:, 0])
+            return Choice(torch.cat([hot[:, None], base[:, 1:]], 1), action, f,
+                          logp_all.gather(1, chosen[:, None]).squeeze(1), dist)
 
         return policy
 

@@ -117,12 +117,13 @@ def work_length(prompt: str) -> int:
 def yardstick(lm: LM, prompts: list[str], budgets: Tensor):
     """A rule that sees the problem, as a ceiling and no competitor: T = 1.25 at a fork (";" or "#")
     when the whole work does not fit, else greedy. prompts and budgets: one a row."""
-    fork = torch.tensor(sorted(lm.encode(";")[-1:] + lm.encode("#")[-1:]))
+    fork = torch.tensor(sorted(lm.encode(";")[-1:] + lm.encode("#")[-1:]), device=lm.device)
     fits = torch.tensor([work_length(p) for p in prompts]) <= budgets                # (rows,)
+    fits = fits.to(lm.device)
 
     def policy(state: State) -> Choice:
-        top = state.logits.topk(2).indices.sort(1).values.cpu()                      # (R, 2)
-        strategies = torch.tensor(GREEDY).repeat(len(top), 1)
+        top = state.logits.topk(2).indices.sort(1).values                            # (R, 2)
+        strategies = torch.tensor(GREEDY, device=top.device).repeat(len(top), 1)
         strategies[(top == fork).all(1) & ~fits[state.row], 0] = 1.25
         return Choice(strategies)
 

@@ -45,7 +45,7 @@ def test_sampled_frequencies_are_the_probabilities():
     p = torch.tensor([0.5, 0.0, 0.3, 0.15, 0.05])
     rows = 40_000
     keys = row_keys(3, torch.arange(rows), torch.zeros(rows, dtype=torch.long))
-    y = sample(p.repeat(rows, 1), uniforms(keys, 0, 0))
+    y = sample(p.repeat(rows, 1), uniforms(keys, torch.tensor(0), 0))
     share = y.bincount(minlength=5) / rows
     assert sample(torch.tensor([[0.0, 1.0]]), torch.zeros(1)) == 1         # never what cannot be
     assert share[1] == 0
@@ -54,7 +54,7 @@ def test_sampled_frequencies_are_the_probabilities():
 
 def test_streams_are_uniform_and_do_not_repeat():
     keys = row_keys(0, torch.arange(200).repeat_interleave(50), torch.arange(50).repeat(200))
-    u = torch.stack([uniforms(keys, t, s) for t in range(5) for s in (0, 1)])      # (10, 10_000)
+    u = torch.stack([uniforms(keys, torch.tensor(t), s) for t in range(5) for s in (0, 1)])      # (10, 10_000)
     assert abs(u.mean() - 0.5) < 0.005 and abs(u.var() - 1 / 12) < 0.002
     assert torch.corrcoef(u).triu(1).abs().max() < 0.05                            # 5 sigma
     assert len(keys.unique()) == len(keys)

@@ -84,7 +84,7 @@ def test_greedy_rows_equal_generate_in_chat_and_plain(family):
 def test_rows_do_not_depend_on_the_batch_nor_on_a_shared_prefix(family):
     shots = "Question: 1+1\nAnswer: 2\n\n"
     ids = [family.encode(shots + p) for p in PROMPTS]
-    assert family.shared_prefix(ids) == (0 if family.windowed else len(family.encode(shots)))
+    assert family.shared(ids) == (0 if family.windowed else len(family.encode(shots)))
     together = greedy(family, ids, n=2)
     for i, one in enumerate(ids):
         assert torch.equal(greedy(family, [one])[0].tokens, together[2 * i].tokens)
@@ -179,6 +179,7 @@ def test_what_cannot_fit_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
         LM.load(folder, device="cpu")
     one = memory(lm.model.config, "float32", 1, 10)
     monkeypatch.setattr(module, "free_memory", lambda device: 5 * (one.cache + one.logits))
+    monkeypatch.setattr(module, "belt_length", lambda texts: texts)
     assert "GiB" in lm.require(5, 10)
     with pytest.raises(UserError, match="lower --rows to 5"):
         lm.require(6, 10)

@@ -1,0 +1,217 @@
+"""The running batch: which rows decode now, and where their keys and values lie.
+
+    queue     the rows that wait, prompts with the same beginning together
+    places    R rows that decode; where one ends, the next one of the queue enters
+    belt      keys and values of all places, (R, heads, capacity, head size) in each layer
+
+A text of l tokens lies in the l columns of the belt before the column `used`, into which every
+place writes its next token, in place. So rows of any age are one batch, and nothing is copied when
+one enters or ends. `first` is where the longest text starts; what lies before it is not looked at.
+
+    place 0    . . P P P P y y y y _ . .         P: its prompt, y: its text, _: the next token
+    place 1    P P P y y y y y y y _ . .
+    place 2    . . . . . . P P P y _ . .         entered one step ago
+               first               used   capacity
+
+When `used` comes to the end, the texts move back to the start: once in a quarter of a text's
+length, since the belt is a quarter longer than the longest text (ours: the copy costs a step or
+two). While nothing waits, the places that ended are closed by quarters.
+
+Shapes: R places, N prompts of at most P tokens, V, d as in decode.py.
+"""
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from cli import UserError
+from clock import clock
+from lm import LM, belt_length
+
+
+# ---- keys and values ----------------------------------------------------------------------------
+class Slots(DynamicLayer):
+    """One layer's part of the belt."""
+
+    def __init__(self, like: DynamicLayer, belt: "Belt"):
+        super().__init__()
+        self.dtype, self.device, self.is_initialized = like.dtype, like.device, True
+        # Zeros: what has no weight in the attention must still be a number.
+        self.belt, self.store = belt, [old.new_zeros(*belt.mask.shape[:1], old.shape[1],
+                                                     belt.mask.shape[1], old.shape[3])
+                                       for old in (like.keys, like.values)]
+
+    def get_seq_length(self) -> int:
+        return self.belt.used - self.belt.first
+
+    def update(self, keys, values, *args, **kwargs):
+        R, first, used = len(keys), self.belt.first, self.belt.used
+        for store, new in zip(self.store, (keys, values)):
+            store[:R, :, used] = new[:, :, 0]
+        return tuple(store[:R, :, first:used + 1] for store in self.store)
+
+
+class Belt:
+    """Keys and values of all places. `cache` is what transformers gets to see of it."""
+
+    def __init__(self, like: DynamicCache, places: int, capacity: int, used: int):
+        """like: a cache of the same LM, for its shapes. used: at least any prompt's length."""
+        self.first = self.used = used
+        self.mask = torch.zeros(places, capacity, dtype=torch.bool, device=like.layers[0].device)
+        self.cache = DynamicCache()
+        self.cache.layers = [Slots(layer, self) for layer in like.layers]
+
+    def put(self, places: Tensor, cache: DynamicCache, mask: Tensor, rows: Tensor):
+        """Texts `rows` (k,) of another cache, with its mask (N, P), into `places` (k,)."""
+        columns = slice(self.used - mask.shape[1], self.used)
+        self.mask[places] = False
+        self.mask[places, columns] = mask[rows]
+        for slots, other in zip(self.cache.layers, cache.layers):
+            for store, new in zip(slots.store, (other.keys, other.values)):
+                store[places, :, columns] = new[rows]
+
+    def move(self, places: Tensor, sources: Tensor):
+        """What lies in the places `sources` (k,), into `places` (k,)."""
+        columns = slice(self.first, self.used)
+        self.mask[places] = self.mask[sources]
+        for slots in self.cache.layers:
+            for store in slots.store:
+                store[places, :, columns] = store[sources, :, columns]
+
+    def back(self, used: int) -> int:
+        """Moves all texts back so that they end before column `used`; says by how many columns."""
+        by, columns = self.used - used, slice(self.first, self.used)
+        to = slice(self.first - by, used)
+        self.mask[:, to] = self.mask[:, columns].clone()
+        self.mask[:, used:] = False
+        for slots in self.cache.layers:
+            for store in slots.store:
+                store[:, :, to] = store[:, :, columns].clone()
+        self.first, self.used = self.first - by, used
+        return by
+
+
+# ---- rows ---------------------------------------------------------------------------------------
+@dataclass
+class State:
+    """The R places before a token, on the LM's device; a policy sees the first six."""
+    row: Tensor        # (R,) which rows of the call these are
+    left: Tensor       # (R,) b_t, tokens left; 0: the row has ended, and the place is empty
+    logits: Tensor     # (R, V)
+    h: Tensor          # (R, d)
+    e: Tensor          # (R, d)
+    u: Tensor          # (R,) the policy's own uniforms
+    step: Tensor       # (R,) t
+    stream: Tensor     # (R,) keys of the rows' random streams
+    position: Tensor   # (R,) of the next token in its text, the prompt included
+
+    def at(self, places: Tensor) -> "State":
+        return State(*(x[places] for x in vars(self).values()))
+
+    def put(self, places: Tensor, other: "State"):
+        for name, value in vars(self).items():
+            value[places] = getattr(other, name)
+
+
+class Batch:
+    def __init__(self, lm: LM, prompts: list[list[int]], budgets: Tensor, stream: Tensor, n: int,
+                 rows: int):
+        """n rows a prompt, in order; budgets, stream: (N * n,). At most `rows` at once."""
+        self.lm, self.prompts, self.budgets, self.stream, self.n = lm, prompts, budgets, stream, n
+        order = sorted(range(len(prompts)), key=prompts.__getitem__)   # same beginnings together
+        self.queue = [i * n + j for i in order for j in range(n)]
+        self.rows = torch.full((min(rows, len(self.queue)),), -1)            # (R,) on the host
+        self.running, self.start = torch.zeros_like(self.rows).bool(), torch.zeros_like(self.rows)
+        self.longest = max(map(len, prompts))
+        texts = self.longest + int(budgets.max())
+        self.capacity = belt_length(texts) if len(self.queue) > rows else texts
+        self.state = self.belt = None
+        self._enter()
+
+    def advance(self, y: Tensor, broken: Tensor) -> list[int]:
+        """Goes on by the tokens y (R,), and lets waiting rows in; says which rows have ended.
+
+        broken (R,) bool: the LM's logits were no numbers. Raises UserError for such a row.
+        """
+        s = self.state
+        going = s.left > 0
+        s.step += going
+        s.left = torch.where(torch.isin(y, self.lm.ends), 0, s.left - 1).clamp(min=0)
+        s.left = torch.where(broken & going, -1, s.left)
+        left = s.left.cpu()                             # the only wait for the device in a step
+        if (left < 0).any():
+            self._stop(int(left.argmin()))
+        running = left > 0
+        ended, self.running = self.rows[self.running & ~running].tolist(), running
+        if running.any():
+            self.belt.first = int(self.start[running].min())
+            self._forward(self._close(y))
+        self._enter()
+        return ended
+
+    def _enter(self):
+        """Waiting rows into the empty places, a prompt's n together, once an eighth is empty
+        (ours: a prefill costs a step or more)."""
+        R, empty = len(self.rows), (~self.running).nonzero().squeeze(1)
+        if not self.queue or len(empty) < max(R // 8, min(self.n, R)):
+            return
+        count = len(empty) // self.n * self.n if self.belt and len(empty) > self.n else len(empty)
+        rows = torch.tensor(self.queue[:count])                                             # (k,)
+        del self.queue[:count]
+        which, local = (rows // self.n).unique(return_inverse=True)
+        prompts = [self.prompts[i] for i in which]
+        logits, cache, mask = self.lm.prefill(prompts)
+        position = torch.tensor([len(p) for p in prompts])[local]
+        fresh = [x.to(self.lm.device) for x in
+                 (rows, self.budgets[rows], local, position, self.stream[rows])]
+        rows_there, left, local, position, stream = fresh
+        state = State(rows_there, left, logits[local], self.lm.h[local], self.lm.h[local],
+                      torch.zeros_like(left).float(), torch.zeros_like(left), stream, position)
+        places = empty[:len(rows)]
+        if self.belt is None:                                  # the first ones fill every place
+            self.state, self.belt = state, Belt(cache, R, self.capacity, self.longest)
+        elif not self.running.any():
+            self.belt.first = self.belt.used = self.longest
+        self.rows[places], self.running[places] = rows, True
+        self.start[places] = self.belt.used - mask.shape[1]
+        places = places.to(self.lm.device)
+        if state is not self.state:
+            self.state.put(places, state)
+        self.belt.put(places, cache, mask, local)
+
+    def _close(self, y: Tensor) -> Tensor:
+        """While nothing waits: fewer places once a quarter is empty (ours: the copy costs 1/4
+        step). The last rows move into the gaps; y (R,) with them."""
+        R = int(self.running.sum())
+        if self.queue or R > 0.75 * len(self.rows):
+            return y
+        places = torch.arange(len(self.rows))
+        gaps = (~self.running[:R]).nonzero().squeeze(1)
+        last = R + self.running[R:].nonzero().squeeze(1)
+        places[gaps] = last
+        places = places[:R]
+        self.rows, self.running, self.start = (x[places] for x in
+                                               (self.rows, self.running, self.start))
+        gaps, last, places = (x.to(self.lm.device) for x in (gaps, last, places))
+        self.belt.move(gaps, last)
+        self.state = self.state.at(places)
+        return y[places]
+
+    def _forward(self, y: Tensor):
+        s, belt, R = self.state, self.belt, len(y)
+        if belt.used == self.capacity:
+            self.start -= belt.back(max(belt.used - belt.first, self.longest))
+        belt.mask[:, belt.used] = True
+        s.logits = self.lm.forward(y[:, None], s.position[:, None],
+                                   belt.mask[:R, belt.first:belt.used + 1], belt.cache)
+        s.h = self.lm.h
+        s.position += s.left > 0          # an empty place stays: some LMs have no position beyond
+        belt.used += 1
+
+    def _stop(self, place: int):
+        row, t = int(self.rows[place]), int(self.state.step[place])
+        raise UserError(f"{self.lm.name}: its logits are no numbers (NaN) at token {t} of sample "
+                        f"{row % self.n} of prompt {row // self.n} of this call; nothing is trained "
+                        "on it. In half precision try --dtype float32")
