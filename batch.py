@@ -19,6 +19,8 @@ two). While nothing waits, the places that ended are closed by quarters.
 
 Shapes: R places, N prompts of at most P tokens, V, d as in decode.py.
 """
+import itertools
+import os
 from dataclasses import dataclass
 
 import torch
@@ -96,16 +98,19 @@ class Belt:
 # ---- rows ---------------------------------------------------------------------------------------
 @dataclass
 class State:
-    """The R places before a token, on the LM's device; a policy sees the first six."""
+    """The R places before a token, on the LM's device; what a policy sees."""
     row: Tensor        # (R,) which rows of the call these are
     left: Tensor       # (R,) b_t, tokens left; 0: the row has ended, and the place is empty
     logits: Tensor     # (R, V)
     h: Tensor          # (R, d)
     e: Tensor          # (R, d)
-    u: Tensor          # (R,) the policy's own uniforms
     step: Tensor       # (R,) t
-    stream: Tensor     # (R,) keys of the rows' random streams
     position: Tensor   # (R,) of the next token in its text, the prompt included
+    draws: Tensor      # (R, 2, T + 1) uniforms of the rows' own streams, for all their steps
+
+    def uniform(self, stream: int) -> Tensor:
+        """(R,) in [0, 1) for this step. Streams: 0 draws tokens, 1 is the policy's own."""
+        return self.draws[:, stream].gather(1, self.step[:, None]).squeeze(1)
 
     def at(self, places: Tensor) -> "State":
         return State(*(x[places] for x in vars(self).values()))
@@ -115,41 +120,68 @@ class State:
             value[places] = getattr(other, name)
 
 
+LEAST = 16      # tokens that prompts must share (ours: fewer are not worth a prefill of their own)
+
+
+def beginnings(prompts: list[list[int]]) -> tuple[list[int], list[int]]:
+    """The prompts' order, same beginnings together, and how many tokens each shares with those.
+
+    A group of neighbours ends where two of them share less than half (another style of prompt).
+    """
+    order = sorted(range(len(prompts)), key=prompts.__getitem__)
+    groups, shared = [order[:1]], [0] * len(prompts)
+    for a, b in itertools.pairwise(order):
+        if 2 * len(os.path.commonprefix([prompts[a], prompts[b]])) < len(prompts[b]):
+            groups.append([])
+        groups[-1].append(b)
+    for group in groups:
+        common = len(os.path.commonprefix([prompts[group[0]], prompts[group[-1]]]))   # in order
+        common = min([common] + [len(prompts[i]) - 1 for i in group])     # the last token: logits
+        for i in group:
+            shared[i] = common if len(group) > 1 and common >= LEAST else 0
+    return order, shared
+
+
 class Batch:
-    def __init__(self, lm: LM, prompts: list[list[int]], budgets: Tensor, stream: Tensor, n: int,
-                 rows: int):
-        """n rows a prompt, in order; budgets, stream: (N * n,). At most `rows` at once."""
-        self.lm, self.prompts, self.budgets, self.stream, self.n = lm, prompts, budgets, stream, n
-        order = sorted(range(len(prompts)), key=prompts.__getitem__)   # same beginnings together
+    def __init__(self, lm: LM, prompts: list[list[int]], budgets: Tensor, draw, n: int, rows: int):
+        """n rows a prompt, in order, at most `rows` at once; budgets: (N * n,).
+
+        draw(rows (k,)): their uniforms, (k, 2, T + 1).
+        """
+        self.lm, self.prompts, self.budgets, self.draw, self.n = lm, prompts, budgets, draw, n
+        order, self.shared = beginnings(prompts)
         self.queue = [i * n + j for i in order for j in range(n)]
         self.rows = torch.full((min(rows, len(self.queue)),), -1)            # (R,) on the host
-        self.running, self.start = torch.zeros_like(self.rows).bool(), torch.zeros_like(self.rows)
+        self.running = torch.zeros_like(self.rows).bool()
+        self.start, self.since, self.now = torch.zeros_like(self.rows), self.rows.clone(), 0
         self.longest = max(map(len, prompts))
         texts = self.longest + int(budgets.max())
         self.capacity = belt_length(texts) if len(self.queue) > rows else texts
+        self.e = torch.zeros(len(self.queue), lm.d, dtype=lm.model.dtype, device=lm.device)
         self.state = self.belt = None
         self._enter()
 
-    def advance(self, y: Tensor, broken: Tensor) -> list[int]:
-        """Goes on by the tokens y (R,), and lets waiting rows in; says which rows have ended.
+    def advance(self, y: Tensor, broken: Tensor) -> list[tuple[int, int]]:
+        """Goes on by the tokens y (R,), and lets waiting rows in; which rows ended, at what length?
 
         broken (R,) bool: the LM's logits were no numbers. Raises UserError for such a row.
         """
         s = self.state
-        going = s.left > 0
+        going = (s.left > 0).long()
         s.step += going
-        s.left = torch.where(torch.isin(y, self.lm.ends), 0, s.left - 1).clamp(min=0)
-        s.left = torch.where(broken & going, -1, s.left)
+        s.left = torch.where(broken, -1, (s.left - 1) * ~torch.isin(y, self.lm.ends)) * going
         left = s.left.cpu()                             # the only wait for the device in a step
-        if (left < 0).any():
-            self._stop(int(left.argmin()))
-        running = left > 0
-        ended, self.running = self.rows[self.running & ~running].tolist(), running
+        self.now, over, running = self.now + 1, self.running & (left <= 0), left > 0
+        if over.any():
+            ended = list(zip(self.rows[over].tolist(), (self.now - self.since[over]).tolist()))
+            if (left < 0).any():
+                self._stop(*ended[int(left[over].argmin())])
+        self.running = running
         if running.any():
             self.belt.first = int(self.start[running].min())
             self._forward(self._close(y))
         self._enter()
-        return ended
+        return ended if over.any() else []
 
     def _enter(self):
         """Waiting rows into the empty places, a prompt's n together, once an eighth is empty
@@ -157,29 +189,38 @@ class Batch:
         R, empty = len(self.rows), (~self.running).nonzero().squeeze(1)
         if not self.queue or len(empty) < max(R // 8, min(self.n, R)):
             return
-        count = len(empty) // self.n * self.n if self.belt and len(empty) > self.n else len(empty)
-        rows = torch.tensor(self.queue[:count])                                             # (k,)
-        del self.queue[:count]
+        count = len(empty) // self.n * self.n or len(empty)
+        start = self._start(self.queue[0])
+        rows = list(itertools.takewhile(lambda i: self._start(i) == start, self.queue[:count]))
+        del self.queue[:len(rows)]
+        rows = torch.tensor(rows)                                                           # (k,)
         which, local = (rows // self.n).unique(return_inverse=True)
         prompts = [self.prompts[i] for i in which]
-        logits, cache, mask = self.lm.prefill(prompts)
+        logits, cache, mask = self.lm.prefill(prompts, len(start))
         position = torch.tensor([len(p) for p in prompts])[local]
-        fresh = [x.to(self.lm.device) for x in
-                 (rows, self.budgets[rows], local, position, self.stream[rows])]
-        rows_there, left, local, position, stream = fresh
-        state = State(rows_there, left, logits[local], self.lm.h[local], self.lm.h[local],
-                      torch.zeros_like(left).float(), torch.zeros_like(left), stream, position)
+        there, left, local, position, draws = (
+            x.to(self.lm.device) for x in
+            (rows, self.budgets[rows], local, position, self.draw(rows)))
+        state = State(there, left, logits[local], self.lm.h[local], self.lm.h[local],
+                      torch.zeros_like(left), position, draws)
+        self.e[there] = state.e
         places = empty[:len(rows)]
-        if self.belt is None:                                  # the first ones fill every place
-            self.state, self.belt = state, Belt(cache, R, self.capacity, self.longest)
+        if self.belt is None:
+            self.state = State(*(x.new_zeros(R, *x.shape[1:]) for x in vars(state).values()))
+            self.state.step += draws.shape[2] - 1         # an empty place draws for no row's text
+            self.belt = Belt(cache, R, self.capacity, self.longest)
         elif not self.running.any():
             self.belt.first = self.belt.used = self.longest
-        self.rows[places], self.running[places] = rows, True
+        self.rows[places], self.running[places], self.since[places] = rows, True, self.now
         self.start[places] = self.belt.used - mask.shape[1]
         places = places.to(self.lm.device)
-        if state is not self.state:
-            self.state.put(places, state)
+        self.state.put(places, state)
         self.belt.put(places, cache, mask, local)
+
+    def _start(self, row: int) -> list[int]:
+        """The tokens that the row's prompt shares with its neighbours."""
+        prompt = row // self.n
+        return self.prompts[prompt][:0 if self.lm.windowed else self.shared[prompt]]
 
     def _close(self, y: Tensor) -> Tensor:
         """While nothing waits: fewer places once a quarter is empty (ours: the copy costs 1/4
@@ -192,8 +233,8 @@ class Batch:
         last = R + self.running[R:].nonzero().squeeze(1)
         places[gaps] = last
         places = places[:R]
-        self.rows, self.running, self.start = (x[places] for x in
-                                               (self.rows, self.running, self.start))
+        for name in ("rows", "running", "start", "since"):
+            setattr(self, name, getattr(self, name)[places])
         gaps, last, places = (x.to(self.lm.device) for x in (gaps, last, places))
         self.belt.move(gaps, last)
         self.state = self.state.at(places)
@@ -210,8 +251,7 @@ class Batch:
         s.position += s.left > 0          # an empty place stays: some LMs have no position beyond
         belt.used += 1
 
-    def _stop(self, place: int):
-        row, t = int(self.rows[place]), int(self.state.step[place])
-        raise UserError(f"{self.lm.name}: its logits are no numbers (NaN) at token {t} of sample "
+    def _stop(self, row: int, length: int):
+        raise UserError(f"{self.lm.name}: its logits are no numbers (NaN) at token {length} of sample "
                         f"{row % self.n} of prompt {row // self.n} of this call; nothing is trained "
                         "on it. In half precision try --dtype float32")

@@ -25,9 +25,8 @@ CENTRES = 14                                                 # of soft threshold
 
 def distribution(logits: Tensor) -> Tensor:
     """(R, 4): entropy in nats, then the three largest probabilities, from logits (R, V)."""
-    logp = logits.float().log_softmax(-1)
-    p = logp.exp()
-    entropy = -(p * logp.clamp(min=-100)).sum(-1, keepdim=True)      # H = -sum p log p; 0 log 0 = 0
+    p = logits.float().softmax(-1)
+    entropy = torch.special.entr(p).sum(-1, keepdim=True)            # H = -sum p log p; 0 log 0 = 0
     return torch.cat([entropy, p.topk(3).values], 1)
 
 

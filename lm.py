@@ -98,6 +98,7 @@ class LM:
     def __init__(self, model, tokenizer, name: str = "memory"):
         self.model, self.tokenizer, self.name = model.eval().requires_grad_(False), tokenizer, name
         self.device, self.d = model.device, model.config.get_text_config().hidden_size
+        self.vocabulary = len(tokenizer)                   # the head may be padded beyond it
         self.windowed, self.prefix = refuse(model, name), ([], None)
         ends = model.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
@@ -109,7 +110,7 @@ class LM:
         model.get_output_embeddings().register_forward_pre_hook(self._keep)
 
     def _keep(self, _module, inputs):
-        self.h = inputs[0][:, -1].float()                                            # (R, d)
+        self.h = inputs[0][:, -1]              # (R, d) in the LM's dtype: what is kept is no larger
 
     @classmethod
     def load(cls, name: str, device: str = "auto", dtype: str = "auto") -> "LM":
@@ -197,41 +198,30 @@ class LM:
             logits = self.model(
                 input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=cache,
                 use_cache=True, logits_to_keep=1).logits[:, -1]
-        logits[:, len(self.tokenizer):] = -torch.inf       # rows of a padded head are no tokens
+        logits[:, self.vocabulary:] = -torch.inf           # rows of a padded head are no tokens
         return logits
 
-    def prefill(self, prompts: list[list[int]]):
-        """Logits (N, V), cache and mask (N, P) after prompts padded on the left to P."""
-        start, cache = self.shared(prompts), DynamicCache()
+    def prefill(self, prompts: list[list[int]], shared: int = 0):
+        """Logits (N, V), cache and mask (N, P) after prompts padded on the left to P.
+
+        shared: how many first tokens all prompts have in common; computed once, and kept for the
+        next call. 0 under a sliding window: the gap behind them would push them out of it early.
+        """
+        start, cache = prompts[0][:shared], DynamicCache()
+        if start and self.prefix[0] != start:
+            self.prefix = start, DynamicCache()
+            self.forward(torch.tensor([start], device=self.device),
+                         torch.arange(shared, device=self.device)[None], None, self.prefix[1])
         for i, layer in enumerate(self.prefix[1].layers if start else ()):
             cache.update(*(x.expand(len(prompts), -1, -1, -1) for x in (layer.keys, layer.values)),
                          i)
         gaps = [max(map(len, prompts)) - len(p) for p in prompts]     # between prefix and the rest
-        ids = torch.tensor([[0] * g + p[start:] for p, g in zip(prompts, gaps)],
+        ids = torch.tensor([[0] * g + p[shared:] for p, g in zip(prompts, gaps)],
                            device=self.device)
-        mask = torch.tensor([[True] * start + [False] * g + [True] * (len(p) - start)
+        mask = torch.tensor([[True] * shared + [False] * g + [True] * (len(p) - shared)
                              for p, g in zip(prompts, gaps)], device=self.device)        # (N, P)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)     # counted over real tokens only
-        return self.forward(ids, positions[:, start:], mask, cache), cache, mask
-
-    def shared(self, prompts: list[list[int]]) -> int:
-        """How many first tokens, such as those of examples, all prompts share; they are computed
-        once, and kept in self.prefix for the next prompts that start so.
-
-        Under a sliding window none: the gap behind them would push them out of it too early.
-        """
-        ids = [] if self.windowed else os.path.commonprefix(prompts)
-        ids = ids[:min(map(len, prompts)) - 1]             # the last token's logits are wanted
-        known = self.prefix[0]
-        if ids[:len(known)] == known and 2 * len(known) >= len(ids):
-            return len(known)
-        if len(prompts) == 1 or not ids:
-            return 0
-        cache = DynamicCache()
-        self.forward(torch.tensor([ids], device=self.device),
-                     torch.arange(len(ids), device=self.device)[None], None, cache)
-        self.prefix = ids, cache
-        return len(ids)
+        return self.forward(ids, positions[:, shared:], mask, cache), cache, mask
 
 
 def refuse(model, name: str) -> bool:

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from bandit import mlp
 from clock import clock
-from decode import Choice, Episode, State, Strategy, sample
+from decode import Choice, Episode, State, Strategy, ranked, sample
 from features import P_MAX, PARTS, distribution, observation_size, observe
 
 TEMPERATURES = (0.0, 0.5, 1.0, 1.25)          # paper; 0 is greedy
@@ -66,6 +66,7 @@ class TokenPolicy(nn.Module):
         device = next(self.parameters()).device
         temperatures, unfiltered = (torch.tensor(x, device=device)
                                     for x in (TEMPERATURES, Strategy()))
+        ranks = bases is not None and ranked(bases)
         bases, on = (x if x is None else x.to(device) for x in (bases, on))
 
         def policy(state: State) -> Choice:
@@ -78,10 +79,10 @@ class TokenPolicy(nn.Module):
                 dist = dist[f]
                 obs = self.observation(state.h[f], state.e[f], dist, state.left[f])
             logp_all = self.actor(obs).log_softmax(-1)                                      # (F, A)
-            chosen = sample(logp_all.exp(), state.u[f]) if explore else logp_all.argmax(1)
+            chosen = sample(logp_all.exp(), state.uniform(1)[f]) if explore else logp_all.argmax(1)
             action = (acts.long() - 1).index_copy(0, f, chosen)             # -1: none; 0: greedy
             hot = torch.where(acts, temperatures[action], base[:, 0])
-            return Choice(torch.cat([hot[:, None], base[:, 1:]], 1), action, f,
+            return Choice(torch.cat([hot[:, None], base[:, 1:]], 1), ranks, action, f,
                           logp_all.gather(1, chosen[:, None]).squeeze(1), dist)
 
         return policy

@@ -32,13 +32,23 @@ def warped(logits, s):
     return x.softmax(-1)
 
 
-def test_probs_equal_transformers_warpers_in_a_mixed_batch():
+@pytest.mark.parametrize("V, spread", [(50, 3), (1000, 8), (1000, 0.5)])
+def test_probs_equal_transformers_warpers_in_a_mixed_batch(V, spread):
     strategies = [Strategy(t, k, p, m) for t in (0, 0.5, 1.0, 1.5) for k in (0, 1, 3, 500)
                   for p in (0.1, 0.9, 1.0) for m in (0.0, 0.1, 0.5)]
-    logits = torch.randn(len(strategies), 50, generator=torch.Generator().manual_seed(1)) * 3
+    logits = torch.randn(len(strategies), V, generator=torch.Generator().manual_seed(1)) * spread
     ours = probs(logits, torch.tensor(strategies))
     theirs = torch.cat([warped(logits[i:i + 1], s) for i, s in enumerate(strategies)])
     assert (ours - theirs).abs().max() < 1e-6
+    alone = torch.cat([probs(logits[i:i + 1], torch.tensor([s])) for i, s in enumerate(strategies)])
+    assert torch.equal(ours > 0, alone > 0)               # whether or not the first 256 were enough
+
+
+def test_all_ties_at_top_k_stay_as_in_transformers():
+    flat = torch.zeros(1, 1000)
+    flat[0, 3] = 1.0
+    assert (probs(flat, torch.tensor([Strategy(1.0, 5)])) > 0).sum() == 1000
+    assert (warped(flat, Strategy(1.0, 5)) > 0).sum() == 1000
 
 
 def test_sampled_frequencies_are_the_probabilities():
@@ -152,3 +162,71 @@ def test_bad_budgets_and_prompts_are_refused(lm):
 
 def test_the_language_model_is_frozen(lm):
     assert not any(p.requires_grad for p in lm.model.parameters())
+
+
+def test_decisions_do_not_depend_on_the_rows_that_decode_at_once(lm):
+    from pomdp import TokenPolicy
+    torch.manual_seed(5)
+    policy = TokenPolicy(lm.d, 60)
+    torch.nn.init.normal_(policy.actor[-1].weight)
+    ids = [lm.encode(p) for p in PROMPTS]
+    budgets = torch.randint(1, 60, (30,), generator=torch.Generator().manual_seed(6))
+    runs = [rollout(lm, ids, policy.acting(explore=True), budgets, torch.arange(5), 6, rows=rows)
+            for rows in (30, 8, 5, 1)]
+    for some in runs[1:]:
+        for a, b in zip(runs[0], some):
+            assert torch.equal(a.tokens, b.tokens) and torch.equal(a.action, b.action)
+            assert torch.equal(a.where, b.where) and a.ended == b.ended
+            assert torch.allclose(a.h, b.h, atol=1e-4) and torch.allclose(a.e, b.e, atol=1e-4)
+            assert torch.allclose(a.logp, b.logp, atol=1e-4)
+    assert sum(len(x.where) for x in runs[0]) > 50
+    assert all((x.where < len(x.tokens)).all() for x in runs[0])
+
+
+def test_every_row_is_told_once_when_it_ends_with_its_tokens(lm):
+    told = []
+    ids = [lm.encode(p) for p in PROMPTS]
+    episodes = rollout(lm, ids, static(torch.tensor([Strategy(1.0)] * 20)), torch.full((20,), 40),
+                       torch.arange(5), 4, rows=6, ended=lambda i, y: told.append((i, y)))
+    assert sorted(i for i, _ in told) == list(range(20)) != [i for i, _ in told]
+    assert all(torch.equal(y, episodes[i].tokens) for i, y in told)
+
+
+def test_a_place_is_filled_again_as_soon_as_enough_are_empty(lm, monkeypatch):
+    """64 texts of 20 tokens beside one of 52, 8 at once: 8 x 20 + ~32 steps, not 8 x 52."""
+    calls = []
+    forward = lm.forward
+    monkeypatch.setattr(lm, "forward", lambda ids, *rest: calls.append(ids) or forward(ids, *rest))
+    monkeypatch.setattr(lm, "ends", lm.ends[:0])
+    budgets = torch.full((64,), 20)
+    budgets[::8] = 52
+    rollout(lm, [lm.encode("7+8+5+9:")] * 64, static(torch.tensor([GREEDY] * 64)), budgets,
+            torch.arange(64), rows=8)
+    steps = [ids for ids in calls if ids.shape[1] == 1]
+    assert sum(map(len, steps)) < 1.15 * (budgets.sum() - 64)        # rows computed in vain: few
+
+
+def test_a_shared_beginning_is_computed_once_a_call(lm, monkeypatch):
+    calls = []
+    forward = lm.forward
+    monkeypatch.setattr(lm, "forward", lambda ids, *rest: calls.append(ids) or forward(ids, *rest))
+    shots = lm.encode("1+2:1+2=3#3;" * 4)
+    ids = [shots + lm.encode(p) for p in PROMPTS * 4]
+    rollout(lm, ids, static(torch.tensor([GREEDY] * 20)), torch.full((20,), 9), torch.arange(20),
+            rows=4)
+    assert sum(x.shape[1] >= len(shots) for x in calls) == 1
+
+
+def test_logits_that_are_no_numbers_stop_the_run_and_name_the_row(lm, monkeypatch):
+    forward = lm.forward
+
+    def broken(ids, *rest):
+        logits = forward(ids, *rest)
+        if ids.shape[1] == 1:
+            logits[3] = torch.nan
+        return logits
+
+    monkeypatch.setattr(lm, "forward", broken)
+    for strategy in (GREEDY, Strategy(1.0), Strategy(0.7, 5, 0.9, 0.1)):
+        with pytest.raises(UserError, match="token 2 of sample 1 of prompt 2"):
+            run(lm, PROMPTS, [strategy] * 10, n=2)

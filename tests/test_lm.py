@@ -11,6 +11,7 @@ from transformers import (AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextCon
                           Qwen3NextForCausalLM, SmolLM3Config, SmolLM3ForCausalLM)
 
 import lm as module
+from batch import beginnings
 from cli import UserError
 from decode import GREEDY, prompt_key, rollout, static
 from lm import LM, memory
@@ -84,7 +85,7 @@ def test_greedy_rows_equal_generate_in_chat_and_plain(family):
 def test_rows_do_not_depend_on_the_batch_nor_on_a_shared_prefix(family):
     shots = "Question: 1+1\nAnswer: 2\n\n"
     ids = [family.encode(shots + p) for p in PROMPTS]
-    assert family.shared(ids) == (0 if family.windowed else len(family.encode(shots)))
+    assert beginnings(ids)[1] == [len(family.encode(shots))] * len(PROMPTS)
     together = greedy(family, ids, n=2)
     for i, one in enumerate(ids):
         assert torch.equal(greedy(family, [one])[0].tokens, together[2 * i].tokens)

@@ -92,7 +92,7 @@ def test_the_yardstick_is_hot_at_forks_when_the_whole_work_does_not_fit(lm):
     logits[:, lm.encode(";")[0]], logits[:, lm.encode("#")[0]] = 2.0, 1.5
     logits[2, lm.encode("7")[0]] = 5.0                                       # no fork
     policy = tiny.yardstick(lm, ["7+8+5:", "7+8+5:", "7+8+5:"], torch.tensor([40, 12, 12]))
-    state = State(rows, None, logits, *[None] * 6)
+    state = State(rows, None, logits, *[None] * 5)
     chosen = policy(state).strategies
     assert tiny.work_length("7+8+5:") == len("7+8=15;15+5=20#20")
     assert chosen[0].tolist() == list(GREEDY) == chosen[2].tolist() and chosen[1, 0] == 1.25
