@@ -87,7 +87,6 @@ class Belt:
         by, columns = self.used - used, slice(self.first, self.used)
         to = slice(self.first - by, used)
         self.mask[:, to] = self.mask[:, columns].clone()
-        self.mask[:, used:] = False
         for slots in self.cache.layers:
             for store in slots.store:
                 store[:, :, to] = store[:, :, columns].clone()

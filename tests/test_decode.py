@@ -1,10 +1,11 @@
 """Contracts 1-3 and 5-7 of the decode loop: equivalences and exact distributions."""
 import pytest
 import torch
-from transformers import (LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM,
+from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM,
                           TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper,
                           MinPLogitsWarper)
 
+from batch import beginnings
 from decode import (GREEDY, Strategy, probs, prompt_key, rollout, row_keys, sample,
                     static, uniforms)
 from cli import UserError
@@ -132,6 +133,7 @@ def test_cached_hidden_state_equals_uncached(lm):
         hidden = lm.model.model(whole).last_hidden_state[0]
         for t in range(len(episode.tokens)):
             assert (seen[i, t] - hidden[len(ids[i]) - 1 + t]).abs().max() < 1e-4
+        assert (episode.e - hidden[len(ids[i]) - 1]).abs().max() < 1e-4
 
 
 def test_padded_vocabulary_is_never_sampled():
@@ -204,6 +206,27 @@ def test_a_place_is_filled_again_as_soon_as_enough_are_empty(lm, monkeypatch):
             torch.arange(64), rows=8)
     steps = [ids for ids in calls if ids.shape[1] == 1]
     assert sum(map(len, steps)) < 1.15 * (budgets.sum() - 64)        # rows computed in vain: few
+    calls.clear()
+    rollout(lm, [lm.encode("7+8+5+9:")] * 64, static(torch.tensor([GREEDY] * 64)), budgets,
+            torch.arange(64), rows=64)
+    assert sum(map(len, calls)) < 1.15 * budgets.sum()               # nothing waits: places close
+
+
+def test_an_empty_place_has_no_position_beyond_what_the_lm_reads():
+    torch.manual_seed(2)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2, n_positions=14,
+                                       eos_token_id=1))
+    episodes = rollout(LM(model, Letters(50)), [[5, 6, 7]], static(torch.tensor([GREEDY] * 8)),
+                       torch.tensor([4] + [11] * 7), torch.arange(1), 8)
+    assert [len(x.tokens) for x in episodes] == [4] + [11] * 7
+
+
+def test_prompts_of_one_beginning_stay_together_and_share_it():
+    chat, work, once = list(range(9)), list(range(30, 60)), list(range(70, 110))
+    prompts = [chat + once + [1, 3], chat + work + [2], chat + once + [4], chat + work + [1], [3]]
+    order, shared = beginnings(prompts)
+    assert order == [3, 1, 0, 2, 4] and shared == [49, 39, 49, 39, 0]
+    assert beginnings([[1, 2]] * 3)[1] == [0] * 3                     # fewer than 16: not worth it
 
 
 def test_a_shared_beginning_is_computed_once_a_call(lm, monkeypatch):
