@@ -216,9 +216,10 @@ def test_an_empty_place_has_no_position_beyond_what_the_lm_reads():
     torch.manual_seed(2)
     model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2, n_positions=14,
                                        eos_token_id=1))
-    episodes = rollout(LM(model, Letters(50)), [[5, 6, 7]], static(torch.tensor([GREEDY] * 8)),
-                       torch.tensor([4] + [11] * 7), torch.arange(1), 8)
-    assert [len(x.tokens) for x in episodes] == [4] + [11] * 7
+    budgets = [6] * 15 + [7] + [11] * 20        # the 16th is alone in having ended, for 10 steps
+    episodes = rollout(LM(model, Letters(50)), [[5, 6, 7]] * 36, static(torch.tensor([GREEDY] * 36)),
+                       torch.tensor(budgets), torch.arange(36), rows=16)
+    assert [len(x.tokens) for x in episodes] == budgets
 
 
 def test_prompts_of_one_beginning_stay_together_and_share_it():
