@@ -39,7 +39,9 @@ def job(advice: str):
     and no word. advice: what to do after a process died, the end of a UserError.
     """
     store, me = start(), rank()
-    before = signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _stopped)
+    if store is not None:
+        signal.signal(signal.SIGINT, _stopped)
     try:
         with open(os.devnull, "w") as nowhere, contextlib.ExitStack() as quiet:
             if me > 0:
@@ -49,15 +51,13 @@ def job(advice: str):
     except (Exception, KeyboardInterrupt) as error:
         if store is None:
             raise
-        for number in (signal.SIGINT, signal.SIGTERM):   # torchrun sends more; this ends already
-            signal.signal(number, signal.SIG_IGN)
+        _ignore_signals()
         dist.destroy_process_group()                     # whoever waits for this process wakes up
-        if not _speaks(store, me):
+        if not _speaks(store, me, error):
             sys.exit(1)
         if isinstance(error, Ended):
             raise UserError(f"another process of this job has ended, or all were stopped; {advice}")
         raise
-    signal.signal(signal.SIGTERM, before)
     if store is not None:
         dist.destroy_process_group()
 
@@ -72,13 +72,21 @@ def start() -> dist.Store | None:
     return store
 
 
-def _terminated(*_):
-    raise Ended
+def _stopped(number, _frame):
+    _ignore_signals()
+    raise Ended if number == signal.SIGTERM else KeyboardInterrupt
 
 
-def _speaks(store: dist.Store, me: int) -> bool:
-    """Does this process tell how the job ended? Rank 0, unless it says nothing for a second."""
-    time.sleep(me > 0)
+def _ignore_signals():
+    """Ctrl-C reaches a process twice, from the terminal and from torchrun; one is enough to end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _speaks(store: dist.Store, me: int, error: BaseException) -> bool:
+    """Does this process tell how the job ended? The first to ask: rank 0 sooner than the others,
+    and a cause sooner than what follows from it (ours: by half a second)."""
+    time.sleep(0.5 * (me > 0) + isinstance(error, Ended))
     try:
         return store.add("told", 1) == 1
     except RuntimeError:                                 # the store went with another process
