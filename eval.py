@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+import ranks
 from bandit import Arm, pass_at
 from cli import Parser, UserError, run, whole_numbers
 from config import Config, load, read_config
@@ -208,9 +209,9 @@ def evaluate(lm: LM, task: Task, config: Config, folder: str, shown: list[int] =
         rows.append(make_row("both levels, to the better level", every["both levels"], levels))
         if task.yardstick:
             rows.append(make_row("rule that sees the problem", rule_cells(held), baseline, False))
-    write(f"{folder}/results.json", json.dumps(
+    ranks.first(lambda: write(f"{folder}/results.json", json.dumps(
         {"budgets": task.budgets, "problems": len(task.test), "samples": config.test_samples,
-         "seeds": config.seeds, "selection": selection, "rows": rows}, indent=1))
+         "seeds": config.seeds, "selection": selection, "rows": rows}, indent=1)))
     text = show(rows, task.budgets, shown or (held.Bs[0], held.Bs[-1]))
     alone = "\none training seed: the intervals hold the spread over problems alone"
     return text + alone * (config.seeds == 1)

@@ -81,6 +81,8 @@ def free_memory(device: str) -> int:
 
 def pick(device: str, dtype: str) -> tuple[str, str]:
     """Device and dtype where "auto" leaves them open: fp32 on a CPU, bf16 on a GPU."""
+    if device in ("auto", "cuda") and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"                  # torchrun: a GPU a process
     if device == "auto":
         device = ("cuda" if torch.cuda.is_available() else
                   "mps" if torch.backends.mps.is_available() else "cpu")

@@ -22,7 +22,8 @@ PPO (Schulman et al. 2017), rho = pi(a|o) / pi_old(a|o):
 
     L = -mean min(rho A, clip(rho, 1 - eps, 1 + eps) A) + (V - (A + V_old))^2 / 2 - c H(pi)
 
-M decisions a minibatch, A = 4 actions in shapes, D inputs, E episodes.
+M decisions a minibatch, m of them in this process (ranks.py), A = 4 actions in shapes, D inputs,
+E episodes. With several processes, F and E count those of all, in rank order.
 
 Deviations from the paper: (1) PPO instead of REINFORCE. (2) Where p_max > .95 the policy does not
 act: the token is greedy, so that an untrained choice cannot spoil a sure token. (3) One policy for
@@ -31,6 +32,7 @@ all token budgets: every row of a batch draws its own.
 import torch
 from torch import Tensor, nn
 
+import ranks
 from bandit import mlp
 from clock import clock
 from decode import Choice, Episode, State, Strategy, ranked, sample
@@ -107,27 +109,31 @@ def gae(values: Tensor, lengths: list[int], rewards: Tensor, lam: float = LAMBDA
     return advantage[inside]
 
 
-def ppo_loss(policy: TokenPolicy, obs, action, old_logp, advantage, target, entropy_bonus: float):
-    """L on one minibatch of M decisions, and diagnostics; its gradient at rho = 1 is REINFORCE's.
+def ppo_loss(policy: TokenPolicy, obs, action, old_logp, advantage, target, entropy_bonus: float,
+             M: int):
+    """What m decisions add to L on a minibatch of M, and to the diagnostics; m may be 0.
 
-    obs (M, D), action, old_logp, advantage, target (M,); advantages come normalised (prototype).
+    obs (m, D), action, old_logp, advantage, target (m,); advantages come normalised (prototype).
+    The gradient at rho = 1 is REINFORCE's.
     """
-    logp_all = policy.actor(obs).log_softmax(-1)                                     # (M, A)
+    logp_all = policy.actor(obs).log_softmax(-1)                                     # (m, A)
     logp = logp_all.gather(1, action[:, None]).squeeze(1)
     ratio = (logp - old_logp).exp()
     near = ratio.clamp(1 - CLIP, 1 + CLIP)
-    surrogate = torch.min(ratio * advantage, near * advantage).mean()
-    entropy = -(logp_all.exp() * logp_all).sum(1).mean()
-    value_loss = 0.5 * (policy.critic(obs).squeeze(1) - target).pow(2).mean()
+    surrogate = torch.min(ratio * advantage, near * advantage).sum() / M
+    entropy = -(logp_all.exp() * logp_all).sum() / M
+    value_loss = 0.5 * (policy.critic(obs).squeeze(1) - target).pow(2).sum() / M
     with torch.no_grad():
-        kl = (ratio - 1 - ratio.log()).mean()                  # http://joschu.net/blog/kl-approx
-        clipped = ((ratio - 1).abs() > CLIP).float().mean()
+        kl = (ratio - 1 - ratio.log()).sum() / M               # http://joschu.net/blog/kl-approx
+        clipped = ((ratio - 1).abs() > CLIP).float().sum() / M
     return (value_loss - surrogate - entropy_bonus * entropy,
             {"entropy": entropy.detach(), "kl": kl, "clipped": clipped})
 
 
 def flatten(policy: TokenPolicy, episodes: list[Episode]):
-    """Observations (F, D), actions (F,) and behaviour log-probabilities (F,) of all decisions."""
+    """Observations (f, D), actions and behaviour log-probabilities (f,) of all their decisions."""
+    if not episodes:
+        return torch.zeros(0, policy.actor[0].in_features), torch.zeros(0).long(), torch.zeros(0)
     e = torch.cat([x.e.expand(len(x.where), -1) for x in episodes])
     obs = policy.observation(torch.cat([x.h for x in episodes]), e,
                              torch.cat([x.distribution for x in episodes]),
@@ -136,35 +142,51 @@ def flatten(policy: TokenPolicy, episodes: list[Episode]):
             torch.cat([x.logp for x in episodes]))
 
 
+def add_up(policy: TokenPolicy, log: dict) -> dict:
+    """Sums the gradients over all processes, in place, and the diagnostics: one vector for all."""
+    parts = [p.grad for p in policy.parameters()] + [torch.stack(list(log.values()))]
+    vector = ranks.add(torch.cat([x.flatten() for x in parts]))
+    for part, total in zip(parts, vector.split([x.numel() for x in parts])):
+        part.copy_(total.view_as(part))
+    return dict(zip(log, parts[-1]))
+
+
 def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: int,
                entropy_bonus: float) -> dict:
-    """One PPO iteration on sampled episodes with rewards; returns the diagnostics of a CSV line."""
+    """One PPO iteration on sampled episodes with rewards; returns the diagnostics of a CSV line.
+
+    episodes: of this process; those of all are learned from, as if one process had them all.
+    """
     episodes = [x for x in episodes if len(x.where)]           # no decision, nothing to learn from
-    if not episodes:
-        return {"decisions": 0}
     device = next(policy.parameters()).device
-    obs, action, old_logp = (x.to(device) for x in flatten(policy, episodes))
-    lengths = [len(x.where) for x in episodes]
-    rewards = torch.tensor([x.reward for x in episodes])
+    obs, action, old_logp = (x.to(device) for x in flatten(policy, episodes))    # f decisions here
+    lengths = ranks.gather(torch.tensor([len(x.where) for x in episodes], dtype=torch.long))  # (E,)
+    rewards = ranks.gather(torch.tensor([x.reward for x in episodes]))                        # (E,)
     with torch.no_grad():
-        values = policy.critic(obs).squeeze(1)                                       # (F,)
-        advantage = gae(values.cpu(), lengths, rewards).to(device)
-    target = advantage + values
-    returns = rewards.repeat_interleave(torch.tensor(lengths)).to(device)
+        values = ranks.gather(policy.critic(obs).squeeze(1).cpu())                            # (F,)
+    start = int(ranks.gather(torch.tensor([len(obs)]))[:ranks.rank()].sum())     # of the f in the F
+    if not len(values):
+        return {"decisions": 0}
+    advantage = gae(values, lengths.tolist(), rewards)                                        # (F,)
+    target = (advantage + values)[start:start + len(obs)].to(device)                          # (f,)
+    returns = rewards.repeat_interleave(lengths)
     explained = 1 - (returns - values).var() / returns.var().clamp(min=1e-8)
     generator, logs = torch.Generator().manual_seed(seed), []
     for _ in range(EPOCHS):
-        for rows in torch.randperm(len(obs), generator=generator).split(MINIBATCH):
+        for rows in torch.randperm(len(values), generator=generator).split(MINIBATCH):
             a = advantage[rows]
-            a = (a - a.mean()) / (a.std(correction=0) + 1e-8)
-            loss, log = ppo_loss(policy, obs[rows], action[rows], old_logp[rows], a, target[rows],
-                                 entropy_bonus)
+            a = (a - a.mean()) / (a.std(correction=0) + 1e-8)                                 # (M,)
+            here = (start <= rows) & (rows < start + len(obs))
+            own = rows[here] - start                                                          # (m,)
+            loss, log = ppo_loss(policy, obs[own], action[own], old_logp[own], a[here].to(device),
+                                 target[own], entropy_bonus, len(rows))
             optimizer.zero_grad()
             loss.backward()
+            log = add_up(policy, log)
             log["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), GRAD_NORM)
             optimizer.step()
             logs.append({k: float(v) for k, v in log.items()})
     mean = {k: sum(log[k] for log in logs) / len(logs) for k in logs[0]}
-    share = action.bincount(minlength=len(TEMPERATURES)) / len(action)
-    return {"decisions": len(obs), "explained_variance": float(explained), **mean,
-            **{f"share_T{t:g}": float(s) for t, s in zip(TEMPERATURES, share)}}
+    shares = ranks.add(action.bincount(minlength=len(TEMPERATURES))) / len(values)
+    return {"decisions": len(values), "explained_variance": float(explained), **mean,
+            **{f"share_T{t:g}": float(s) for t, s in zip(TEMPERATURES, shares)}}

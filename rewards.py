@@ -5,6 +5,7 @@
 Sampling is what costs; everything that learns from a table replays it, so that another learning
 rate costs seconds. Pass@B for every B comes from the n samples, without bias (`bandit.pass_at`).
 """
+import dataclasses
 import os
 import zipfile
 import zlib
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import ranks
 from bandit import Arm
 from cli import UserError
 from decode import GREEDY, Episode, Policy, prompt_key, rollout, static
@@ -25,13 +27,7 @@ class Rewards:
     """name -> array, in one npz file; `get` samples what is not there yet, `flush` writes it."""
 
     def __init__(self, path: str):
-        self.path, self.arrays, self.fresh = path, {}, False
-        if os.path.exists(path):
-            try:
-                with np.load(path) as file:
-                    self.arrays = {k: file[k] for k in file.files}
-            except (EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-                raise UserError(f"{path} is damaged ({error}): delete it, it will be sampled again")
+        self.path, self.arrays, self.fresh = path, ranks.first(lambda: read_arrays(path)), False
 
     def get(self, name: str, sample) -> np.ndarray:
         if name not in self.arrays:
@@ -40,16 +36,30 @@ class Rewards:
 
     def flush(self):
         if self.fresh:
-            write_with(self.path, lambda file: np.savez_compressed(file, **self.arrays))
+            ranks.first(lambda: write_with(
+                self.path, lambda file: np.savez_compressed(file, **self.arrays)))
             self.fresh = False
 
 
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """Nothing where there is no file. Raises UserError for a damaged one."""
+    if not os.path.exists(path):
+        return {}
+    try:
+        with np.load(path) as file:
+            return {k: file[k] for k in file.files}
+    except (EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it, it will be sampled again")
+
+
+# Each process plays its share of the problems; what all of them get is gathered.
+
 def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor, n: int, seed: int,
          rows: int) -> list[Episode]:
-    """`rollout` of n samples a prompt; budgets (N * n,)."""
+    """`rollout` of n samples a prompt; budgets (N * n,). N may be 0: an empty share."""
     keys = torch.tensor([prompt_key(p) for p in prompts])
     ids = [lm.encode(p, task.chat, task.thinking) for p in prompts]
-    return rollout(lm, ids, policy, budgets, keys, n, seed, rows)
+    return rollout(lm, ids, policy, budgets, keys, n, seed, rows) if prompts else []
 
 
 def sample_static(lm: LM, task: Task, problems: list[Problem], arm: Arm, n: int, seed: int,
@@ -58,6 +68,7 @@ def sample_static(lm: LM, task: Task, problems: list[Problem], arm: Arm, n: int,
 
     A static strategy does not see the budget: its text under a smaller one is a prefix.
     """
+    problems = problems[ranks.share(len(problems))]
     budget = torch.full((len(problems) * n,), max(task.budgets))
     policy = static(torch.tensor(arm.strategy).repeat(len(budget), 1))
     prompts = [task.prompt(p, arm.style) for p in problems]
@@ -67,7 +78,7 @@ def sample_static(lm: LM, task: Task, problems: list[Problem], arm: Arm, n: int,
             same = i and len(x.tokens) <= task.budgets[i - 1]      # ended before: nothing new
             rewards[x.prompt, x.sample, i] = rewards[x.prompt, x.sample, i - 1] if same else \
                 task.grade(lm.text(x.tokens[:T]), problems[x.prompt])
-    return rewards
+    return ranks.gather(rewards)
 
 
 def sample_policy(lm: LM, task: Task, problems: list[Problem], play_at, n: int, seed: int,
@@ -76,18 +87,29 @@ def sample_policy(lm: LM, task: Task, problems: list[Problem], play_at, n: int, 
 
     play_at(budget index, budgets (P * n,)) gives the prompts (P of them) and the policy.
     """
-    rewards = np.zeros((len(problems), n, len(task.budgets)), dtype=np.uint8)
+    part = ranks.share(len(problems))
+    mine, start = problems[part], part.start * n                     # the share, and its first row
+    rewards = np.zeros((len(mine), n, len(task.budgets)), dtype=np.uint8)
     for i, T in enumerate(task.budgets):
         budgets = torch.full((len(problems) * n,), T)
         prompts, policy = play_at(i, budgets)
-        for x in play(lm, task, prompts, policy, budgets, n, seed, rows):
-            rewards[x.prompt, x.sample, i] = task.grade(lm.text(x.tokens), problems[x.prompt])
-    return rewards
+        for x in play(lm, task, prompts[part], from_row(start, policy), budgets[:len(mine) * n], n,
+                      seed, rows):
+            rewards[x.prompt, x.sample, i] = task.grade(lm.text(x.tokens), mine[x.prompt])
+    return ranks.gather(rewards)
+
+
+def from_row(start: int, policy: Policy) -> Policy:
+    """The policy of a call's rows start, start + 1 .., for a call with these rows alone."""
+    return lambda state: policy(dataclasses.replace(state, row=state.row + start))
 
 
 def embed(lm: LM, task: Task, problems: list[Problem], rows: int) -> Tensor:
     """Prompt embeddings e (P, d), of the task's first style."""
-    prompts = [task.prompt(p, next(iter(task.styles))) for p in problems]
-    greedy = static(torch.tensor(GREEDY).repeat(len(problems), 1))
-    return torch.stack([x.e for x in play(lm, task, prompts, greedy,
-                                          torch.ones(len(problems)).long(), 1, 0, rows)])
+    prompts = [task.prompt(p, next(iter(task.styles)))
+               for p in problems[ranks.share(len(problems))]]
+    greedy = static(torch.tensor(GREEDY).repeat(len(prompts), 1))
+    e = torch.zeros(len(prompts), lm.d)
+    for x in play(lm, task, prompts, greedy, torch.ones(len(prompts)).long(), 1, 0, rows):
+        e[x.prompt] = x.e
+    return ranks.gather(e)

@@ -4,6 +4,7 @@
     python train.py --quick               # the same path in under a minute
     python train.py --full                # all 180 strategies, 3 seeds, ablations: about an hour
     python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128 --rows 64
+    torchrun --nproc-per-node 8 train.py --model FOLDER ..      # a GPU each, the same results
 
     1. reward table  R(prompt, arm, sample, token budget)                 rewards.py
     2. action set    greedy coverage of it                                bandit.py
@@ -26,11 +27,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+import ranks
 from bandit import (Arm, contexts, coverage, informative, pool, top_average, train_linucb,
                     train_softmax)
 from cli import UserError, run
 from config import Config, close_folder, load, open_folder, parse
-from decode import GREEDY, Strategy, prompt_key, rollout, static
+from decode import GREEDY, Strategy, static
 from eval import evaluate
 from features import CONTEXT, PARALLEL, context
 from lm import LM
@@ -39,6 +41,9 @@ from rewards import Rewards, embed, play, sample_policy, sample_static
 from sandbox import isolation
 from store import append_csv, arms_to_json, load_adapter, save_adapter, write
 from tasks import Problem, Task
+
+
+GO_ON = "the same command with --resume goes on"
 
 
 @dataclass
@@ -157,7 +162,7 @@ def bandit_data(job: Job, table: np.ndarray, problems: list[Problem]):
 
 
 def train_bandit(job: Job, kind: str, data, arms: list[Arm], seed: int):
-    """kind: "softmax", "both" (the same, over both levels) or "linucb"."""
+    """kind: "softmax", "both" (the same, over both levels) or "linucb". One process is enough."""
     if job.done(kind, seed):
         return
     log, label = [], f"{'5' if kind == 'both' else '3'} {kind} {seed}"
@@ -184,7 +189,7 @@ def both_arms(arms: list[Arm], style: str) -> list[Arm]:
 
 
 def train_both(job: Job, arms: list[Arm], table: np.ndarray, problems: list[Problem], seed: int):
-    if job.done("both", seed):
+    if ranks.first(lambda: job.done("both", seed)):
         return
     config, tables = job.config, []
     policy = load_adapter(job.file(f"token-{seed}.safetensors"), job.lm)[0]
@@ -196,20 +201,52 @@ def train_both(job: Job, arms: list[Arm], table: np.ndarray, problems: list[Prob
             config.seed, config.rows)))
         job.rewards.flush()
     whole = np.concatenate([table, np.stack(tables, 1)], 1)
-    train_bandit(job, "both", bandit_data(job, whole, problems), arms, seed)
+    data = bandit_data(job, whole, problems)
+    ranks.first(lambda: train_bandit(job, "both", data, arms, seed))
 
 
 # ---- 4: the token level -------------------------------------------------------------------------
-def load_checkpoint(path: str, device) -> dict:
+def load_checkpoint(path: str) -> dict | None:
+    """On the CPU, where every process can read it; None where there is none."""
     try:
-        return torch.load(path, map_location=device)
+        return torch.load(path, map_location="cpu") if os.path.exists(path) else None
     except Exception as error:                   # a damaged file raises kinds of torch's own
         raise UserError(f"{path} is damaged ({type(error).__name__}): delete it, then --resume")
 
 
+def save_checkpoint(path: str, **what):
+    data = io.BytesIO()
+    torch.save(what, data)
+    write(path, data.getvalue())
+
+
+def sample_batch(job: Job, problems: list[Problem], policy: TokenPolicy, seed: int):
+    """Episodes with rewards: this process's share of an iteration's rollouts."""
+    config, generator = job.config, torch.Generator().manual_seed(seed)
+    n = min(config.token_samples, config.batch)               # a prefill serves n rollouts
+    which = torch.randint(len(problems), (config.batch // n,), generator=generator)
+    budgets = torch.tensor(job.task.budgets)[
+        torch.randint(len(job.task.budgets), (len(which) * n,), generator=generator)]
+    part = ranks.share(len(which))
+    mine = [problems[i] for i in which[part]]
+    episodes = play(job.lm, job.task, [job.task.prompt(p, config.all_styles()[0]) for p in mine],
+                    policy.acting(explore=True), budgets[part.start * n:part.stop * n], n, seed,
+                    config.rows)
+    for x in episodes:
+        x.reward = job.task.grade(job.lm.text(x.tokens), mine[x.prompt])
+    return episodes
+
+
+def outcome(episodes: list) -> dict:
+    """What an iteration's episodes, those of all processes, came to."""
+    seen = ranks.gather(np.array([(x.reward, not x.ended, len(x.tokens)) for x in episodes],
+                                 dtype=float).reshape(-1, 3))                            # (E, 3)
+    return dict(zip(("reward", "truncated", "length"), seen.mean(0).tolist()))
+
+
 def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], seed: int):
     """PPO; a checkpoint every 10 iterations (ours: some seconds), the adapter at the end."""
-    if job.done(kind, seed):
+    if ranks.first(lambda: job.done(kind, seed)):
         return
     config, checkpoint = job.config, job.file(f"{kind}-{seed}.checkpoint")
     with torch.random.fork_rng():
@@ -217,42 +254,30 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
         policy = TokenPolicy(job.lm.d, max(job.task.budgets), parts).to(job.lm.device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5)
     start, log = 0, []
-    if os.path.exists(checkpoint):
-        saved = load_checkpoint(checkpoint, job.lm.device)
+    if saved := ranks.first(lambda: load_checkpoint(checkpoint)):
         policy.load_state_dict(saved["policy"])
         optimizer.load_state_dict(saved["optimizer"])
         start, log = saved["iteration"], saved["log"]
-    style = config.all_styles()[0]
-    prompts = [job.task.prompt(p, style) for p in problems]
-    ids = [job.lm.encode(p, job.task.chat, job.task.thinking) for p in prompts]
-    keys = torch.tensor([prompt_key(p) for p in prompts])
     for i in (bar := tqdm(range(start, config.iterations), initial=start, total=config.iterations,
                           desc=f"4 {kind} {seed}", mininterval=1)):
         for group in optimizer.param_groups:
             group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
         step_seed = seed * 1_000_003 + i + 1        # of this iteration; generators keep 32 bits
-        generator = torch.Generator().manual_seed(step_seed)
-        n = min(config.token_samples, config.batch)           # a prefill serves n rollouts
-        which = torch.randint(len(problems), (config.batch // n,), generator=generator)
-        budgets = torch.tensor(job.task.budgets)[
-            torch.randint(len(job.task.budgets), (len(which) * n,), generator=generator)]
-        episodes = rollout(job.lm, [ids[j] for j in which], policy.acting(explore=True), budgets,
-                           keys[which], n, step_seed, config.rows)
-        for x in episodes:
-            x.reward = job.task.grade(job.lm.text(x.tokens), problems[which[x.prompt]])
-        log.append({"step": i, "reward": float(np.mean([x.reward for x in episodes])),
-                    "truncated": float(np.mean([not x.ended for x in episodes])),
-                    "length": float(np.mean([len(x.tokens) for x in episodes])),
+        episodes = sample_batch(job, problems, policy, step_seed)
+        log.append({"step": i, **outcome(episodes),
                     **ppo_update(policy, optimizer, episodes, step_seed, config.entropy)})
         bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-20:]]):.3f}",
                         **{k: f"{log[-1].get(k, 0):.2f}" for k in ("entropy", "kl", "clipped")})
         if i % 10 == 9:
-            data = io.BytesIO()
-            torch.save({"policy": policy.state_dict(), "optimizer": optimizer.state_dict(),
-                        "iteration": i + 1, "log": log}, data)
-            write(checkpoint, data.getvalue())
+            ranks.first(lambda: save_checkpoint(
+                checkpoint, policy=policy.state_dict(), optimizer=optimizer.state_dict(),
+                iteration=i + 1, log=log))
+    ranks.first(lambda: save_token(job, kind, seed, policy, log))
+
+
+def save_token(job: Job, kind: str, seed: int, policy: TokenPolicy, log: list[dict]):
     append_csv(job.file("metrics.csv"), {"adapter": kind, "seed": seed}, log)
-    job.save(kind, seed, "token", policy.state_dict(), horizon=max(job.task.budgets), parts=parts,
+    job.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts,
              chat=job.task.chat, thinking=job.task.thinking, stop=job.task.stop)
 
 
@@ -260,12 +285,13 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
 def train(config: Config, resume: bool):
     lm, task = load(config)
     print(f"memory: {need(lm, task, config)}")
-    part, final = open_folder(config, resume)
+    part, final = ranks.first(lambda: open_folder(config, resume))
     job = Job(lm, task, config, part, Rewards(os.path.join(part, "rewards.npz")))
-    first_look(job)
+    ranks.first(lambda: first_look(job))
     arms, table, seen = select(job)
     whole = both_arms(arms, config.all_styles()[0])
-    write(job.file("selection.json"), json.dumps({**seen, "both_arms": arms_to_json(whole)}))
+    seen["both_arms"] = arms_to_json(whole)
+    ranks.first(lambda: write(job.file("selection.json"), json.dumps(seen)))
     fresh = task.train[len(table):] or task.train
     problems, table = filtered(job, table)
     if config.filter:
@@ -273,24 +299,29 @@ def train(config: Config, resume: bool):
     data = bandit_data(job, table, problems)
     for seed in config.all_seeds():
         for kind in ("softmax", "linucb"):
-            train_bandit(job, kind, data, arms, seed)
+            ranks.first(lambda: train_bandit(job, kind, data, arms, seed))
     for seed in config.all_seeds():
         for kind, parts in config.token_variants().items():
             train_token(job, fresh, kind, parts, seed)
         train_both(job, whole, table, problems, seed)
     print(evaluate(lm, task, config, part))
-    for name in os.listdir(part):
-        if name.endswith((".checkpoint", ".tmp")):
-            os.remove(job.file(name))
-    close_folder(part, final)
+    ranks.first(lambda: finish(part, final))
     prompt = task.prompt(task.test[0], config.all_styles()[0])
     print(f"\nwrote {final}/: {', '.join(sorted(os.listdir(final)))}\n"
           f"next: ./run decode.py {shlex.quote(prompt)} --run {final}")
 
 
+def finish(part: str, final: str):
+    for name in os.listdir(part):
+        if name.endswith((".checkpoint", ".tmp")):
+            os.remove(os.path.join(part, name))
+    close_folder(part, final)
+
+
 def main():
-    train(*parse(sys.argv[1:]))
+    with ranks.job(GO_ON):
+        train(*ranks.first(lambda: parse(sys.argv[1:])))
 
 
 if __name__ == "__main__":
-    run("train.py", main, "stopped; the same command with --resume goes on")
+    run("train.py", main, f"stopped; {GO_ON}")

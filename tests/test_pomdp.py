@@ -79,7 +79,7 @@ def test_ppo_gradient_equals_policy_gradient_before_the_first_update():
     (-(advantage * logp).mean()).backward()
     by_hand = policy.actor[-1].bias.grad.clone()
     policy.zero_grad()
-    ppo_loss(policy, obs, action, logp.detach(), advantage, torch.zeros(6), 0.0)[0].backward()
+    ppo_loss(policy, obs, action, logp.detach(), advantage, torch.zeros(6), 0.0, 6)[0].backward()
     assert torch.allclose(policy.actor[-1].bias.grad, by_hand, atol=1e-6)
 
 
@@ -89,7 +89,7 @@ def test_entropy_and_value_gradients_equal_the_hand_computed_ones():
     torch.nn.init.normal_(policy.actor[-1].bias)
     obs, action, zero = torch.zeros(1, 4), torch.tensor([1]), torch.zeros(1)
     logp = policy.actor(obs).log_softmax(-1)
-    ppo_loss(policy, obs, action, logp[:, 1].detach(), zero, torch.ones(1), 0.1)[0].backward()
+    ppo_loss(policy, obs, action, logp[:, 1].detach(), zero, torch.ones(1), 0.1, 1)[0].backward()
     p = logp.exp().detach()[0]
     H = -(p * p.log()).sum()
     assert torch.allclose(policy.actor[-1].bias.grad, 0.1 * p * (p.log() + H), atol=1e-6)
@@ -102,7 +102,7 @@ def test_the_clip_stops_the_gradient_only_where_it_should(sign):
     obs, action = torch.zeros(1, 4), torch.tensor([1])
     old = torch.tensor([0.25 / 1.5]).log()                                  # rho = 1.5 > 1 + eps
     advantage = torch.tensor([float(sign)])
-    ppo_loss(policy, obs, action, old, advantage, torch.zeros(1), 0.0)[0].backward()
+    ppo_loss(policy, obs, action, old, advantage, torch.zeros(1), 0.0, 1)[0].backward()
     moved = policy.actor[-1].bias.grad.abs().sum() > 0
     assert moved == (sign < 0)
 

@@ -1,0 +1,196 @@
+"""Several processes end with what one process ends with, whatever dies on the way."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import ranks
+from test_train import ROOT, SHORT, finish, start
+
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+LINE = "train.py: another process of this job has ended"
+GOES_ON = "the same command with --resume goes on"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As torchrun sets it: both sides add floats in one order, and leave each other a core."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+def torchrun(program, *arguments, folder):
+    return subprocess.Popen([sys.executable, *TORCHRUN, program, *arguments], cwd=folder, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env={**os.environ, "PYTHONPATH": ROOT})
+
+
+def train(*arguments, folder):
+    return torchrun(os.path.join(ROOT, "train.py"), *SHORT, *arguments, folder=folder)
+
+
+def wait(process) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def kill_when(process, path, rank: int) -> str:
+    """kill -9 of one worker as soon as the file is there; what the job then says."""
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.02)
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+        workers = [int(x) for x in file.read().split()]
+    for worker in workers:
+        with open(f"/proc/{worker}/environ") as file:
+            if f"RANK={rank}" in file.read().split("\0"):
+                os.kill(worker, signal.SIGKILL)
+    killed = time.time()
+    code, _, err = wait(process)
+    assert code != 0 and time.time() - killed < 10
+    return err
+
+
+def assert_same(a, b):
+    """Files, reward tables and adapters of two runs."""
+    assert sorted(os.listdir(a)) == sorted(os.listdir(b))
+    with np.load(a / "rewards.npz") as x, np.load(b / "rewards.npz") as y:
+        assert set(x.files) == set(y.files)
+        for name in x.files:
+            assert np.array_equal(x[name], y[name]), name
+    for kind in ("token", "softmax", "linucb", "both"):
+        x, y = (load_file(folder / f"{kind}-0.safetensors") for folder in (a, b))
+        for name in x:
+            assert np.abs(x[name] - y[name]).max() < 1e-5, (kind, name)
+    lines = [(folder / "metrics.csv").read_text().splitlines() for folder in (a, b)]
+    assert len(lines[0]) == len(lines[1])
+    for one, two in zip(*lines):
+        for x, y in zip(one.split(","), two.split(",")):
+            assert x == y or abs(float(x) - float(y)) < 1e-4, (one, two)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One process; beside it, for the second core, two that are compared with it."""
+    folder, other = (tmp_path_factory.mktemp(name) for name in ("alone", "pair"))
+    one, two = start("train.py", *SHORT, folder=folder), train(folder=other)
+    (code, text, err), (code2, text2, err2) = wait(one), wait(two)
+    assert code == 0 and code2 == 0, err + err2
+    return folder / "runs" / "sums", other / "runs" / "sums", text, text2, err2
+
+
+def test_two_processes_end_with_the_files_of_one_and_only_the_first_speaks(alone):
+    one, two, text, text2, err2 = alone
+    assert_same(one, two)
+    without_memory = [x.splitlines()[1:] for x in (text, text2)]              # what is free, moves
+    assert without_memory[0] == without_memory[1]
+    assert err2.count("4 token 0: 100%") == 1
+
+
+def test_a_killed_process_ends_the_job_and_resume_goes_on_with_two_or_one(alone, tmp_path):
+    part = tmp_path / "runs" / "sums.part"
+    err = kill_when(train(folder=tmp_path), part / "token-0.checkpoint", 0)
+    assert err.count(LINE) == 1 and GOES_ON in err
+    err = kill_when(train("--resume", folder=tmp_path), part / "token-0.safetensors", 1)
+    assert err.count(LINE) == 1 and GOES_ON in err
+    code, _, err = finish("train.py", *SHORT, "--resume", folder=tmp_path)
+    assert code == 0, err
+    assert_same(alone[0], tmp_path / "runs" / "sums")
+
+
+STOPPED = """
+import os, signal, time
+import ranks
+from cli import run
+
+def main():
+    with ranks.job(""):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(9)
+
+run("program", main, "stopped; go on")
+"""
+
+
+def test_sigterm_is_one_line_without_a_traceback():
+    process = subprocess.Popen([sys.executable, "-c", STOPPED], cwd=ROOT, stderr=subprocess.PIPE,
+                               text=True)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and err == "program: stopped; go on\n"
+
+
+TOGETHER = """
+import numpy as np, torch
+import ranks
+from cli import UserError, run
+from decode import Episode
+from pomdp import TokenPolicy, ppo_update
+
+def learn(counts, rewards, part):
+    '''PPO on made episodes of counts[i] decisions; some processes may have none.'''
+    torch.manual_seed(0)
+    policy, episodes = TokenPolicy(6, 30), []
+    for F, r in zip(counts, rewards):
+        e, h, f = torch.randn(6), torch.randn(F, 6), torch.rand(F, 4)
+        action = torch.randint(4, (F,)).to(torch.int8)
+        episodes.append(Episode(0, 0, 30, torch.zeros(F), True, e, action, torch.arange(F),
+                                torch.full((F,), .25).log(), h, f, r))
+    optimizer = torch.optim.Adam(policy.parameters(), lr=1e-3, eps=1e-5)
+    logs = [ppo_update(policy, optimizer, episodes[part], seed, .01) for seed in range(3)]
+    return [p.detach() for p in policy.parameters()], logs
+
+CASES = [((20, 9, 25, 8, 29), (1., 0., 0., 1., 1.)),            # 91 decisions: one minibatch
+         ((0, 0, 25, 0, 0), (1., 0., 1., 1., 1.)),              # of two processes none
+         ((0, 0, 0, 0, 0), (1., 0., 1., 1., 1.)),
+         ((29,) * 20, (1., 0., 0., 1., 1.) * 4)]                # 580: three minibatches
+ALONE = [learn(*case, slice(None)) for case in CASES]
+
+def main():
+    with ranks.job("try again"):
+        me = ranks.rank()
+        assert ranks.size() == 2
+        for count in (0, 1, 2, 3, 10):
+            own = np.arange(count)[ranks.share(count)]
+            assert ranks.gather(own).tolist() == list(range(count)), count
+            assert ranks.gather(torch.tensor(own)).tolist() == list(range(count)), count
+        assert ranks.add(torch.tensor([1, me])).tolist() == [2, 1]
+        assert ranks.first(lambda: me) == 0
+        try:
+            ranks.first(fails)
+            assert False
+        except UserError as error:
+            assert str(error) == "told by 0"
+        for case, (parameters, logs) in zip(CASES, ALONE):
+            again, logs2 = learn(*case, ranks.share(len(case[0])))
+            assert all((a - b).abs().max() < 1e-6 for a, b in zip(parameters, again)), case
+            for a, b in zip(logs, logs2):
+                assert a.keys() == b.keys() and all(abs(a[k] - b[k]) < 1e-5 for k in a), (a, b)
+        print("all is well")
+        if me == 1:
+            raise UserError("only here")
+        ranks.add(torch.zeros(1))
+
+def fails():
+    raise UserError(f"told by {ranks.rank()}")
+
+run("program", main)
+"""
+
+
+def test_what_processes_do_together_and_an_error_of_one_of_them_is_seen(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(TOGETHER)
+    code, out, err = wait(torchrun(str(program), folder=tmp_path))
+    assert out.count("all is well") == 1, err
+    assert code != 0 and err.count("program: ") == 1 and "program: only here" in err
+
+
+def test_one_process_has_all_and_pays_nothing():
+    assert (ranks.rank(), ranks.size(), ranks.share(7)) == (0, 1, slice(0, 7))
+    x = np.arange(3)
+    assert ranks.gather(x).tolist() == [0, 1, 2] and ranks.first(lambda: 5) == 5
