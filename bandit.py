@@ -163,7 +163,7 @@ def train_softmax(x: Tensor, pull, arms: int, steps: int = 1500, batch: int = 25
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         bandit = SoftmaxBandit(x.shape[1], arms)
-    optimizer = torch.optim.Adam(bandit.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(bandit.parameters(), lr=lr, fused=True)
     for step in range(steps):
         rows = torch.randint(len(x), (batch,), generator=generator)
         loss, reward, entropy = reinforce_loss(

@@ -64,6 +64,8 @@ class Belt:
         self.mask = torch.zeros(places, capacity, dtype=torch.bool, device=like.layers[0].device)
         self.cache = DynamicCache()
         self.cache.layers = [Slots(layer, self) for layer in like.layers]
+        clock.note("keys and values", sum(store.nbytes for layer in self.cache.layers
+                                          for store in layer.store))
 
     def put(self, places: Tensor, cache: DynamicCache, mask: Tensor, rows: Tensor):
         """Texts `rows` (k,) of another cache, with its mask (N, P), into `places` (k,)."""

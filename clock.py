@@ -1,4 +1,4 @@
-"""Where a run's time goes: `with clock("sampling"):` around a part, `--profile` to see the parts.
+"""Where a run's time and memory go: `with clock("sampling"):` around a part, `--profile` to see it.
 
     python train.py --profile
 
@@ -6,6 +6,7 @@ Only one part runs at a time: an inner one pauses the outer one, so that the par
 whole. With --profile a GPU is waited for at every change, so that its time falls where it is spent
 (the run is slower for it).
 """
+import os
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ import torch
 
 
 class Clock:
+    """Off, and free of cost but for a call or two, until `start`."""
+
     def __init__(self):
-        self.on, self.part, self.seconds = False, "the rest", Counter()
+        self.on, self.part, self.seconds, self.bytes = False, "the rest", Counter(), {}
 
     def start(self):
         self.on, self.since = True, time.perf_counter()
@@ -38,12 +41,26 @@ class Clock:
             self.since = now
         self.part = part
 
+    def note(self, name: str, size: int):
+        """Keeps the largest size, in bytes, of that name."""
+        self.bytes[name] = max(size, self.bytes.get(name, 0))
+
+    def note_memory(self, when: str):
+        """What the process holds now: of the GPU where there is one, else of the machine."""
+        if torch.cuda.is_available():
+            self.note(f"memory at {when}", torch.cuda.memory_reserved())
+        elif os.path.exists("/proc/self/statm"):                        # Linux
+            with open("/proc/self/statm") as file:
+                pages = int(file.read().split()[1])
+            self.note(f"memory at {when}", pages * os.sysconf("SC_PAGE_SIZE"))
+
     def report(self) -> str:
-        """A line a part, the longest first."""
+        """A line a part, the longest first, then the sizes."""
         self._change(self.part)
         total = sum(self.seconds.values())
-        return "\n".join(f"{part:24}{s:9.1f} s {s / total:7.1%}"
-                         for part, s in self.seconds.most_common())
+        return "\n".join([f"{part:40}{s:9.1f} s {s / total:7.1%}"
+                          for part, s in self.seconds.most_common()] +
+                         [f"{name:40}{size / 2**20:9.1f} MiB" for name, size in self.bytes.items()])
 
 
 clock = Clock()

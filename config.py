@@ -85,25 +85,27 @@ FULL = dict(pool=180, pool_problems=250, problems=1500, bandit_steps=4000, linuc
             iterations=200, token_problems=20000, test_problems=1000, seeds=3, ablations=True)
 
 
-def parse(argv: list[str]) -> tuple[Config, bool]:
-    """(options, resume?) of a command line: a preset first, single options over it."""
+def parse(argv: list[str]) -> tuple[Config, bool, bool]:
+    """(options, resume?, profile?) of a command line: a preset first, single options over it."""
     parser = Parser(prog="train.py", description="Learn to decode.",
                     argument_default=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="the whole path in under 60 s")
     parser.add_argument("--full", action="store_true", help="the README's table, about an hour")
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished run")
+    parser.add_argument("--profile", action="store_true", help="end with a table of time and memory")
     for f in dataclasses.fields(Config):
         kind = (dict(action=argparse.BooleanOptionalAction) if type(f.default) is bool else
                 dict(type=type(f.default), metavar=type(f.default).__name__.upper()))
         parser.add_argument(f"--{f.name.replace('_', '-')}", **kind,
                             help=f"{f.metadata['help']} (default: {f.default})")
     given = vars(parser.parse_args(argv))
-    resume, quick, full = (given.pop(k, False) for k in ("resume", "quick", "full"))
+    resume, profile, quick, full = (given.pop(k, False)
+                                    for k in ("resume", "profile", "quick", "full"))
     if quick and full:
         raise UserError("--quick and --full exclude each other")
     config = Config(**{**(QUICK if quick else FULL if full else {}), **given})
     check(config)
-    return config, resume
+    return config, resume, profile
 
 
 def check(config: Config):

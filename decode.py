@@ -166,7 +166,7 @@ class Episode:
     logp: Tensor                       # (F,) at sampling time
     h: Tensor                          # (F, d)
     distribution: Tensor               # (F, K)
-    reward: float = 0.0
+    reward: float | list[float] = 0.0  # a list: one a token budget, of a static strategy
 
     @property
     def left(self) -> Tensor:          # (F,) b_t

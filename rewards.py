@@ -9,6 +9,7 @@ import dataclasses
 import os
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 import ranks
 from bandit import Arm
 from cli import UserError
+from clock import clock
 from decode import GREEDY, Episode, Policy, prompt_key, rollout, static
 from lm import LM
 from store import write_with
@@ -55,11 +57,29 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
 # Each process plays its share of the problems; what all of them get is gathered.
 
 def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor, n: int, seed: int,
-         rows: int) -> list[Episode]:
-    """`rollout` of n samples a prompt; budgets (N * n,). N may be 0: an empty share."""
+         rows: int, judge=None) -> list[Episode]:
+    """`rollout` of n samples a prompt; budgets (N * n,). N may be 0: an empty share.
+
+    judge(prompt index, tokens) gives an episode's reward. It runs in threads, as soon as the text
+    has ended and while the LM decodes others: programs take their seconds in processes of their own.
+    """
+    if not prompts:
+        return []
     keys = torch.tensor([prompt_key(p) for p in prompts])
     ids = [lm.encode(p, task.chat, task.thinking) for p in prompts]
-    return rollout(lm, ids, policy, budgets, keys, n, seed, rows) if prompts else []
+    judges, verdicts = ThreadPoolExecutor(os.cpu_count()), {}
+
+    def ended(row, tokens):
+        verdicts[row] = judges.submit(judge, row // n, tokens)
+
+    try:
+        episodes = rollout(lm, ids, policy, budgets, keys, n, seed, rows, ended if judge else None)
+        with clock("waiting for graders"):
+            for row, verdict in verdicts.items():
+                episodes[row].reward = verdict.result()
+    finally:
+        judges.shutdown(wait=False, cancel_futures=True)               # Ctrl-C waits for no queue
+    return episodes
 
 
 def sample_static(lm: LM, task: Task, problems: list[Problem], arm: Arm, n: int, seed: int,
@@ -72,12 +92,18 @@ def sample_static(lm: LM, task: Task, problems: list[Problem], arm: Arm, n: int,
     budget = torch.full((len(problems) * n,), max(task.budgets))
     policy = static(torch.tensor(arm.strategy).repeat(len(budget), 1))
     prompts = [task.prompt(p, arm.style) for p in problems]
-    rewards = np.zeros((len(problems), n, len(task.budgets)), dtype=np.uint8)
-    for x in play(lm, task, prompts, policy, budget, n, seed, rows):
+
+    def judge(prompt, tokens):
+        verdicts = []                                                                   # (T,)
         for i, T in enumerate(task.budgets):
-            same = i and len(x.tokens) <= task.budgets[i - 1]      # ended before: nothing new
-            rewards[x.prompt, x.sample, i] = rewards[x.prompt, x.sample, i - 1] if same else \
-                task.grade(lm.text(x.tokens[:T]), problems[x.prompt])
+            same = i and len(tokens) <= task.budgets[i - 1]        # ended before: nothing new
+            verdicts.append(verdicts[-1] if same else
+                            task.grade(lm.text(tokens[:T]), problems[prompt]))
+        return verdicts
+
+    rewards = np.zeros((len(problems), n, len(task.budgets)), dtype=np.uint8)
+    for x in play(lm, task, prompts, policy, budget, n, seed, rows, judge):
+        rewards[x.prompt, x.sample] = x.reward
     return ranks.gather(rewards)
 
 
@@ -94,8 +120,8 @@ def sample_policy(lm: LM, task: Task, problems: list[Problem], play_at, n: int, 
         budgets = torch.full((len(problems) * n,), T)
         prompts, policy = play_at(i, budgets)
         for x in play(lm, task, prompts[part], from_row(start, policy), budgets[:len(mine) * n], n,
-                      seed, rows):
-            rewards[x.prompt, x.sample, i] = task.grade(lm.text(x.tokens), mine[x.prompt])
+                      seed, rows, lambda i, y: task.grade(lm.text(y), mine[i])):
+            rewards[x.prompt, x.sample, i] = x.reward
     return ranks.gather(rewards)
 
 

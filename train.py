@@ -2,6 +2,7 @@
 
     python train.py                       # embedded LM, some minutes on 2 cores
     python train.py --quick               # the same path in under a minute
+    python train.py --profile             # where the time goes, and the memory
     python train.py --full                # all 180 strategies, 3 seeds, ablations: about an hour
     python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128 --rows 64
     torchrun --nproc-per-node 8 train.py --model FOLDER ..      # a GPU each, the same results
@@ -31,6 +32,7 @@ import ranks
 from bandit import (Arm, contexts, coverage, informative, pool, top_average, train_linucb,
                     train_softmax)
 from cli import UserError, run
+from clock import clock
 from config import Config, close_folder, load, open_folder, parse
 from decode import GREEDY, Strategy, static
 from eval import evaluate
@@ -175,7 +177,8 @@ def train_bandit(job: Job, kind: str, data, arms: list[Arm], seed: int):
                             refresh=False)
             bar.update()
 
-        bandit = train(*data, len(arms), steps, seed=seed, progress=progress)
+        with clock("bandits"):
+            bandit = train(*data, len(arms), steps, seed=seed, progress=progress)
     append_csv(job.file("metrics.csv"), {"adapter": kind, "seed": seed}, log)
     job.save(kind, seed, kind.replace("both", "softmax"), bandit.state_dict(),
              arms=arms_to_json(arms), parts=CONTEXT)
@@ -229,12 +232,9 @@ def sample_batch(job: Job, problems: list[Problem], policy: TokenPolicy, seed: i
         torch.randint(len(job.task.budgets), (len(which) * n,), generator=generator)]
     part = ranks.share(len(which))
     mine = [problems[i] for i in which[part]]
-    episodes = play(job.lm, job.task, [job.task.prompt(p, config.all_styles()[0]) for p in mine],
-                    policy.acting(explore=True), budgets[part.start * n:part.stop * n], n, seed,
-                    config.rows)
-    for x in episodes:
-        x.reward = job.task.grade(job.lm.text(x.tokens), mine[x.prompt])
-    return episodes
+    return play(job.lm, job.task, [job.task.prompt(p, config.all_styles()[0]) for p in mine],
+                policy.acting(explore=True), budgets[part.start * n:part.stop * n], n, seed,
+                config.rows, lambda i, y: job.task.grade(job.lm.text(y), mine[i]))
 
 
 def outcome(episodes: list) -> dict:
@@ -252,7 +252,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         policy = TokenPolicy(job.lm.d, max(job.task.budgets), parts).to(job.lm.device)
-    optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
     start, log = 0, []
     if saved := ranks.first(lambda: load_checkpoint(checkpoint)):
         policy.load_state_dict(saved["policy"])
@@ -264,8 +264,11 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
             group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
         step_seed = seed * 1_000_003 + i + 1        # of this iteration; generators keep 32 bits
         episodes = sample_batch(job, problems, policy, step_seed)
-        log.append({"step": i, **outcome(episodes),
-                    **ppo_update(policy, optimizer, episodes, step_seed, config.entropy)})
+        with clock("PPO update"):
+            log.append({"step": i, **outcome(episodes),
+                        **ppo_update(policy, optimizer, episodes, step_seed, config.entropy)})
+        if i in (10, config.iterations - 1):
+            clock.note_memory(f"iteration {i} of {kind} {seed}")
         bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-20:]]):.3f}",
                         **{k: f"{log[-1].get(k, 0):.2f}" for k in ("entropy", "kl", "clipped")})
         if i % 10 == 9:
@@ -282,7 +285,9 @@ def save_token(job: Job, kind: str, seed: int, policy: TokenPolicy, log: list[di
 
 
 # ---- the job ------------------------------------------------------------------------------------
-def train(config: Config, resume: bool):
+def train(config: Config, resume: bool, profile: bool):
+    if profile:
+        clock.start()
     lm, task = load(config)
     print(f"memory: {need(lm, task, config)}")
     part, final = ranks.first(lambda: open_folder(config, resume))
@@ -306,6 +311,8 @@ def train(config: Config, resume: bool):
         train_both(job, whole, table, problems, seed)
     print(evaluate(lm, task, config, part))
     ranks.first(lambda: finish(part, final))
+    if profile:
+        print(f"\n{clock.report()}")
     prompt = task.prompt(task.test[0], config.all_styles()[0])
     print(f"\nwrote {final}/: {', '.join(sorted(os.listdir(final)))}\n"
           f"next: ./run decode.py {shlex.quote(prompt)} --run {final}")

@@ -1,0 +1,41 @@
+"""Rewards: given while the LM decodes, each to its own episode."""
+import threading
+
+import pytest
+import torch
+
+from cli import UserError
+from decode import Strategy, static
+from rewards import play
+from tasks import TASKS, Source
+
+HOT = static(torch.tensor(Strategy(1.0)).repeat(48, 1))
+
+
+@pytest.fixture(scope="module")
+def task():
+    return TASKS["sums"](Source("", "", 12, 2))
+
+
+def test_texts_are_graded_while_others_decode(lm, task, monkeypatch):
+    prompts = [task.prompt(p, "work") for p in task.train]
+    told, forwards, forward = [], [], lm.forward
+    monkeypatch.setattr(lm, "forward", lambda *x: forwards.append(0) or forward(*x))
+
+    def judge(prompt, tokens):
+        told.append((threading.current_thread(), len(forwards)))
+        return prompt + len(tokens) / 100
+
+    episodes = play(lm, task, prompts, HOT, torch.full((48,), 40), 4, 0, 8, judge)
+    assert [x.reward for x in episodes] == [x.prompt + len(x.tokens) / 100 for x in episodes]
+    assert all(thread is not threading.main_thread() for thread, _ in told)
+    assert min(at for _, at in told) < len(forwards) / 2
+
+
+def test_a_grader_that_cannot_work_stops_the_run(lm, task):
+    def judge(prompt, tokens):
+        raise UserError("programs cannot be run here")
+
+    with pytest.raises(UserError, match="cannot be run"):
+        play(lm, task, [task.prompt(task.train[0], "work")], HOT, torch.full((2,), 9), 2, 0, 8,
+             judge)
