@@ -1,19 +1,26 @@
 """Several processes end with what one process ends with, whatever dies on the way."""
+import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 import ranks
+from cli import UserError, run
+from decode import Episode
+from pomdp import TokenPolicy, ppo_update
 from test_train import ROOT, SHORT, finish, start
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 LINE = "train.py: another process of this job has ended"
+FEW = [*SHORT, "--budgets", "18,30"]                           # of five: this is about processes
 GOES_ON = "the same command with --resume goes on"
 
 
@@ -25,14 +32,10 @@ def one_thread():
         yield
 
 
-def torchrun(program, *arguments, folder):
-    return subprocess.Popen([sys.executable, *TORCHRUN, program, *arguments], cwd=folder, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            env={**os.environ, "PYTHONPATH": ROOT})
-
-
 def train(*arguments, folder):
-    return torchrun(os.path.join(ROOT, "train.py"), *SHORT, *arguments, folder=folder)
+    return subprocess.Popen(
+        [sys.executable, *TORCHRUN, os.path.join(ROOT, "train.py"), *FEW, *arguments], cwd=folder,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait(process) -> tuple[int, str, str]:
@@ -76,29 +79,29 @@ def assert_same(a, b):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """One process; beside it, for the second core, two that are compared with it."""
+    """One process; beside it, for the second core, two, of which one is killed on the way."""
     folder, other = (tmp_path_factory.mktemp(name) for name in ("alone", "pair"))
-    one, two = start("train.py", *SHORT, folder=folder), train(folder=other)
-    (code, text, err), (code2, text2, err2) = wait(one), wait(two)
+    one, two = start("train.py", *FEW, folder=folder), train(folder=other)
+    killed = kill_when(two, other / "runs" / "sums.part" / "token-0.checkpoint", 0)
+    again = train("--resume", folder=other)
+    (code, text, err), (code2, text2, err2) = wait(one), wait(again)
     assert code == 0 and code2 == 0, err + err2
-    return folder / "runs" / "sums", other / "runs" / "sums", text, text2, err2
+    return folder / "runs" / "sums", other / "runs" / "sums", text, text2, killed, err2
 
 
 def test_two_processes_end_with_the_files_of_one_and_only_the_first_speaks(alone):
-    one, two, text, text2, err2 = alone
+    one, two, text, text2, killed, err2 = alone
     assert_same(one, two)
+    assert killed.count(LINE) == 1 and GOES_ON in killed
     without_memory = [x.splitlines()[1:] for x in (text, text2)]              # what is free, moves
     assert without_memory[0] == without_memory[1]
     assert err2.count("4 token 0: 100%") == 1
 
 
-def test_a_killed_process_ends_the_job_and_resume_goes_on_with_two_or_one(alone, tmp_path):
-    part = tmp_path / "runs" / "sums.part"
-    err = kill_when(train(folder=tmp_path), part / "token-0.checkpoint", 0)
+def test_what_two_processes_began_before_one_was_killed_one_ends_alike(alone, tmp_path):
+    err = kill_when(train(folder=tmp_path), tmp_path / "runs" / "sums.part" / "token-0.checkpoint", 1)
     assert err.count(LINE) == 1 and GOES_ON in err
-    err = kill_when(train("--resume", folder=tmp_path), part / "token-0.safetensors", 1)
-    assert err.count(LINE) == 1 and GOES_ON in err
-    code, _, err = finish("train.py", *SHORT, "--resume", folder=tmp_path)
+    code, _, err = finish("train.py", *FEW, "--resume", folder=tmp_path)
     assert code == 0, err
     assert_same(alone[0], tmp_path / "runs" / "sums")
 
@@ -124,15 +127,8 @@ def test_sigterm_is_one_line_without_a_traceback():
     assert process.returncode == 1 and err == "program: stopped; go on\n"
 
 
-TOGETHER = """
-import numpy as np, torch
-import ranks
-from cli import UserError, run
-from decode import Episode
-from pomdp import TokenPolicy, ppo_update
-
 def learn(counts, rewards, part):
-    '''PPO on made episodes of counts[i] decisions; some processes may have none.'''
+    """PPO on made episodes of counts[i] decisions: the parameters then, and the diagnostics."""
     torch.manual_seed(0)
     policy, episodes = TokenPolicy(6, 30), []
     for F, r in zip(counts, rewards):
@@ -144,13 +140,19 @@ def learn(counts, rewards, part):
     logs = [ppo_update(policy, optimizer, episodes[part], seed, .01) for seed in range(3)]
     return [p.detach() for p in policy.parameters()], logs
 
+
 CASES = [((20, 9, 25, 8, 29), (1., 0., 0., 1., 1.)),            # 91 decisions: one minibatch
-         ((0, 0, 25, 0, 0), (1., 0., 1., 1., 1.)),              # of two processes none
+         ((0, 0, 25, 0, 0), (1., 0., 1., 1., 1.)),              # one process has none
          ((0, 0, 0, 0, 0), (1., 0., 1., 1., 1.)),
          ((29,) * 20, (1., 0., 0., 1., 1.) * 4)]                # 580: three minibatches
-ALONE = [learn(*case, slice(None)) for case in CASES]
 
-def main():
+
+def fails():
+    raise UserError(f"told by {ranks.rank()}")
+
+
+def together(alone):
+    """Run by two processes; alone: what one process learns in each of CASES."""
     with ranks.job("try again"):
         me = ranks.rank()
         assert ranks.size() == 2
@@ -160,12 +162,9 @@ def main():
             assert ranks.gather(torch.tensor(own)).tolist() == list(range(count)), count
         assert ranks.add(torch.tensor([1, me])).tolist() == [2, 1]
         assert ranks.first(lambda: me) == 0
-        try:
+        with pytest.raises(UserError, match="told by 0"):
             ranks.first(fails)
-            assert False
-        except UserError as error:
-            assert str(error) == "told by 0"
-        for case, (parameters, logs) in zip(CASES, ALONE):
+        for case, (parameters, logs) in zip(CASES, alone):
             again, logs2 = learn(*case, ranks.share(len(case[0])))
             assert all((a - b).abs().max() < 1e-6 for a, b in zip(parameters, again)), case
             for a, b in zip(logs, logs2):
@@ -173,21 +172,31 @@ def main():
         print("all is well")
         if me == 1:
             raise UserError("only here")
-        ranks.add(torch.zeros(1))
-
-def fails():
-    raise UserError(f"told by {ranks.rank()}")
-
-run("program", main)
-"""
+        ranks.add(torch.zeros(1))                                      # waits for the other one
 
 
-def test_what_processes_do_together_and_an_error_of_one_of_them_is_seen(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(TOGETHER)
-    code, out, err = wait(torchrun(str(program), folder=tmp_path))
-    assert out.count("all is well") == 1, err
-    assert code != 0 and err.count("program: ") == 1 and "program: only here" in err
+def member(me, port, folder, alone):
+    os.environ.update(RANK=str(me), WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=str(port))
+    torch.set_num_threads(1)                          # a forked process has no pool of threads
+    sys.stdout, sys.stderr = (open(folder / f"{name}{me}", "w") for name in ("out", "err"))
+    run("program", lambda: together(alone))
+
+
+def test_what_processes_do_together_and_an_error_of_one_of_them_is_seen_once(tmp_path):
+    alone = [learn(*case, slice(None)) for case in CASES]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    fork = multiprocessing.get_context("fork")                # nothing is imported a second time
+    members = [fork.Process(target=member, args=(me, port, tmp_path, alone)) for me in range(2)]
+    for process in members:
+        process.start()
+    for process in members:
+        process.join(60)
+    told = {name: (tmp_path / name).read_text() for name in ("out0", "out1", "err0", "err1")}
+    assert told == {"out0": "all is well\n", "out1": "", "err0": "",
+                    "err1": "program: only here\n"}
+    assert [process.exitcode for process in members] == [1, 1]
 
 
 def test_one_process_has_all_and_pays_nothing():
