@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ import torch
 from safetensors.numpy import load_file
 
 import ranks
+from bandit import Arm
 from cli import UserError, run
-from decode import Episode
+from decode import Episode, Strategy, static
 from pomdp import TokenPolicy, ppo_update
+from rewards import embed, sample_policy, sample_static
 from test_train import ROOT, SHORT, finish, start
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -99,7 +102,8 @@ def test_two_processes_end_with_the_files_of_one_and_only_the_first_speaks(alone
 
 
 def test_what_two_processes_began_before_one_was_killed_one_ends_alike(alone, tmp_path):
-    err = kill_when(train(folder=tmp_path), tmp_path / "runs" / "sums.part" / "token-0.checkpoint", 1)
+    part = tmp_path / "runs" / "sums.part"
+    err = kill_when(train(folder=tmp_path), part / "token-0.checkpoint", 1)
     assert err.count(LINE) == 1 and GOES_ON in err
     code, _, err = finish("train.py", *FEW, "--resume", folder=tmp_path)
     assert code == 0, err
@@ -203,3 +207,28 @@ def test_one_process_has_all_and_pays_nothing():
     assert (ranks.rank(), ranks.size(), ranks.share(7)) == (0, 1, slice(0, 7))
     x = np.arange(3)
     assert ranks.gather(x).tolist() == [0, 1, 2] and ranks.first(lambda: 5) == 5
+
+
+@pytest.mark.parametrize("count", [5, 1])                   # of 1 problem, one share is empty
+def test_shares_of_sampling_are_the_parts_of_the_whole(lm, count, monkeypatch):
+    """Every row has a strategy of its own, and the length of its text as its reward."""
+    task = types.SimpleNamespace(budgets=(18, 30), chat=False, thinking=False, styles={"": None},
+                                 prompt=lambda p, style: p, grade=lambda text, p: len(text))
+    problems = [f"{i}+8+5+9+7+6:" for i in range(3, 3 + count)]
+    strategies = torch.tensor([[0.4 * i, 0, 1, 0] for i in range(count * 2)])
+    hot = Arm("", Strategy(1.25))
+
+    def sampled():
+        return (sample_policy(lm, task, problems, lambda t, _: (problems, static(strategies)), 2, 0,
+                              64), sample_static(lm, task, problems, hot, 2, 0, 64),
+                embed(lm, task, problems, 64).numpy())
+
+    whole, parts = sampled(), []
+    monkeypatch.setattr(ranks, "size", lambda: 2)
+    monkeypatch.setattr(ranks, "gather", lambda part: part)
+    for me in range(2):
+        monkeypatch.setattr(ranks, "rank", lambda: me)
+        parts.append(sampled())
+    for all_of_it, *shares in zip(whole, *parts):
+        assert [len(x) for x in shares] == [count // 2, count - count // 2]
+        assert np.allclose(all_of_it, np.concatenate(shares), atol=1e-5)
