@@ -5,6 +5,7 @@
 Sampling is what costs; everything that learns from a table replays it, so that another learning
 rate costs seconds. Pass@B for every B comes from the n samples, without bias (`bandit.pass_at`).
 """
+import io
 import os
 import zipfile
 import zlib
@@ -17,7 +18,7 @@ from bandit import Arm
 from cli import UserError
 from decode import GREEDY, Episode, Policy, prompt_key, rollout, static
 from lm import LM
-from store import write_with
+from store import write
 from tasks import Problem, Task
 
 
@@ -40,7 +41,9 @@ class Rewards:
 
     def flush(self):
         if self.fresh:
-            write_with(self.path, lambda file: np.savez_compressed(file, **self.arrays))
+            data = io.BytesIO()                      # zipfile on a full disk raises more than once
+            np.savez_compressed(data, **self.arrays)
+            write(self.path, data.getvalue())
             self.fresh = False
 
 

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+from contextlib import suppress
 
 from safetensors import safe_open
 from safetensors.torch import save
@@ -19,20 +20,20 @@ from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
 
 
-def write_with(path: str, fill):
-    """fill(binary file) writes to a temporary name beside `path`; synced, then renamed."""
+def write(path: str, data: bytes | str):
+    """To a temporary name beside `path`; synced, then renamed. Raises UserError, as of a full disk,
+    which leaves the old file whole and nothing temporary."""
     try:
         with open(path + ".tmp", "wb") as file:
-            fill(file)
+            file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(path + ".tmp", path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}")
-
-
-def write(path: str, data: bytes | str):
-    write_with(path, lambda file: file.write(data.encode() if isinstance(data, str) else data))
+    finally:
+        with suppress(OSError):
+            os.remove(path + ".tmp")
 
 
 def read_json(path: str):
