@@ -7,18 +7,15 @@ rate costs seconds. Pass@B for every B comes from the n samples, without bias (`
 """
 import io
 import os
-import zipfile
-import zlib
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bandit import Arm
-from cli import UserError
 from decode import GREEDY, Episode, Policy, prompt_key, rollout, static
 from lm import LM
-from store import write
+from store import damaged, write
 from tasks import Problem, Task
 
 
@@ -31,8 +28,8 @@ class Rewards:
             try:
                 with np.load(path) as file:
                     self.arrays = {k: file[k] for k in file.files}
-            except (EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-                raise UserError(f"{path} is damaged ({error}): delete it, it will be sampled again")
+            except Exception as error:               # a damaged file raises kinds of zipfile's own
+                raise damaged(path, error)
 
     def get(self, name: str, sample) -> np.ndarray:
         if name not in self.arrays:

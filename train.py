@@ -15,6 +15,8 @@
 Everything lands in runs/NAME; while it is unfinished, in runs/NAME.part, from which --resume goes
 on. Every draw is keyed by (seed, stage, step), so a resumed run ends with the same files.
 """
+from cli import UserError, run                 # first: Ctrl-C while torch loads gets one line
+
 import io
 import json
 import os
@@ -28,7 +30,6 @@ from tqdm import tqdm
 
 from bandit import (Arm, contexts, coverage, informative, pool, top_average, train_linucb,
                     train_softmax)
-from cli import UserError, run
 from config import Config, close_folder, load, open_folder, parse
 from decode import GREEDY, Strategy, prompt_key, rollout, static
 from eval import evaluate
@@ -37,7 +38,7 @@ from lm import LM
 from pomdp import TokenPolicy, ppo_update
 from rewards import Rewards, embed, play, sample_policy, sample_static
 from sandbox import isolation
-from store import append_csv, arms_to_json, load_adapter, save_adapter, write
+from store import append_csv, arms_to_json, damaged, load_adapter, save_adapter, write
 from tasks import Problem, Task
 
 
@@ -200,11 +201,15 @@ def train_both(job: Job, arms: list[Arm], table: np.ndarray, problems: list[Prob
 
 
 # ---- 4: the token level -------------------------------------------------------------------------
-def load_checkpoint(path: str, device) -> dict:
+def load_checkpoint(path: str, policy: TokenPolicy, optimizer) -> tuple[int, list]:
+    """Brings both to where the checkpoint was written; (iterations done, their log)."""
     try:
-        return torch.load(path, map_location=device)
+        saved = torch.load(path, map_location="cpu")
+        policy.load_state_dict(saved["policy"])
+        optimizer.load_state_dict(saved["optimizer"])
+        return saved["iteration"], saved["log"]
     except Exception as error:                   # a damaged file raises kinds of torch's own
-        raise UserError(f"{path} is damaged ({type(error).__name__}): delete it, then --resume")
+        raise damaged(path, error)
 
 
 def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], seed: int):
@@ -218,10 +223,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5)
     start, log = 0, []
     if os.path.exists(checkpoint):
-        saved = load_checkpoint(checkpoint, job.lm.device)
-        policy.load_state_dict(saved["policy"])
-        optimizer.load_state_dict(saved["optimizer"])
-        start, log = saved["iteration"], saved["log"]
+        start, log = load_checkpoint(checkpoint, policy, optimizer)
     style = config.all_styles()[0]
     prompts = [job.task.prompt(p, style) for p in problems]
     ids = [job.lm.encode(p, job.task.chat, job.task.thinking) for p in prompts]
