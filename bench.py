@@ -13,6 +13,8 @@ weights. Repeats are interleaved, after one of each that does not count.
 The token policy adds its features, its network and what it records: its time over that of one
 fixed temperature, at several batch sizes.
 """
+from cli import Parser, UserError, run         # first: Ctrl-C while torch loads gets one line
+
 import platform
 import time
 
@@ -20,7 +22,6 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, Qwen3Config, StoppingCriteria
 
-from cli import Parser, UserError, run
 from decode import rollout, static
 from lm import LM, memory, pick
 from pomdp import TokenPolicy

@@ -1,5 +1,8 @@
-"""How every program here behaves: a mistake or Ctrl-C gets one line and a failing exit status."""
+"""How every program here behaves: a mistake, Ctrl-C or a full disk gets one line and a failing exit
+status; a closed pipe (| head) no line.
+"""
 import argparse
+import os
 import sys
 from typing import Callable
 
@@ -13,6 +16,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options):
         super().__init__(allow_abbrev=False, **options)
+
+    def print_help(self, file=None):
+        print(self.format_help(), end="", file=file)         # argparse hides that it could not print
 
     def error(self, message: str):
         raise UserError(f"{message} (see --help)")
@@ -28,8 +34,25 @@ def whole_numbers(text: str, flag: str) -> list[int]:
 
 def run(program: str, main: Callable[[], None], stopped: str = "stopped"):
     try:
-        main()
+        try:
+            main()
+        finally:
+            print(end="", flush=True)                # here, not at exit, where an error is a riddle
     except UserError as error:
         sys.exit(f"{program}: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
         sys.exit(f"{program}: {stopped}")
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)         # what could not be printed goes there
+        sys.exit(1 if isinstance(error, BrokenPipeError) else f"{program}: {error}")
+
+
+def interrupted_import(kind, error, trace):
+    """Ctrl-C before `run` is reached: importing torch takes seconds."""
+    if kind is KeyboardInterrupt:
+        print(f"{os.path.basename(sys.argv[0])}: stopped", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = interrupted_import

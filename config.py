@@ -177,21 +177,23 @@ def open_folder(config: Config, resume: bool) -> tuple[str, str]:
     """(unfinished, finished) folder; refuses what would lose work or mix two runs."""
     final = os.path.join("runs", config.name or config.task)
     part, now = final + ".part", dataclasses.asdict(config)
-    settings = os.path.join(part, "config.json")
-    if resume and not os.path.exists(settings):
+    settings, there = os.path.join(part, "config.json"), os.path.exists(part)
+    if resume and not there:
         raise UserError(f"nothing to resume: there is no {part}")
     try:
         os.makedirs(part, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {part}: {error.strerror}")
     hold(part)               # before any advice to go on or delete: another process may be at work
-    if os.path.exists(settings):
-        if not resume:
-            raise UserError(f"{part} holds an unfinished run: add --resume to go on, or delete it")
+    if there and not resume:
+        raise UserError(f"{part} holds an unfinished run: add --resume to go on, or delete it")
+    if os.path.exists(settings):                 # not where the kill came before it was written
         old = read_json(settings)
         changed = [k for k in now if old.get(k) != now[k]]
         if changed:
             raise UserError(f"{part} was started with another {', '.join(changed)}")
+    if os.path.exists(final + ".old") and not os.path.exists(final):
+        os.replace(final + ".old", final)        # a kill came between close_folder's two renames
     if os.path.exists(final):
         print(f"{final} exists; this run takes its place when it is finished")
     write(settings, json.dumps(now, indent=1))

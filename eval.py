@@ -12,6 +12,8 @@ strategies that were sampled there.
 
 Deviations from the paper: (1) its intervals fit a binomial; ours pair.
 """
+from cli import Parser, UserError, run, whole_numbers       # first: see train.py
+
 import functools
 import json
 from dataclasses import dataclass
@@ -23,13 +25,12 @@ from tqdm import tqdm
 
 import ranks
 from bandit import Arm, pass_at
-from cli import Parser, UserError, run, whole_numbers
 from config import Config, load, read_config
 from decode import GREEDY
 from features import PARALLEL, context
 from lm import LM
 from rewards import Rewards, embed, sample_policy, sample_static
-from store import arms_from_json, load_adapter, read_json, write
+from store import arms_from_json, damaged, load_adapter, read_json, write
 from tasks import Task
 
 # ---- statistics ---------------------------------------------------------------------------------
@@ -174,9 +175,20 @@ def both_cells(held: HeldOut, bandit, arms: list[Arm], token, seed: int) -> dict
 
 
 # ---- the table ----------------------------------------------------------------------------------
+def read_selection(folder: str) -> tuple[dict, list[list[Arm]], list[Arm], list[Arm]]:
+    """selection.json, and its arms: best static of each B and T, S, those of both levels."""
+    path = f"{folder}/selection.json"
+    told = read_json(path)
+    try:
+        return (told, [arms_from_json(line) for line in told["best_static"]],
+                arms_from_json(told["arms"]), arms_from_json(told["both_arms"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(path, error)
+
+
 def held_out(lm: LM, task: Task, config: Config, folder: str, bar: tqdm) -> tuple[HeldOut, dict]:
     """A run's held-out problems, and the cells of its best static strategy for each column."""
-    best = [arms_from_json(line) for line in read_json(f"{folder}/selection.json")["best_static"]]
+    best = read_selection(folder)[1]
     Bs = [B for B in PARALLEL if B <= min(config.samples, config.test_samples)]
     held = HeldOut(lm, task, config, Rewards(f"{folder}/rewards.npz"),
                    embed(lm, task, task.test, config.rows), Bs, bar)
@@ -190,8 +202,7 @@ def evaluate(lm: LM, task: Task, config: Config, folder: str, shown: list[int] =
     folder: holds selection.json, the adapters and rewards.npz of the run. shown: parallel budgets
     B of the text, the smallest and the largest where empty. Raises UserError for one not sampled.
     """
-    selection = read_json(f"{folder}/selection.json")
-    arms = arms_from_json(selection["arms"])
+    selection, _, arms, both_arms = read_selection(folder)
     with tqdm(desc="6 held-out", unit=" tables", mininterval=1) as bar:
         held, baseline = held_out(lm, task, config, folder, bar)
         if not set(shown) <= set(held.Bs):
@@ -199,7 +210,7 @@ def evaluate(lm: LM, task: Task, config: Config, folder: str, shown: list[int] =
         every = {str(arm): held.cells(held.static(arm))
                  for arm in dict.fromkeys([Arm(config.all_styles()[0], GREEDY), *arms])}
         every["best static, per column"] = baseline
-        every |= learned(held, folder, arms, arms_from_json(selection["both_arms"]))
+        every |= learned(held, folder, arms, both_arms)
         rows = [make_row(name, cells, baseline) for name, cells in every.items()]
         for name, cells in every.items():
             if name.startswith("token level, "):                                 # an ablation

@@ -5,12 +5,13 @@
 Trains both bandits on the finished run's table of training rewards and scores them on its table of
 held-out rewards. Nothing is saved: the settings that please go into train.py.
 """
+from cli import Parser, UserError, run                      # first: see train.py
+
 import os
 
 from tqdm import tqdm
 
 from bandit import ALPHA, ENTROPY, LR, train_linucb, train_softmax
-from cli import Parser, UserError, run
 from config import load, read_config
 from eval import held_out, make_row, sequence_cells, show, stacked
 from rewards import Rewards

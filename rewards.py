@@ -6,9 +6,8 @@ Sampling is what costs; everything that learns from a table replays it, so that 
 rate costs seconds. Pass@B for every B comes from the n samples, without bias (`bandit.pass_at`).
 """
 import dataclasses
+import io
 import os
-import zipfile
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,11 +16,10 @@ from torch import Tensor
 
 import ranks
 from bandit import Arm
-from cli import UserError
 from clock import clock
 from decode import GREEDY, Episode, Policy, prompt_key, rollout, static
 from lm import LM
-from store import write_with
+from store import damaged, write
 from tasks import Problem, Task
 
 
@@ -38,8 +36,9 @@ class Rewards:
 
     def flush(self):
         if self.fresh:
-            ranks.first(lambda: write_with(
-                self.path, lambda file: np.savez_compressed(file, **self.arrays)))
+            data = io.BytesIO()                      # zipfile on a full disk raises more than once
+            np.savez_compressed(data, **self.arrays)
+            ranks.first(lambda: write(self.path, data.getvalue()))
             self.fresh = False
 
 
@@ -50,8 +49,8 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as file:
             return {k: file[k] for k in file.files}
-    except (EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it, it will be sampled again")
+    except Exception as error:                       # a damaged file raises kinds of zipfile's own
+        raise damaged(path, error)
 
 
 # Each process plays its share of the problems; what all of them get is gathered.

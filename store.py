@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+from contextlib import suppress
 
 from safetensors import safe_open
 from safetensors.torch import save
@@ -19,20 +20,28 @@ from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
 
 
-def write_with(path: str, fill):
-    """fill(binary file) writes to a temporary name beside `path`; synced, then renamed."""
+def write(path: str, data: bytes | str):
+    """To a temporary name beside `path`; synced, then renamed. Raises UserError, as of a full disk,
+    which leaves the old file whole and nothing temporary."""
     try:
         with open(path + ".tmp", "wb") as file:
-            fill(file)
+            file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(path + ".tmp", path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}")
+    finally:
+        with suppress(OSError):
+            os.remove(path + ".tmp")
 
 
-def write(path: str, data: bytes | str):
-    write_with(path, lambda file: file.write(data.encode() if isinstance(data, str) else data))
+def damaged(path: str, error: Exception) -> UserError:
+    """To be raised where a run's file cannot be read: says how it is made again."""
+    folder = os.path.dirname(path)
+    first = "" if folder.endswith(".part") else f"rename {folder} to {folder}.part, "
+    return UserError(f"cannot read {path} ({type(error).__name__}): delete it, {first}then "
+                     "train.py with the same options and --resume makes it again")
 
 
 def read_json(path: str):
@@ -42,16 +51,26 @@ def read_json(path: str):
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror} (train.py makes run folders)")
     except ValueError as error:
-        raise UserError(f"{path} is no JSON: {error}")
+        raise damaged(path, error)
+
+
+def other_lines(path: str, key: dict) -> list[dict]:
+    """The lines of a CSV file, if it is there, that are not of `key`."""
+    if not os.path.exists(path):
+        return []
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    if not text.endswith("\n") or any(None in (*row, *row.values()) for row in rows):
+        raise UserError(f"{path} is damaged: delete it, then --resume; its lines are lost")
+    return [row for row in rows if any(row[k] != v for k, v in key.items())]
 
 
 def append_csv(path: str, key: dict, lines: list[dict]):
     """Adds `lines`, each with the columns of `key` before it; earlier lines of that key go."""
-    key, old = {k: str(v) for k, v in key.items()}, []
-    if os.path.exists(path):
-        with open(path, newline="") as file:
-            old = [row for row in csv.DictReader(file) if any(row[k] != v for k, v in key.items())]
-    rows = old + [{**key, **{k: f"{v:.6g}" for k, v in line.items()}} for line in lines]
+    key = {k: str(v) for k, v in key.items()}
+    rows = other_lines(path, key)
+    rows += [{**key, **{k: f"{v:.6g}" for k, v in line.items()}} for line in lines]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(k for row in rows for k in row)), restval="",
                             lineterminator="\n")
@@ -84,7 +103,7 @@ def load_adapter(path: str, lm: LM):
             about = json.loads(file.metadata()["config"])
             tensors = {k: file.get_tensor(k) for k in file.keys()}
     except Exception as error:                       # safetensors raises kinds of its own
-        raise UserError(f"cannot load the adapter {path}: {error}")
+        raise damaged(path, error)
     if about["lm_hash"] != lm.hash():
         raise UserError(f"{path} was trained for the LM {about['model']} ({about['lm_hash']}), "
                         f"not for {lm.name} ({lm.hash()})")

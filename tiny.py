@@ -18,6 +18,8 @@ temperature takes it, but gives up. The two have the same entropy and opposite n
 temperature, top-k, top-p or min-p lets one through and not the other; the hidden state tells them
 apart. Nothing outside this file and its task in tasks.py knows about sums.
 """
+from cli import Parser, UserError, run                      # first: see train.py
+
 import itertools
 import math
 import os
@@ -33,7 +35,6 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from cli import Parser, UserError, run
 from decode import GREEDY, Choice, State, rollout, static
 from lm import LM
 

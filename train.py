@@ -17,6 +17,8 @@
 Everything lands in runs/NAME; while it is unfinished, in runs/NAME.part, from which --resume goes
 on. Every draw is keyed by (seed, stage, step), so a resumed run ends with the same files.
 """
+from cli import UserError, run                 # first: Ctrl-C while torch loads gets one line
+
 import io
 import json
 import os
@@ -31,7 +33,6 @@ from tqdm import tqdm
 import ranks
 from bandit import (Arm, contexts, coverage, informative, pool, top_average, train_linucb,
                     train_softmax)
-from cli import UserError, run
 from clock import clock
 from config import Config, close_folder, load, open_folder, parse
 from decode import GREEDY, Strategy, static
@@ -41,7 +42,7 @@ from lm import LM
 from pomdp import TokenPolicy, ppo_update
 from rewards import Rewards, embed, play, sample_policy, sample_static
 from sandbox import isolation
-from store import append_csv, arms_to_json, load_adapter, save_adapter, write
+from store import append_csv, arms_to_json, damaged, load_adapter, save_adapter, write
 from tasks import Problem, Task
 
 
@@ -214,7 +215,20 @@ def load_checkpoint(path: str) -> dict | None:
     try:
         return torch.load(path, map_location="cpu") if os.path.exists(path) else None
     except Exception as error:                   # a damaged file raises kinds of torch's own
-        raise UserError(f"{path} is damaged ({type(error).__name__}): delete it, then --resume")
+        raise damaged(path, error)
+
+
+def restore(path: str, policy: TokenPolicy, optimizer) -> tuple[int, list]:
+    """Brings both to where the checkpoint, if there is one, was written; (iterations done, log)."""
+    saved = ranks.first(lambda: load_checkpoint(path))
+    if saved is None:
+        return 0, []
+    try:
+        policy.load_state_dict(saved["policy"])
+        optimizer.load_state_dict(saved["optimizer"])
+        return saved["iteration"], saved["log"]
+    except Exception as error:                                      # a file of another kind
+        raise damaged(path, error)
 
 
 def save_checkpoint(path: str, **what):
@@ -253,11 +267,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
         torch.manual_seed(seed)
         policy = TokenPolicy(job.lm.d, max(job.task.budgets), parts).to(job.lm.device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
-    start, log = 0, []
-    if saved := ranks.first(lambda: load_checkpoint(checkpoint)):
-        policy.load_state_dict(saved["policy"])
-        optimizer.load_state_dict(saved["optimizer"])
-        start, log = saved["iteration"], saved["log"]
+    start, log = restore(checkpoint, policy, optimizer)
     for i in (bar := tqdm(range(start, config.iterations), initial=start, total=config.iterations,
                           desc=f"4 {kind} {seed}", mininterval=1)):
         for group in optimizer.param_groups:

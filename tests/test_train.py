@@ -75,7 +75,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(unbroken
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[:1000])
     code, _, err = finish("train.py", *SHORT, "--resume", folder=tmp_path)
-    assert code == 1 and err.strip().splitlines()[-1].endswith("delete it, then --resume")
+    assert code == 1 and err.strip().splitlines()[-1].endswith("--resume makes it again")
     checkpoint.write_bytes(whole)
     code, _, err = finish("train.py", *SHORT, "--seed", "1", "--resume", folder=tmp_path)
     assert code == 1 and "another seed" in err

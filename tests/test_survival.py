@@ -1,0 +1,224 @@
+"""What outlives kill -9, a full disk, a closed pipe and damaged files: every run does."""
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from cli import UserError
+from config import Config, close_folder, open_folder
+from rewards import Rewards
+from store import append_csv, load_adapter, read_json, write
+from test_train import ROOT, SHORT, hashes
+
+RUN = [*SHORT, "--budgets", "18,24", "--iterations", "11", "--batch", "4", "--samples", "1",
+       "--test-samples", "1", "--arms", "2", "--test-problems", "2"]
+FILES = ["config.json", "rewards.npz", "selection.json", "metrics.csv", "softmax-0.safetensors",
+         "linucb-0.safetensors", "token-0.checkpoint", "token-0.safetensors",
+         "both-0.safetensors", "results.json"]                                  # as they are written
+KILLED = -signal.SIGKILL
+
+
+class Forker:
+    """Starts programs fast; see forker.py."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, os.path.join(ROOT, "tests", "forker.py")], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1"})            # a fork has no thread pool
+
+    def run(self, folder, *command, stdout="out", seconds=None, points=None):
+        """(exit status, lines on stderr beside progress bars, seconds it took)."""
+        order = dict(folder=str(folder), command=command, stdout=stdout, seconds=seconds,
+                     points=points and str(points))
+        print(json.dumps(order), file=self.process.stdin, flush=True)
+        answer = json.loads(self.process.stdout.readline())
+        lines = [line.split("\r")[-1] for line in (folder / "err").read_text().splitlines()]
+        return (answer["code"], [x for x in lines if x.strip() and "/s]" not in x and
+                                 "/s," not in x and "s/it" not in x], answer["seconds"])
+
+    def train(self, folder, **how):
+        """As a user goes on: with --resume where an unfinished run lies."""
+        resume = ["--resume"] * (folder / "runs" / "sums.part").exists()
+        return self.run(folder, "train.py", *RUN, *resume, **how)
+
+
+@pytest.fixture(scope="module")
+def forker():
+    forker = Forker()
+    yield forker
+    forker.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def unbroken(forker, tmp_path_factory):
+    """A finished run's folder, the hashes of its files, the seconds it took."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    code, errors, seconds = forker.train(folder)
+    assert code == 0, errors
+    return folder / "runs" / "sums", hashes(folder / "runs" / "sums"), seconds
+
+
+# ---- kill -9 ------------------------------------------------------------------------------------
+def test_after_20_kills_at_random_moments_the_files_are_those_of_an_unbroken_run(
+        forker, unbroken, tmp_path):
+    _, files, whole = unbroken
+    moments, kills, run, finished = random.Random(0), 0, None, 1
+    while kills < 20 or not finished:
+        if finished:
+            run = tmp_path / str(kills)
+            run.mkdir()
+        seconds = moments.uniform(0, whole / 3) if kills < 20 else None
+        code, errors, _ = forker.train(run, seconds=seconds)
+        assert code in (0, KILLED), errors
+        kills += code == KILLED
+        finished = (run / "runs" / "sums").exists()
+        assert not finished or hashes(run / "runs" / "sums") == files
+
+
+def test_a_kill_before_in_or_after_any_step_on_disk_is_made_up_for(forker, unbroken, tmp_path):
+    """Each attempt dies at the next step that none died at; an older run lies there."""
+    run, points, code = tmp_path / "runs" / "sums", tmp_path / "points", KILLED
+    shutil.copytree(unbroken[0], run)
+    (run / "results.json").write_text("of the older run")
+    points.touch()
+    while code == KILLED:
+        code, errors, _ = forker.train(tmp_path, points=points)
+        assert run.exists() or (tmp_path / "runs" / "sums.old").exists()
+    assert code == 0 and hashes(run) == unbroken[1], errors
+    assert os.listdir(tmp_path / "runs") == ["sums"]
+    died_at = {tuple(line.split()[:2]) for line in points.read_text().splitlines()}
+    assert {("makedirs", "sums.part"), ("remove", "token-0.checkpoint"), ("rmtree", "sums.old"),
+            *(("replace", name) for name in ("sums", "sums.old", "sums.part")),
+            *((step, f"{name}.tmp") for step in ("fsync", "replace") for name in FILES)} <= died_at
+
+
+def test_an_older_run_is_back_where_the_unfinished_one_is_deleted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    part, final = open_folder(Config(), resume=False)
+    os.makedirs(final)
+    write(f"{final}/results.json", "older")
+
+    def breaks(*paths):
+        raise KeyboardInterrupt
+
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda *paths: (
+        replace(*paths), monkeypatch.setattr(os, "replace", breaks)))
+    with pytest.raises(KeyboardInterrupt):
+        close_folder(part, final)
+    monkeypatch.setattr(os, "replace", replace)
+    assert not os.path.exists(final)
+    shutil.rmtree(part)
+    open_folder(Config(), resume=False)
+    assert open(f"{final}/results.json").read() == "older"
+
+
+# ---- a full disk, a closed pipe -----------------------------------------------------------------
+full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+
+
+@full
+def test_a_full_disk_leaves_the_old_file_and_nothing_temporary(tmp_path):
+    path = str(tmp_path / "file")
+    for size in (3, 10_000_000):
+        write(path, "old")
+        os.symlink("/dev/full", path + ".tmp")
+        with pytest.raises(UserError, match="cannot write .*file: No space left on device"):
+            write(path, b"x" * size)
+        assert open(path).read() == "old" and os.listdir(tmp_path) == ["file"]
+
+
+@full
+def test_whichever_file_meets_a_full_disk_one_line_says_so_and_resume_goes_on(
+        forker, unbroken, tmp_path):
+    part = tmp_path / "runs" / "sums.part"
+    part.mkdir(parents=True)
+    for name in FILES:
+        (part / f"{name}.tmp").symlink_to("/dev/full")
+        code, errors, _ = forker.train(tmp_path)
+        assert (code, errors) == (1, [f"train.py: cannot write runs/sums.part/{name}: "
+                                      "No space left on device"])
+        assert not [x for x in os.listdir(part) if x.endswith(".tmp")]
+    assert forker.train(tmp_path)[0] == 0 and hashes(tmp_path / "runs" / "sums") == unbroken[1]
+
+
+@full
+@pytest.mark.parametrize("command", [["train.py", "--help"], ["eval.py", "runs/sums"],
+                                     ["decode.py", "7+8+5+9:"]])
+def test_output_to_a_full_disk_gets_one_line_and_to_a_closed_pipe_none(
+        forker, unbroken, command):
+    folder = unbroken[0].parent.parent
+    code, errors, _ = forker.run(folder, *command, stdout="/dev/full")
+    assert (code, errors) == (1, [f"{command[0]}: [Errno 28] No space left on device"])
+    assert forker.run(folder, *command, stdout="|")[:2] == (1, [])
+
+
+@pytest.mark.parametrize("program", ["train.py", "eval.py", "replay.py", "tiny.py", "smollm2.py"])
+def test_ctrl_c_while_torch_is_imported_gets_one_line(program, tmp_path):
+    (tmp_path / "torch.py").write_text("raise KeyboardInterrupt")
+    done = subprocess.run([sys.executable, os.path.join(ROOT, program)], text=True,
+                          capture_output=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode and done.stderr == f"{program}: stopped\n"
+
+
+# ---- damaged files ------------------------------------------------------------------------------
+def cut(path):
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+
+
+def test_a_damaged_file_of_an_unfinished_run_is_named_and_made_again_once_deleted(
+        forker, unbroken, tmp_path):
+    part = tmp_path / "runs" / "sums.part"
+    shutil.copytree(unbroken[0], part)
+    (part / "both-0.safetensors").unlink()                   # its training reads metrics.csv
+    for name in ("config.json", "rewards.npz", "metrics.csv", "softmax-0.safetensors",
+                 "token-0.safetensors"):
+        cut(part / name)
+        code, errors, _ = forker.train(tmp_path)
+        assert code == 1 and len(errors) == 1
+        assert f"sums.part/{name}" in errors[0] and "delete it, then" in errors[0]
+        (part / name).unlink()
+    cut(part / "selection.json")                             # read by nobody before it is rewritten
+    code, errors, _ = forker.train(tmp_path)
+    assert code == 0, errors
+    again = hashes(tmp_path / "runs" / "sums")
+    assert {k: v for k, v in again.items() if k != "metrics.csv"} == {
+        k: v for k, v in unbroken[1].items() if k != "metrics.csv"}
+
+
+@pytest.mark.parametrize("name, text", [
+    ("config.json", "{"), ("selection.json", "{}"), ("selection.json", "[]"),
+    ("selection.json", '{"best_static": [[["work"]]]}'), ("rewards.npz", ""), ("rewards.npz", "no"),
+    ("softmax-0.safetensors", "no")])
+def test_a_damaged_file_of_a_finished_run_is_named_and_made_again_as_the_line_says(
+        forker, unbroken, tmp_path, name, text):
+    run, part = tmp_path / "runs" / "sums", tmp_path / "runs" / "sums.part"
+    shutil.copytree(unbroken[0], run)
+    (run / name).write_text(text)
+    code, errors, _ = forker.run(tmp_path, "eval.py", "runs/sums")
+    assert code == 1 and len(errors) == 1
+    assert f"runs/sums/{name}" in errors[0] and "rename runs/sums to runs/sums.part" in errors[0]
+    if name == "selection.json":
+        (run / name).unlink()
+        run.rename(part)
+        assert forker.train(tmp_path)[0] == 0 and hashes(run) == unbroken[1]
+
+
+def test_a_file_cut_anywhere_is_refused(lm, unbroken, tmp_path):
+    readers = {"rewards.npz": Rewards, "token-0.safetensors": lambda path: load_adapter(path, lm),
+               "config.json": read_json,
+               "metrics.csv": lambda path: append_csv(path, {"adapter": "a", "seed": 0}, [])}
+    for name, read in readers.items():
+        whole = (unbroken[0] / name).read_bytes()
+        for size in range(0, len(whole) - 1, len(whole) // 50):
+            if name == "metrics.csv" and whole[:size].endswith(b"\n"):
+                continue                                     # whole lines: nothing tells
+            (tmp_path / name).write_bytes(whole[:size])
+            with pytest.raises(UserError, match=f"{name}.*delete it"):
+                read(str(tmp_path / name))
