@@ -19,7 +19,7 @@ RUN = [*SHORT, "--budgets", "18,24", "--iterations", "11", "--batch", "4", "--sa
        "--test-samples", "1", "--arms", "2", "--test-problems", "2"]
 FILES = ["config.json", "rewards.npz", "selection.json", "metrics.csv", "softmax-0.safetensors",
          "linucb-0.safetensors", "token-0.checkpoint", "token-0.safetensors",
-         "both-0.safetensors", "results.json"]                                  # as they are written
+         "both-0.safetensors", "results.json"]                                 # as they are written
 KILLED = -signal.SIGKILL
 
 
