@@ -18,7 +18,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def print_help(self, file=None):
-        print(self.format_help(), end="", file=file)         # argparse hides that it could not print
+        print(self.format_help(), end="", file=file)        # argparse hides that it could not print
 
     def error(self, message: str):
         raise UserError(f"{message} (see --help)")

@@ -55,13 +55,14 @@ def read_json(path: str):
 
 
 def other_lines(path: str, key: dict) -> list[dict]:
-    """The lines of a CSV file, if it is there, that are not of `key`."""
+    """The lines of a CSV file, if it is there, not of `key`. Raises UserError: damaged."""
     if not os.path.exists(path):
         return []
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
         text = file.read()
     rows = list(csv.DictReader(io.StringIO(text)))
-    if not text.endswith("\n") or any(None in (*row, *row.values()) for row in rows):
+    if not text.endswith("\n") or any(
+            None in (*row, *row.values()) or not key.keys() <= row.keys() for row in rows):
         raise UserError(f"{path} is damaged: delete it, then --resume; its lines are lost")
     return [row for row in rows if any(row[k] != v for k, v in key.items())]
 

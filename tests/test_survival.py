@@ -19,7 +19,7 @@ RUN = [*SHORT, "--budgets", "18,24", "--iterations", "11", "--batch", "4", "--sa
        "--test-samples", "1", "--arms", "2", "--test-problems", "2"]
 FILES = ["config.json", "rewards.npz", "selection.json", "metrics.csv", "softmax-0.safetensors",
          "linucb-0.safetensors", "token-0.checkpoint", "token-0.safetensors",
-         "both-0.safetensors", "results.json"]                                  # as they are written
+         "both-0.safetensors", "results.json"]                                 # as they are written
 KILLED = -signal.SIGKILL
 
 
@@ -30,7 +30,8 @@ class Forker:
         self.process = subprocess.Popen(
             [sys.executable, os.path.join(ROOT, "tests", "forker.py")], text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1"})            # a fork has no thread pool
+            env={**os.environ, "OMP_NUM_THREADS": "1",             # a fork has no thread pool
+                 "PYTHONUNBUFFERED": ""})                          # what a user has: errors at exit
 
     def run(self, folder, *command, stdout="out", seconds=None, points=None):
         """(exit status, lines on stderr beside progress bars, seconds it took)."""
@@ -117,6 +118,14 @@ def test_an_older_run_is_back_where_the_unfinished_one_is_deleted(tmp_path, monk
     shutil.rmtree(part)
     open_folder(Config(), resume=False)
     assert open(f"{final}/results.json").read() == "older"
+
+
+def test_what_lies_in_a_folder_without_config_is_not_mixed_with_a_run_started_plainly(
+        tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.makedirs("runs/sums.part")
+    with pytest.raises(UserError, match="add --resume"):
+        open_folder(Config(), resume=False)
 
 
 # ---- a full disk, a closed pipe -----------------------------------------------------------------
@@ -208,6 +217,14 @@ def test_a_damaged_file_of_a_finished_run_is_named_and_made_again_as_the_line_sa
         (run / name).unlink()
         run.rename(part)
         assert forker.train(tmp_path)[0] == 0 and hashes(run) == unbroken[1]
+
+
+@pytest.mark.parametrize("text", ["", "adapter,seed,step\na,0\n", "seed\n0\n",
+                                  "adapter,seed\na,0,1\n"])
+def test_lines_that_do_not_fit_their_columns_are_refused(text, tmp_path):
+    (tmp_path / "metrics.csv").write_text(text)
+    with pytest.raises(UserError, match="metrics.csv is damaged: delete it"):
+        append_csv(str(tmp_path / "metrics.csv"), {"adapter": "b", "seed": 0}, [{"step": 1}])
 
 
 def test_a_file_cut_anywhere_is_refused(lm, unbroken, tmp_path):
