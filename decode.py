@@ -22,6 +22,8 @@ keyed by (seed, prompt, sample, step), so that its text does not depend on its n
 | b_t | tokens left, T - t | (R,) |
 | a_t, y_t | action, token | (R,) |
 """
+from cli import Parser, UserError, run         # first: Ctrl-C while torch loads gets one line
+
 import functools
 import hashlib
 import os
@@ -33,7 +35,6 @@ import torch
 from torch import Tensor
 
 from batch import Batch, State
-from cli import Parser, UserError, run
 from clock import clock
 from lm import LM
 

@@ -14,6 +14,8 @@ Any `AutoModelForCausalLM` works whose layers keep keys and values, sliding wind
 | V, d | vocabulary (its head may be padded), hidden size | |
 | P | length of the padded prompts | |
 """
+from cli import Parser, UserError, run         # first: Ctrl-C while torch loads gets one line
+
 import hashlib
 import os
 import re
@@ -25,7 +27,6 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Dynami
 from transformers.cache_utils import DynamicSlidingWindowLayer
 from transformers.utils import logging
 
-from cli import Parser, UserError, run
 from clock import clock
 
 DTYPES = ("float32", "bfloat16", "float16")
