@@ -34,22 +34,29 @@ from lm import LM, belt_length
 
 
 # ---- keys and values ----------------------------------------------------------------------------
+@dataclass
+class Span:
+    """The columns of the belt that hold texts. (Of its own: a cycle of objects would keep each belt
+    until Python looks for cycles, and the memory grows.)"""
+    first: int
+    used: int
+
+
 class Slots(DynamicLayer):
     """One layer's part of the belt."""
 
-    def __init__(self, like: DynamicLayer, belt: "Belt"):
+    def __init__(self, like: DynamicLayer, places: int, capacity: int, span: Span):
         super().__init__()
         self.dtype, self.device, self.is_initialized = like.dtype, like.device, True
         # Zeros: what has no weight in the attention must still be a number.
-        self.belt, self.store = belt, [old.new_zeros(*belt.mask.shape[:1], old.shape[1],
-                                                     belt.mask.shape[1], old.shape[3])
+        self.span, self.store = span, [old.new_zeros(places, old.shape[1], capacity, old.shape[3])
                                        for old in (like.keys, like.values)]
 
     def get_seq_length(self) -> int:
-        return self.belt.used - self.belt.first
+        return self.span.used - self.span.first
 
     def update(self, keys, values, *args, **kwargs):
-        R, first, used = len(keys), self.belt.first, self.belt.used
+        R, first, used = len(keys), self.span.first, self.span.used
         for store, new in zip(self.store, (keys, values)):
             store[:R, :, used] = new[:, :, 0]
         return tuple(store[:R, :, first:used + 1] for store in self.store)
@@ -60,16 +67,16 @@ class Belt:
 
     def __init__(self, like: DynamicCache, places: int, capacity: int, used: int):
         """like: a cache of the same LM, for its shapes. used: at least any prompt's length."""
-        self.first = self.used = used
+        self.span, self.capacity = Span(used, used), capacity
         self.mask = torch.zeros(places, capacity, dtype=torch.bool, device=like.layers[0].device)
         self.cache = DynamicCache()
-        self.cache.layers = [Slots(layer, self) for layer in like.layers]
+        self.cache.layers = [Slots(layer, places, capacity, self.span) for layer in like.layers]
         clock.note("keys and values", sum(store.nbytes for layer in self.cache.layers
                                           for store in layer.store))
 
     def put(self, places: Tensor, cache: DynamicCache, mask: Tensor, rows: Tensor):
         """Texts `rows` (k,) of another cache, with its mask (N, P), into `places` (k,)."""
-        columns = slice(self.used - mask.shape[1], self.used)
+        columns = slice(self.span.used - mask.shape[1], self.span.used)
         self.mask[places] = False
         self.mask[places, columns] = mask[rows]
         for slots, other in zip(self.cache.layers, cache.layers):
@@ -78,7 +85,7 @@ class Belt:
 
     def move(self, places: Tensor, sources: Tensor):
         """What lies in the places `sources` (k,), into `places` (k,)."""
-        columns = slice(self.first, self.used)
+        columns = slice(self.span.first, self.span.used)
         self.mask[places] = self.mask[sources]
         for slots in self.cache.layers:
             for store in slots.store:
@@ -86,13 +93,14 @@ class Belt:
 
     def back(self, used: int) -> int:
         """Moves all texts back so that they end before column `used`; says by how many columns."""
-        by, columns = self.used - used, slice(self.first, self.used)
-        to = slice(self.first - by, used)
+        span = self.span
+        by, columns = span.used - used, slice(span.first, span.used)
+        to = slice(span.first - by, used)
         self.mask[:, to] = self.mask[:, columns].clone()
         for slots in self.cache.layers:
             for store in slots.store:
                 store[:, :, to] = store[:, :, columns].clone()
-        self.first, self.used = self.first - by, used
+        span.first, span.used = span.first - by, used
         return by
 
 
@@ -179,7 +187,7 @@ class Batch:
                 self._stop(*ended[int(left[over].argmin())])
         self.running = running
         if running.any():
-            self.belt.first = int(self.start[running].min())
+            self.belt.span.first = int(self.start[running].min())
             self._forward(self._close(y))
         self._enter()
         return ended if over.any() else []
@@ -211,9 +219,9 @@ class Batch:
             self.state.step += draws.shape[2] - 1         # an empty place draws for no row's text
             self.belt = Belt(cache, R, self.capacity, self.longest)
         elif not self.running.any():
-            self.belt.first = self.belt.used = self.longest
+            self.belt.span.first = self.belt.span.used = self.longest
         self.rows[places], self.running[places], self.since[places] = rows, True, self.now
-        self.start[places] = self.belt.used - mask.shape[1]
+        self.start[places] = self.belt.span.used - mask.shape[1]
         places = places.to(self.lm.device)
         self.state.put(places, state)
         self.belt.put(places, cache, mask, local)
@@ -242,15 +250,15 @@ class Batch:
         return y[places]
 
     def _forward(self, y: Tensor):
-        s, belt, R = self.state, self.belt, len(y)
-        if belt.used == self.capacity:
-            self.start -= belt.back(max(belt.used - belt.first, self.longest))
-        belt.mask[:, belt.used] = True
+        s, belt, span, R = self.state, self.belt, self.belt.span, len(y)
+        if span.used == belt.capacity:
+            self.start -= belt.back(max(span.used - span.first, self.longest))
+        belt.mask[:, span.used] = True
         s.logits = self.lm.forward(y[:, None], s.position[:, None],
-                                   belt.mask[:R, belt.first:belt.used + 1], belt.cache)
+                                   belt.mask[:R, span.first:span.used + 1], belt.cache)
         s.h = self.lm.h
         s.position += s.left > 0          # an empty place stays: some LMs have no position beyond
-        belt.used += 1
+        span.used += 1
 
     def _stop(self, row: int, length: int):
         raise UserError(f"{self.lm.name}: its logits are no numbers (NaN) at token {length} of sample "

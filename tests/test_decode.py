@@ -5,7 +5,7 @@ from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCaus
                           TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper,
                           MinPLogitsWarper)
 
-from batch import beginnings
+from batch import Slots, beginnings
 from decode import (GREEDY, Strategy, probs, prompt_key, rollout, row_keys, sample,
                     static, uniforms)
 from cli import UserError
@@ -254,3 +254,14 @@ def test_logits_that_are_no_numbers_stop_the_run_and_name_the_row(lm, monkeypatc
     for strategy in (GREEDY, Strategy(1.0), Strategy(0.7, 5, 0.9, 0.1)):
         with pytest.raises(UserError, match="token 2 of sample 1 of prompt 2"):
             run(lm, PROMPTS, [strategy] * 10, n=2)
+
+
+def test_a_call_leaves_no_belt_behind(lm):
+    import gc
+    gc.collect()
+    gc.disable()                               # a cycle of objects would wait for the collector
+    try:
+        run(lm, PROMPTS, [GREEDY] * 5, budget=8)
+        assert not [x for x in gc.get_objects() if isinstance(x, Slots)]
+    finally:
+        gc.enable()
