@@ -142,13 +142,12 @@ def flatten(policy: TokenPolicy, episodes: list[Episode]):
             torch.cat([x.logp for x in episodes]))
 
 
-def add_up(policy: TokenPolicy, log: dict) -> dict:
-    """Sums the gradients over all processes, in place, and the diagnostics: one vector for all."""
-    parts = [p.grad for p in policy.parameters()] + [torch.stack(list(log.values()))]
-    vector = ranks.add(torch.cat([x.flatten() for x in parts]))
-    for part, total in zip(parts, vector.split([x.numel() for x in parts])):
-        part.copy_(total.view_as(part))
-    return dict(zip(log, parts[-1]))
+def add_up(parts: list[Tensor]):
+    """Sums each tensor over all processes, in place: as one vector, one message."""
+    if ranks.size() > 1:
+        vector = ranks.add(torch.cat([x.flatten() for x in parts]))
+        for part, total in zip(parts, vector.split([x.numel() for x in parts])):
+            part.copy_(total.view_as(part))
 
 
 def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: int,
@@ -171,7 +170,8 @@ def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: in
     target = (advantage + values)[start:start + len(obs)].to(device)                          # (f,)
     returns = rewards.repeat_interleave(lengths)
     explained = 1 - (returns - values).var() / returns.var().clamp(min=1e-8)
-    generator, logs = torch.Generator().manual_seed(seed), []
+    parameters, generator = list(policy.parameters()), torch.Generator().manual_seed(seed)
+    logs = []                                                  # (4,) a minibatch, on the device
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(values), generator=generator).split(MINIBATCH):
             a = advantage[rows]
@@ -182,11 +182,12 @@ def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: in
                                  target[own], entropy_bonus, len(rows))
             optimizer.zero_grad()
             loss.backward()
-            log = add_up(policy, log)
-            log["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), GRAD_NORM)
+            seen = torch.stack(list(log.values()))
+            add_up([p.grad for p in parameters] + [seen])
+            norm = nn.utils.clip_grad_norm_(parameters, GRAD_NORM)
             optimizer.step()
-            logs.append({k: float(v) for k, v in log.items()})
-    mean = {k: sum(log[k] for log in logs) / len(logs) for k in logs[0]}
+            logs.append(torch.cat([seen, norm[None]]))
+    mean = dict(zip([*log, "grad_norm"], torch.stack(logs).mean(0).tolist()))
     shares = ranks.add(action.bincount(minlength=len(TEMPERATURES))) / len(values)
     return {"decisions": len(values), "explained_variance": float(explained), **mean,
             **{f"share_T{t:g}": float(s) for t, s in zip(TEMPERATURES, shares)}}
