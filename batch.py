@@ -66,13 +66,22 @@ class Belt:
     """Keys and values of all places. `cache` is what transformers gets to see of it."""
 
     def __init__(self, like: DynamicCache, places: int, capacity: int, used: int):
-        """like: a cache of the same LM, for its shapes. used: at least any prompt's length."""
+        """like: a cache of the LM, for its shapes. used: at least any prompt's length."""
         self.span, self.capacity = Span(used, used), capacity
         self.mask = torch.zeros(places, capacity, dtype=torch.bool, device=like.layers[0].device)
         self.cache = DynamicCache()
         self.cache.layers = [Slots(layer, places, capacity, self.span) for layer in like.layers]
         clock.note("keys and values", sum(store.nbytes for layer in self.cache.layers
                                           for store in layer.store))
+
+    @classmethod
+    def of(cls, lm: LM, like: DynamicCache, places: int, capacity: int, used: int) -> "Belt":
+        """The LM's last belt, emptied, where it is large enough; else a new one in its place."""
+        if lm.belt is None or len(lm.belt.mask) < places or lm.belt.capacity < capacity:
+            lm.belt = None                           # the old one's memory goes first
+            lm.belt = cls(like, places, capacity, used)
+        lm.belt.mask[:], lm.belt.span.first, lm.belt.span.used = False, used, used
+        return lm.belt
 
     def put(self, places: Tensor, cache: DynamicCache, mask: Tensor, rows: Tensor):
         """Texts `rows` (k,) of another cache, with its mask (N, P), into `places` (k,)."""
@@ -217,7 +226,7 @@ class Batch:
         if self.belt is None:
             self.state = State(*(x.new_zeros(R, *x.shape[1:]) for x in vars(state).values()))
             self.state.step += draws.shape[2] - 1         # an empty place draws for no row's text
-            self.belt = Belt(cache, R, self.capacity, self.longest)
+            self.belt = Belt.of(self.lm, cache, R, self.capacity, self.longest)
         elif not self.running.any():
             self.belt.span.first = self.belt.span.used = self.longest
         self.rows[places], self.running[places], self.since[places] = rows, True, self.now

@@ -103,6 +103,7 @@ class LM:
         self.device, self.d = model.device, model.config.get_text_config().hidden_size
         self.vocabulary = len(tokenizer)                   # the head may be padded beyond it
         self.windowed, self.prefix = refuse(model, name), ([], None)
+        self.belt = None                     # of batch.py: kept, since its memory is slow to get
         ends = model.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
         if ends == {None}:

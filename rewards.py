@@ -59,8 +59,9 @@ def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor
          rows: int, judge=None) -> list[Episode]:
     """`rollout` of n samples a prompt; budgets (N * n,). N may be 0: an empty share.
 
-    judge(prompt index, tokens) gives an episode's reward. It runs in threads, as soon as the text
-    has ended and while the LM decodes others: programs take their seconds in processes of their own.
+    judge(prompt index, tokens) gives an episode's reward. Where it runs programs, which take their
+    seconds in processes of their own, it does so in threads, as soon as the text has ended and
+    while the LM decodes others. Answers take microseconds, and threads would only get in the way.
     """
     if not prompts:
         return []
@@ -72,10 +73,11 @@ def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor
         verdicts[row] = judges.submit(judge, row // n, tokens)
 
     try:
-        episodes = rollout(lm, ids, policy, budgets, keys, n, seed, rows, ended if judge else None)
-        with clock("waiting for graders"):
-            for row, verdict in verdicts.items():
-                episodes[row].reward = verdict.result()
+        episodes = rollout(lm, ids, policy, budgets, keys, n, seed, rows,
+                           ended if judge and task.programs else None)
+        with clock("grading, or waiting for it"):
+            for row, x in enumerate(episodes if judge else ()):
+                x.reward = verdicts[row].result() if verdicts else judge(row // n, x.tokens)
     finally:
         judges.shutdown(wait=False, cancel_futures=True)               # Ctrl-C waits for no queue
     return episodes

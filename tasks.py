@@ -54,6 +54,11 @@ class Task:
     examples: list[Problem] = field(default_factory=list)
     thinking: bool = False
 
+    @property
+    def programs(self) -> bool:
+        """Are answers programs, which are run?"""
+        return bool(self.train[0].tests or self.train[0].check)
+
     def prompt(self, problem: Problem, style: str) -> str:
         """Examples first; a plain prompt with examples needs no instruction beside them."""
         s = self.styles[style]

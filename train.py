@@ -80,7 +80,7 @@ def need(lm: LM, task: Task, config: Config) -> str:
 def first_look(job: Job):
     """The first prompt, its answer and verdict: where a reward of 0 comes from is seen here."""
     task, problem, style = job.task, job.task.train[0], job.config.all_styles()[0]
-    if problem.tests or problem.check:
+    if task.programs:
         print("programs run with: " + isolation())
     prompt = task.prompt(problem, style)
     episode, = play(job.lm, task, [prompt], static(torch.tensor([GREEDY])),

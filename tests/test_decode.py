@@ -5,7 +5,7 @@ from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCaus
                           TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper,
                           MinPLogitsWarper)
 
-from batch import Slots, beginnings
+from batch import Belt, beginnings
 from decode import (GREEDY, Strategy, probs, prompt_key, rollout, row_keys, sample,
                     static, uniforms)
 from cli import UserError
@@ -256,12 +256,15 @@ def test_logits_that_are_no_numbers_stop_the_run_and_name_the_row(lm, monkeypatc
             run(lm, PROMPTS, [strategy] * 10, n=2)
 
 
-def test_a_call_leaves_no_belt_behind(lm):
+def test_the_lm_has_one_belt_whatever_the_calls(lm):
     import gc
     gc.collect()
     gc.disable()                               # a cycle of objects would wait for the collector
     try:
-        run(lm, PROMPTS, [GREEDY] * 5, budget=8)
-        assert not [x for x in gc.get_objects() if isinstance(x, Slots)]
+        alone = [run(lm, PROMPTS[:1], [GREEDY], budget=T)[0].tokens for T in (60, 8)]
+        run(lm, PROMPTS * 9, [GREEDY] * 45, budget=70)                         # a larger belt
+        again = [run(lm, PROMPTS[:1], [GREEDY], budget=T)[0].tokens for T in (60, 8)]
+        assert sum(isinstance(x, Belt) for x in gc.get_objects()) == 1
+        assert all(torch.equal(a, b) for a, b in zip(alone, again))            # emptied each time
     finally:
         gc.enable()

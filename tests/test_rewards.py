@@ -7,7 +7,7 @@ import torch
 from cli import UserError
 from decode import Strategy, static
 from rewards import play
-from tasks import TASKS, Source
+from tasks import TASKS, Source, Task
 
 HOT = static(torch.tensor(Strategy(1.0)).repeat(48, 1))
 
@@ -17,19 +17,24 @@ def task():
     return TASKS["sums"](Source("", "", 12, 2))
 
 
-def test_texts_are_graded_while_others_decode(lm, task, monkeypatch):
+def test_programs_are_graded_while_the_lm_decodes_others(lm, task, monkeypatch):
     prompts = [task.prompt(p, "work") for p in task.train]
     told, forwards, forward = [], [], lm.forward
     monkeypatch.setattr(lm, "forward", lambda *x: forwards.append(0) or forward(*x))
+    monkeypatch.setattr(Task, "programs", True)
 
     def judge(prompt, tokens):
         told.append((threading.current_thread(), len(forwards)))
         return prompt + len(tokens) / 100
 
     episodes = play(lm, task, prompts, HOT, torch.full((48,), 40), 4, 0, 8, judge)
-    assert [x.reward for x in episodes] == [x.prompt + len(x.tokens) / 100 for x in episodes]
+    right = [x.prompt + len(x.tokens) / 100 for x in episodes]
+    assert [x.reward for x in episodes] == right
     assert all(thread is not threading.main_thread() for thread, _ in told)
     assert min(at for _, at in told) < len(forwards) / 2
+    monkeypatch.setattr(Task, "programs", False)
+    episodes = play(lm, task, prompts, HOT, torch.full((48,), 40), 4, 0, 8, judge)
+    assert [x.reward for x in episodes] == right
 
 
 def test_a_grader_that_cannot_work_stops_the_run(lm, task):
