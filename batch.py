@@ -202,11 +202,15 @@ class Batch:
         return ended if over.any() else []
 
     def _enter(self):
-        """Waiting rows into the empty places, a prompt's n together, once an eighth is empty
-        (ours: a prefill costs a step or more)."""
+        """Waiting rows into the empty places, once an eighth is empty (ours: a prefill costs a step
+        or more) and a prompt's n rows can enter together."""
+        least = max(len(self.rows) // 8, min(self.n, len(self.rows)))
+        while self.queue and int((~self.running).sum()) >= least:
+            self._enter_some()
+
+    def _enter_some(self):
+        """One prefill: the next rows of the queue whose prompts share their beginning."""
         R, empty = len(self.rows), (~self.running).nonzero().squeeze(1)
-        if not self.queue or len(empty) < max(R // 8, min(self.n, R)):
-            return
         count = len(empty) // self.n * self.n or len(empty)
         start = self._start(self.queue[0])
         rows = list(itertools.takewhile(lambda i: self._start(i) == start, self.queue[:count]))

@@ -266,9 +266,10 @@ def main():
         raise UserError("--rows, --tokens and --bandwidth must be above 0")
     dtype = pick("cpu", args.dtype)[1]
     need = memory(read_config(args.model), dtype, args.rows, belt_length(args.tokens))
-    # A step reads all weights and, over a text's length, half of the full cache; that an ordinary
-    # loop reaches half of the bandwidth is our guess.
-    step = 2 * (need.weights + need.cache / 2) / (args.bandwidth * 1e9)
+    # A step reads all weights and, over a text's length, half of the texts' keys and values; that
+    # an ordinary loop reaches half of the bandwidth is our guess.
+    texts = need.cache * args.tokens / belt_length(args.tokens)
+    step = 2 * (need.weights + texts / 2) / (args.bandwidth * 1e9)
     print(f"{args.model} in {dtype}, {args.rows} rows of {args.tokens} tokens: {need}; computed at "
           f"half of {args.bandwidth:g} GB/s, {args.rows / step:,.0f} tokens/s")
 

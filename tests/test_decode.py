@@ -10,6 +10,7 @@ from decode import (GREEDY, Strategy, probs, prompt_key, rollout, row_keys, samp
                     static, uniforms)
 from cli import UserError
 from lm import LM
+from tiny import FOLDER
 
 PROMPTS = ["7+8+5+9:", "3+4+5:", "12+13+14+15+16+17+18+19+3:", "9+9+9?", "11+4+6+7+8:"]
 
@@ -268,3 +269,20 @@ def test_the_lm_has_one_belt_whatever_the_calls(lm):
         assert all(torch.equal(a, b) for a, b in zip(alone, again))            # emptied each time
     finally:
         gc.enable()
+
+
+def test_in_bf16_the_frequencies_are_those_of_the_uncached_lm():
+    """Texts may differ with the batch there; their distribution does not."""
+    lm = LM.load(FOLDER, device="cpu", dtype="bfloat16")
+    prompt, n = lm.encode("7+8+5+9:7+8=15"), 3000
+    for rows in (n, 200):                                                # at once, and in turns
+        episodes = rollout(lm, [prompt], static(torch.tensor([Strategy(1.5)] * n)),
+                           torch.full((n,), 3), torch.tensor([4]), n, rows=rows)
+        texts = [x.tokens.tolist() for x in episodes]
+        for start in ([], texts[0][:1], texts[0][:2]):
+            logits = lm.model(torch.tensor([prompt + start])).logits[0, -1, :len(lm.tokenizer)]
+            p = (logits.float() / 1.5).softmax(-1)
+            drawn = [x[len(start)] for x in texts if x[:len(start)] == start and len(x) > len(start)]
+            share = torch.tensor(drawn).bincount(minlength=len(p)) / len(drawn)
+            error = 4.5 * (p * (1 - p) / len(drawn)).sqrt() + 0.005             # bf16: 8 bits
+            assert len(drawn) > 50 and ((share - p).abs() < error).all()
