@@ -160,7 +160,7 @@ def train_softmax(x: Tensor, pull, arms: int, steps: int = 1500, batch: int = 25
     seed of two lost 11 points at T = 44 that way. Gradients are clipped at .5, as in pomdp.py.
     """
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         bandit = SoftmaxBandit(x.shape[1], arms)
     optimizer = torch.optim.Adam(bandit.parameters(), lr=lr, fused=True)

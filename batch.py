@@ -4,9 +4,10 @@
     places    R rows that decode; where one ends, the next one of the queue enters
     belt      keys and values of all places, (R, heads, capacity, head size) in each layer
 
-A text of l tokens lies in the l columns of the belt before the column `used`, into which every
-place writes its next token, in place. So rows of any age are one batch, and nothing is copied when
-one enters or ends. `first` is where the longest text starts; what lies before it is not looked at.
+A text lies in the columns of the belt before the column `used`, into which every place writes its
+next token, in place. So rows of any age are one batch, and nothing is copied when one enters or
+ends. `first` is where the longest text starts; what lies before it is not looked at. Prompts that
+share their beginning are padded behind it: the mask hides the gap, and positions count tokens.
 
     place 0    . . P P P P y y y y _ . .         P: its prompt, y: its text, _: the next token
     place 1    P P P y y y y y y y _ . .
@@ -36,8 +37,8 @@ from lm import LM, belt_length
 # ---- keys and values ----------------------------------------------------------------------------
 @dataclass
 class Span:
-    """The columns of the belt that hold texts. (Of its own: a cycle of objects would keep each belt
-    until Python looks for cycles, and the memory grows.)"""
+    """Shared by the belt and its layers. A reference from the layers to the belt would be a cycle,
+    and a belt's memory would wait for the garbage collector."""
     first: int
     used: int
 
@@ -56,6 +57,7 @@ class Slots(DynamicLayer):
         return self.span.used - self.span.first
 
     def update(self, keys, values, *args, **kwargs):
+        """(R, heads, 1, head size) in, (R, heads, used + 1 - first, head size) out."""
         R, first, used = len(keys), self.span.first, self.span.used
         for store, new in zip(self.store, (keys, values)):
             store[:R, :, used] = new[:, :, 0]
@@ -80,8 +82,9 @@ class Belt:
         if lm.belt is None or len(lm.belt.mask) < places or lm.belt.capacity < capacity:
             lm.belt = None                           # the old one's memory goes first
             lm.belt = cls(like, places, capacity, used)
-        lm.belt.mask[:], lm.belt.span.first, lm.belt.span.used = False, used, used
-        return lm.belt
+        belt, lm.belt = lm.belt, None                # `rollout` hands it back where all went well
+        belt.mask[:], belt.span.first, belt.span.used = False, used, used
+        return belt
 
     def put(self, places: Tensor, cache: DynamicCache, mask: Tensor, rows: Tensor):
         """Texts `rows` (k,) of another cache, with its mask (N, P), into `places` (k,)."""
@@ -100,15 +103,15 @@ class Belt:
             for store in slots.store:
                 store[places, :, columns] = store[sources, :, columns]
 
-    def back(self, used: int) -> int:
-        """Moves all texts back so that they end before column `used`; says by how many columns."""
+    def back(self, used: int, R: int) -> int:
+        """Moves the R places' texts back so that they end before column `used`; by how many?"""
         span = self.span
         by, columns = span.used - used, slice(span.first, span.used)
         to = slice(span.first - by, used)
         self.mask[:, to] = self.mask[:, columns].clone()
         for slots in self.cache.layers:
             for store in slots.store:
-                store[:, :, to] = store[:, :, columns].clone()
+                store[:R, :, to] = store[:R, :, columns].clone()
         span.first, span.used = span.first - by, used
         return by
 
@@ -118,7 +121,8 @@ class Belt:
 class State:
     """The R places before a token, on the LM's device; what a policy sees."""
     row: Tensor        # (R,) which rows of the call these are
-    left: Tensor       # (R,) b_t, tokens left; 0: the row has ended, and the place is empty
+    left: Tensor       # (R,) b_t, tokens left; 0: the row has ended, and its place goes on drawing
+    #                    until another enters, into the column behind its text, which nobody reads
     logits: Tensor     # (R, V)
     h: Tensor          # (R, d)
     e: Tensor          # (R, d)
@@ -139,6 +143,7 @@ class State:
 
 
 LEAST = 16      # tokens that prompts must share (ours: fewer are not worth a prefill of their own)
+PREFILL = 32768       # tokens in one (ours: a 4 B's widest layer makes 2 GB of them)
 
 
 def beginnings(prompts: list[list[int]]) -> tuple[list[int], list[int]]:
@@ -169,14 +174,15 @@ class Batch:
         self.lm, self.prompts, self.budgets, self.draw, self.n = lm, prompts, budgets, draw, n
         order, self.shared = beginnings(prompts)
         self.queue = [i * n + j for i in order for j in range(n)]
-        self.rows = torch.full((min(rows, len(self.queue)),), -1)            # (R,) on the host
+        # On the host, so that no step asks the device: the row in each place, whether it goes on,
+        # the first column of its text, and `now`, the steps so far, when it entered; (R,) each.
+        self.rows = torch.zeros(min(rows, len(self.queue)), dtype=torch.long)
         self.running = torch.zeros_like(self.rows).bool()
-        self.start, self.since, self.now = torch.zeros_like(self.rows), self.rows.clone(), 0
+        self.start, self.since, self.now = self.rows.clone(), self.rows.clone(), 0
         self.longest = max(map(len, prompts))
         texts = self.longest + int(budgets.max())
         self.capacity = belt_length(texts) if len(self.queue) > rows else texts
-        self.e = torch.zeros(len(self.queue), lm.d, dtype=lm.model.dtype, device=lm.device)
-        self.state = self.belt = None
+        self.state = self.belt = self.e = None                            # e: (N * n, d)
         self._enter()
 
     def advance(self, y: Tensor, broken: Tensor) -> list[tuple[int, int]]:
@@ -188,7 +194,7 @@ class Batch:
         going = (s.left > 0).long()
         s.step += going
         s.left = torch.where(broken, -1, (s.left - 1) * ~torch.isin(y, self.lm.ends)) * going
-        left = s.left.cpu()                             # the only wait for the device in a step
+        left = s.left.cpu()       # the one wait for the device, unless rows enter or places close
         self.now, over, running = self.now + 1, self.running & (left <= 0), left > 0
         if over.any():
             ended = list(zip(self.rows[over].tolist(), (self.now - self.since[over]).tolist()))
@@ -203,8 +209,9 @@ class Batch:
 
     def _enter(self):
         """Waiting rows into the empty places, once an eighth is empty (ours: a prefill costs a step
-        or more) and a prompt's n rows can enter together."""
-        least = max(len(self.rows) // 8, min(self.n, len(self.rows)))
+        or more), or enough for a prompt's n rows, up to a quarter."""
+        R = len(self.rows)
+        least = max(1, R // 8, min(self.n, R // 4))
         while self.queue and int((~self.running).sum()) >= least:
             self._enter_some()
 
@@ -212,6 +219,7 @@ class Batch:
         """One prefill: the next rows of the queue whose prompts share their beginning."""
         R, empty = len(self.rows), (~self.running).nonzero().squeeze(1)
         count = len(empty) // self.n * self.n or len(empty)
+        count = min(count, self.n * max(1, PREFILL // self.longest))
         start = self._start(self.queue[0])
         rows = list(itertools.takewhile(lambda i: self._start(i) == start, self.queue[:count]))
         del self.queue[:len(rows)]
@@ -225,24 +233,25 @@ class Batch:
             (rows, self.budgets[rows], local, position, self.draw(rows)))
         state = State(there, left, logits[local], self.lm.h[local], self.lm.h[local],
                       torch.zeros_like(left), position, draws)
-        self.e[there] = state.e
         places = empty[:len(rows)]
         if self.belt is None:
+            self.e = state.e.new_zeros(len(self.budgets), self.lm.d)
             self.state = State(*(x.new_zeros(R, *x.shape[1:]) for x in vars(state).values()))
-            self.state.step += draws.shape[2] - 1         # an empty place draws for no row's text
+            self.state.step += draws.shape[2] - 1           # places that no row has entered: T
             self.belt = Belt.of(self.lm, cache, R, self.capacity, self.longest)
         elif not self.running.any():
             self.belt.span.first = self.belt.span.used = self.longest
         self.rows[places], self.running[places], self.since[places] = rows, True, self.now
         self.start[places] = self.belt.span.used - mask.shape[1]
         places = places.to(self.lm.device)
+        self.e[there] = state.e
         self.state.put(places, state)
         self.belt.put(places, cache, mask, local)
 
     def _start(self, row: int) -> list[int]:
         """The tokens that the row's prompt shares with its neighbours."""
         prompt = row // self.n
-        return self.prompts[prompt][:0 if self.lm.windowed else self.shared[prompt]]
+        return self.prompts[prompt][:0 if self.lm.by_column else self.shared[prompt]]
 
     def _close(self, y: Tensor) -> Tensor:
         """While nothing waits: fewer places once an eighth is empty (ours: that copies an eighth of
@@ -265,7 +274,7 @@ class Batch:
     def _forward(self, y: Tensor):
         s, belt, span, R = self.state, self.belt, self.belt.span, len(y)
         if span.used == belt.capacity:
-            self.start -= belt.back(max(span.used - span.first, self.longest))
+            self.start -= belt.back(max(span.used - span.first, self.longest), R)
         belt.mask[:, span.used] = True
         s.logits = self.lm.forward(y[:, None], s.position[:, None],
                                    belt.mask[:R, span.first:span.used + 1], belt.cache)
@@ -274,6 +283,6 @@ class Batch:
         span.used += 1
 
     def _stop(self, row: int, length: int):
-        raise UserError(f"{self.lm.name}: its logits are no numbers (NaN) at token {length} of sample "
-                        f"{row % self.n} of prompt {row // self.n} of this call; nothing is trained "
-                        "on it. In half precision try --dtype float32")
+        raise UserError(f"{self.lm.name}: its logits are no numbers (NaN) at token {length} of "
+                        f"sample {row % self.n} of prompt {row // self.n} of this call; nothing is "
+                        "trained on it. In half precision try --dtype float32")

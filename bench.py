@@ -129,15 +129,18 @@ def compare(lm, prompts, lengths, n, rows, repeats) -> float:
         "generate, static cache": lambda: generate(lm, there, lengths, n, rows, "static"),
     }, repeats, lm.device)
     best = min(s for name, s in seconds.items() if name != "ours")
-    print(f"{min(R, rows):4} rows: {best / seconds['ours']:.2f} times as fast as generate; tokens/s: "
-          + ", ".join(f"{name} {lengths.sum() / s:,.0f}" for name, s in seconds.items()))
+    print(f"{min(R, rows):4} rows: {best / seconds['ours']:.2f} times as fast as generate; "
+          "tokens/s: " + ", ".join(f"{name} {lengths.sum() / s:,.0f}"
+                                   for name, s in seconds.items()))
     return seconds["ours"]
 
 
 def overhead(lm, prompts, lengths, n, rows, repeats, policy):
     """At most 4 batches of `rows` texts: the batch is full for most of the time."""
     R = min(len(lengths), 4 * rows)
-    prompts, n = prompts[:-(-R // n)].tolist(), min(n, R)
+    n = min(n, R)
+    R = R // n * n
+    prompts = prompts[:R // n].tolist()
     keys, hot = torch.arange(len(prompts)), static(torch.tensor([1.0, 0, 1, 0]).repeat(R, 1))
     seconds = medians({
         "static": lambda: rollout(lm, prompts, hot, lengths[:R], keys, n, rows=rows),

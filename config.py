@@ -92,7 +92,7 @@ def parse(argv: list[str]) -> tuple[Config, bool, bool]:
     parser.add_argument("--quick", action="store_true", help="the whole path in under 60 s")
     parser.add_argument("--full", action="store_true", help="the README's table, about an hour")
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished run")
-    parser.add_argument("--profile", action="store_true", help="end with a table of time and memory")
+    parser.add_argument("--profile", action="store_true", help="end with a table of time, memory")
     for f in dataclasses.fields(Config):
         kind = (dict(action=argparse.BooleanOptionalAction) if type(f.default) is bool else
                 dict(type=type(f.default), metavar=type(f.default).__name__.upper()))

@@ -57,27 +57,27 @@ class Strategy(NamedTuple):
 GREEDY = Strategy(0.0)
 
 
-def ranked(strategies: Tensor) -> bool:
+def has_filters(strategies: Tensor) -> bool:
     """Does any of the strategies (R, 4) have top-k or top-p on?"""
     return bool(((strategies[:, 1] > 0) | (strategies[:, 2] < 1)).any())
 
 
-def probs(logits: Tensor, strategies: Tensor, ranks: bool = True) -> Tensor:
+def probs(logits: Tensor, strategies: Tensor, filters: bool = True) -> Tensor:
     """Next-token probabilities (R, V) of logits (R, V) under one strategy a row (R, 4).
 
     The order is that of transformers' warpers: temperature, top-k, top-p, min-p, each on what the
-    one before has left. Temperature 0 puts all mass on the arg-max. ranks: see `Choice`.
+    one before has left. Temperature 0 puts all mass on the arg-max. filters: see `Choice`.
     """
     temperature, top_k, top_p, min_p = strategies.unsqueeze(-1).unbind(1)            # (R, 1) each
     greedy = temperature == 0
     x = logits.float() / temperature.masked_fill(greedy, 1.0)                        # (R, V)
-    if ranks:
+    if filters:
         x = _top_k_top_p(x, top_k.long(), top_p)
     p = x.softmax(-1)
     p = p.masked_fill(p < min_p * p.amax(-1, keepdim=True), 0.0)         # min-p: relative to p_max
     p = p / p.sum(-1, keepdim=True)
     best = torch.zeros_like(p).scatter_(1, logits.argmax(-1, keepdim=True), 1.0)
-    return torch.where(greedy & ~p[:, :1].isnan(), best, p)             # NaN stays NaN: rollout stops
+    return torch.where(greedy & ~p[:, :1].isnan(), best, p)          # NaN stays NaN: rollout stops
 
 
 FIRST = 256       # tokens ranked (ours: a sort of 64 x 49,152 takes 110 ms, half of SmolLM2's step)
@@ -86,21 +86,21 @@ FIRST = 256       # tokens ranked (ours: a sort of 64 x 49,152 takes 110 ms, hal
 def _top_k_top_p(x: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
     """Logits x (R, V) without what top-k (R, 1), then top-p (R, 1) leave out.
 
-    The FIRST best are enough where they hold all that stays; else all are sorted.
+    The FIRST best are enough where they hold all that stays; else more of them are ranked, or all.
     """
     on, whole = (top_k > 0) | (top_p < 1), x.logsumexp(-1, keepdim=True)
-    for size in (min(FIRST, x.shape[-1]), x.shape[-1]):
+    for size in sorted({min(s, x.shape[-1]) for s in (FIRST, 16 * FIRST, x.shape[-1])}):
         ranked, order = x.topk(size)                                                 # (R, size)
         k = torch.where(top_k > 0, top_k, size).clamp(max=size)
         kth = ranked.gather(1, k - 1)                                                # (R, 1)
         mass = (ranked.logsumexp(-1, keepdim=True) - whole).exp()
-        enough = torch.where(top_k > 0, ranked[:, -1:] < kth, top_p < mass - 1e-6)
+        enough = torch.where(top_k > 0, ranked[:, -1:] < kth, top_p < mass - 1e-6)   # roundings
         if (enough | ~on).all():
             break
     ranked = ranked.masked_fill(ranked < kth, -torch.inf)                      # ties at k stay
     total = torch.where(top_k > 0, ranked.logsumexp(-1, keepdim=True), whole)
     before = (ranked - total).exp().cumsum(-1).roll(1, -1)
-    before[:, 0] = 0                        # a token goes when those before it hold p of the mass
+    before[:, 0] = -1        # a token goes when those before it hold p of the mass; the first stays
     ranked = ranked.masked_fill((before >= top_p) & (top_p < 1), -torch.inf)
     return torch.where(on, torch.full_like(x, -torch.inf).scatter(1, order, ranked), x)
 
@@ -108,7 +108,8 @@ def _top_k_top_p(x: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
 def sample(p: Tensor, u: Tensor) -> Tensor:
     """Inverse CDF: tokens (R,) from probabilities (R, V) and uniforms (R,) in [0, 1)."""
     cdf = p.cumsum(-1)
-    return torch.searchsorted(cdf, u[:, None] * cdf[:, -1:], right=True).squeeze(1)
+    y = torch.searchsorted(cdf, u[:, None] * cdf[:, -1:], right=True).squeeze(1)
+    return y.clamp(max=p.shape[1] - 1)                            # V where p is NaN
 
 
 # ---- random streams: one a row, whatever the batch ----------------------------------------------
@@ -123,12 +124,12 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def row_keys(seed: int, prompts: Tensor, samples: Tensor) -> Tensor:
-    """Keys (R,) of the rows' random streams, from prompt keys (R,) and sample numbers (R,)."""
+    """Keys of the rows' random streams, from prompt keys and sample numbers, (N * n,) all."""
     return _mix(_mix(prompts + _mix(torch.tensor(seed + 1))) + _mix(samples + 1))
 
 
 def uniforms(keys: Tensor, step: Tensor, stream: int) -> Tensor:
-    """Uniforms (R,) in [0, 1) of steps (R,). Streams: 0 draws tokens, 1 actions. 23 bits: exact."""
+    """Uniforms in [0, 1); shapes broadcast. Streams: 0 draws tokens, 1 actions. 23 bits: exact."""
     bits = _mix(keys + _mix(2 * step + stream + 1))
     return ((bits >> 41) & 0x7FFFFF).float() / 2**23
 
@@ -143,9 +144,9 @@ def prompt_key(text: str) -> int:
 class Choice:
     """What a policy answers. One that learns fills all, and the last four are recorded."""
     strategies: Tensor                 # (R, 4)
-    ranks: bool = True                 # False: no row has top-k or top-p, and nothing is ranked
+    filters: bool = True               # False: no row has top-k or top-p, and nothing is ranked
     action: Tensor | None = None       # (R,)
-    free: Tensor | None = None         # (F,) places whose decision counts in the loss
+    free: Tensor | None = None         # (F,) places where the policy decides: in the loss
     logp: Tensor | None = None         # (F,) of the action
     distribution: Tensor | None = None # (F, K) features of the distribution
 
@@ -176,8 +177,8 @@ class Episode:
 
 def static(strategies: Tensor) -> Policy:
     """The policy that gives row i the strategy strategies[i] at every token; (rows, 4)."""
-    there, ranks = functools.cache(strategies.to), ranked(strategies)    # to a device: once
-    return lambda state: Choice(there(state.row.device)[state.row], ranks)
+    there, filters = functools.cache(strategies.to), has_filters(strategies)   # moved once
+    return lambda state: Choice(there(state.row.device)[state.row], filters)
 
 
 # ---- the loop -----------------------------------------------------------------------------------
@@ -208,13 +209,14 @@ def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, k
             with clock("policy"):
                 choice = policy(s)
             with clock("sampling"):
-                p = probs(s.logits, choice.strategies, choice.ranks)
+                p = probs(s.logits, choice.strategies, choice.filters)
                 y = sample(p, s.uniform(0))
             record.add(s, y, choice)
             for row, length in batch.advance(y, p[:, 0].isnan()):
                 record.lengths[row] = length
                 if ended:
                     ended(row, record.tokens[row, :length].long().cpu())
+        lm.belt = batch.belt
         return record.episodes(batch.e)
 
 
@@ -224,7 +226,7 @@ class Record:
     def __init__(self, budgets: Tensor, n: int, lm: LM):
         self.budgets, self.n, self.lm, self.decisions = budgets.tolist(), n, lm, []
         self.lengths = [0] * len(budgets)
-        # One column more: what an empty place draws lands behind its row's last token.
+        # One column more, T, for what a place draws whose row has ended (see `State.left`).
         self.tokens = torch.zeros(len(budgets), int(budgets.max()) + 1, dtype=torch.int32,
                                   device=lm.device)
         self.action = torch.full_like(self.tokens, -1, dtype=torch.int8)
@@ -254,7 +256,7 @@ class Record:
 
 # ---- as a program: one prompt in, text coloured by action out -----------------------------------
 COLOURS = ("\033[32m", "\033[36m", "\033[33m", "\033[31m")            # greedy, T = .5, 1, 1.25
-MARKS = "₀₁₂₃"                                                        # without a colour terminal
+MARKS = "₀₁₂₃"                                                     # without a colour terminal
 
 
 def coloured(lm: LM, episode: Episode, colour: bool) -> str:

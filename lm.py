@@ -102,7 +102,10 @@ class LM:
         self.model, self.tokenizer, self.name = model.eval().requires_grad_(False), tokenizer, name
         self.device, self.d = model.device, model.config.get_text_config().hidden_size
         self.vocabulary = len(tokenizer)                   # the head may be padded beyond it
-        self.windowed, self.prefix = refuse(model, name), ([], None)
+        # Attention by distance in columns, or another than sdpa, makes its own mask out of (R, L).
+        self.by_column = (refuse(model, name) or model.config._attn_implementation != "sdpa"
+                          or bool(getattr(model.config, "alibi", False)))
+        self.prefix = [], None               # tokens, and their keys and values, for `prefill`
         self.belt = None                     # of batch.py: kept, since its memory is slow to get
         ends = model.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
@@ -125,6 +128,8 @@ class LM:
         try:
             free = free_memory(device)
             torch.empty(0, device=device)
+            if device.startswith("cuda"):
+                torch.cuda.set_device(torch.device(device).index or 0)  # for what names no device
         except (AssertionError, RuntimeError) as error:      # torch without CUDA asserts
             raise UserError(f"cannot use the device {device!r}: {str(error).splitlines()[0]}")
         if need.total > free:
@@ -196,8 +201,8 @@ class LM:
 
         mask (R, all tokens so far) bool, or None where there is no padding.
         """
-        if ids.shape[1] == 1 and not self.windowed and mask is not None:
-            mask = mask[:, None, None]             # as attention wants it: not made anew each step
+        if ids.shape[1] == 1 and not self.by_column and mask is not None:
+            mask = mask[:, None, None]                  # as sdpa wants it: not made anew each step
         with clock("LM forward"):
             logits = self.model(
                 input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=cache,
@@ -209,7 +214,7 @@ class LM:
         """Logits (N, V), cache and mask (N, P) after prompts padded on the left to P.
 
         shared: how many first tokens all prompts have in common; computed once, and kept for the
-        next call. 0 under a sliding window: the gap behind them would push them out of it early.
+        next call. 0 where attention goes by columns: the gap behind them would count as text.
         """
         start, cache = prompts[0][:shared], DynamicCache()
         if start and self.prefix[0] != start:

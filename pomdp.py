@@ -35,7 +35,7 @@ from torch import Tensor, nn
 import ranks
 from bandit import mlp
 from clock import clock
-from decode import Choice, Episode, State, Strategy, ranked, sample
+from decode import Choice, Episode, State, Strategy, has_filters, sample
 from features import P_MAX, PARTS, distribution, observation_size, observe
 
 TEMPERATURES = (0.0, 0.5, 1.0, 1.25)          # paper; 0 is greedy
@@ -68,7 +68,7 @@ class TokenPolicy(nn.Module):
         device = next(self.parameters()).device
         temperatures, unfiltered = (torch.tensor(x, device=device)
                                     for x in (TEMPERATURES, Strategy()))
-        ranks = bases is not None and ranked(bases)
+        filters = bases is not None and has_filters(bases)
         bases, on = (x if x is None else x.to(device) for x in (bases, on))
 
         def policy(state: State) -> Choice:
@@ -82,9 +82,10 @@ class TokenPolicy(nn.Module):
                 obs = self.observation(state.h[f], state.e[f], dist, state.left[f])
             logp_all = self.actor(obs).log_softmax(-1)                                      # (F, A)
             chosen = sample(logp_all.exp(), state.uniform(1)[f]) if explore else logp_all.argmax(1)
-            action = (acts.long() - 1).index_copy(0, f, chosen)             # -1: none; 0: greedy
+            # -1 where the policy is off, 0 (greedy) at sure tokens, the chosen one at decisions.
+            action = (acts.long() - 1).index_copy(0, f, chosen)
             hot = torch.where(acts, temperatures[action], base[:, 0])
-            return Choice(torch.cat([hot[:, None], base[:, 1:]], 1), ranks, action, f,
+            return Choice(torch.cat([hot[:, None], base[:, 1:]], 1), filters, action, f,
                           logp_all.gather(1, chosen[:, None]).squeeze(1), dist)
 
         return policy
@@ -177,7 +178,7 @@ def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: in
             a = advantage[rows]
             a = (a - a.mean()) / (a.std(correction=0) + 1e-8)                                 # (M,)
             here = (start <= rows) & (rows < start + len(obs))
-            own = rows[here] - start                                                          # (m,)
+            own = (rows[here] - start).to(device)                                             # (m,)
             loss, log = ppo_loss(policy, obs[own], action[own], old_logp[own], a[here].to(device),
                                  target[own], entropy_bonus, len(rows))
             optimizer.zero_grad()

@@ -67,8 +67,8 @@ def start() -> dist.Store | None:
     if not {"RANK", "WORLD_SIZE"} <= set(os.environ):
         return None
     store, me, count = next(dist.rendezvous("env://"))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-                            store=store, rank=me, world_size=count, timeout=PATIENCE)
+    # Gloo on GPUs too: 5 MB a minibatch, and unlike NCCL's its calls end where a process has died.
+    dist.init_process_group("gloo", store=store, rank=me, world_size=count, timeout=PATIENCE)
     return store
 
 
@@ -112,8 +112,8 @@ def _together(collective: Callable, *arguments):
     if dist.is_initialized():
         try:
             collective(*arguments)
-        except RuntimeError:                                   # gloo: Connection closed by peer
-            raise Ended
+        except RuntimeError as error:                          # gloo: Connection closed by peer
+            raise Ended from error
 
 
 def first(function: Callable):
@@ -142,5 +142,8 @@ def gather(part):
 
 def add(tensor: Tensor) -> Tensor:
     """Sums `tensor` over all processes, in place: the same bits everywhere."""
-    _together(dist.all_reduce, tensor)
+    if dist.is_initialized():
+        there = tensor.cpu()
+        _together(dist.all_reduce, there)
+        tensor.copy_(there)
     return tensor

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import ranks
+import sandbox
 from bandit import Arm
 from clock import clock
 from decode import GREEDY, Episode, Policy, prompt_key, rollout, static
@@ -36,10 +37,15 @@ class Rewards:
 
     def flush(self):
         if self.fresh:
-            data = io.BytesIO()                      # zipfile on a full disk raises more than once
-            np.savez_compressed(data, **self.arrays)
-            ranks.first(lambda: write(self.path, data.getvalue()))
+            ranks.first(lambda: write(self.path, packed(self.arrays)))
             self.fresh = False
+
+
+def packed(arrays: dict[str, np.ndarray]) -> bytes:
+    """An npz file, made in memory: zipfile on a full disk raises more than once."""
+    data = io.BytesIO()
+    np.savez_compressed(data, **arrays)
+    return data.getvalue()
 
 
 def read_arrays(path: str) -> dict[str, np.ndarray]:
@@ -53,8 +59,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
         raise damaged(path, error)
 
 
-# Each process plays its share of the problems; what all of them get is gathered.
-
+# ---- sampling: each process plays its share of the problems; what all get is gathered -----------
 def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor, n: int, seed: int,
          rows: int, judge=None) -> list[Episode]:
     """`rollout` of n samples a prompt; budgets (N * n,). N may be 0: an empty share.
@@ -67,7 +72,7 @@ def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor
         return []
     keys = torch.tensor([prompt_key(p) for p in prompts])
     ids = [lm.encode(p, task.chat, task.thinking) for p in prompts]
-    judges, verdicts = ThreadPoolExecutor(os.cpu_count()), {}
+    judges, verdicts = ThreadPoolExecutor(sandbox.CORES), {}
 
     def ended(row, tokens):
         verdicts[row] = judges.submit(judge, row // n, tokens)
@@ -79,7 +84,7 @@ def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor
             for row, x in enumerate(episodes if judge else ()):
                 x.reward = verdicts[row].result() if verdicts else judge(row // n, x.tokens)
     finally:
-        judges.shutdown(wait=False, cancel_futures=True)               # Ctrl-C waits for no queue
+        judges.shutdown(wait=False, cancel_futures=True)    # Ctrl-C waits for what runs, no queue
     return episodes
 
 

@@ -45,7 +45,8 @@ GRACE = 0.5              # seconds, ours: to end a program that ran out of time
 ALL = (NETWORK, PROCESSES, FILES, USER)
 ROOT_PLANS = (ALL, (NETWORK, PROCESSES, USER), (USER,))
 USER_PLANS = ((NETWORK, PROCESSES, FILES), (NETWORK, PROCESSES), ())
-_slots = threading.BoundedSemaphore(os.cpu_count() or 1)
+CORES = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))   # torchrun's
+_slots = threading.BoundedSemaphore(CORES)
 
 
 @dataclass

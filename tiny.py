@@ -126,7 +126,7 @@ def yardstick(lm: LM, prompts: list[str], budgets: Tensor):
         top = state.logits.topk(2).indices.sort(1).values                            # (R, 2)
         strategies = torch.tensor(GREEDY, device=top.device).repeat(len(top), 1)
         strategies[(top == fork).all(1) & ~fits[state.row], 0] = 1.25
-        return Choice(strategies, ranks=False)
+        return Choice(strategies, filters=False)
 
     return policy
 

@@ -71,9 +71,9 @@ class Job:
 
 def need(lm: LM, task: Task, config: Config) -> str:
     """What memory --rows takes. Raises UserError where it cannot fit."""
-    longest = max((task.prompt(p, style) for p in task.train + task.test
-                   for style in config.all_styles()), key=len)
-    tokens = len(lm.encode(longest, task.chat, task.thinking)) + max(task.budgets)
+    longest = sorted((task.prompt(p, style) for p in task.train + task.test
+                      for style in config.all_styles()), key=len)[-64:]    # ours: in characters
+    tokens = max(len(lm.encode(x, task.chat, task.thinking)) for x in longest) + max(task.budgets)
     return lm.require(config.rows, tokens)
 
 
@@ -263,7 +263,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
     if ranks.first(lambda: job.done(kind, seed)):
         return
     config, checkpoint = job.config, job.file(f"{kind}-{seed}.checkpoint")
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = TokenPolicy(job.lm.d, max(job.task.budgets), parts).to(job.lm.device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
@@ -277,7 +277,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
         with clock("PPO update"):
             log.append({"step": i, **outcome(episodes),
                         **ppo_update(policy, optimizer, episodes, step_seed, config.entropy)})
-        if i in (10, config.iterations - 1):
+        if i in (10, config.iterations - 1):                     # does the memory grow?
             clock.note_memory(f"iteration {i} of {kind} {seed}")
         bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-20:]]):.3f}",
                         **{k: f"{log[-1].get(k, 0):.2f}" for k in ("entropy", "kl", "clipped")})

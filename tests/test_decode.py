@@ -1,7 +1,8 @@
 """Contracts 1-3 and 5-7 of the decode loop: equivalences and exact distributions."""
 import pytest
 import torch
-from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM,
+from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen3Config,
+                          Qwen3ForCausalLM,
                           TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper,
                           MinPLogitsWarper)
 
@@ -37,7 +38,7 @@ def warped(logits, s):
 @pytest.mark.parametrize("V, spread", [(50, 3), (1000, 8), (1000, 0.5)])
 def test_probs_equal_transformers_warpers_in_a_mixed_batch(V, spread):
     strategies = [Strategy(t, k, p, m) for t in (0, 0.5, 1.0, 1.5) for k in (0, 1, 3, 500)
-                  for p in (0.1, 0.9, 1.0) for m in (0.0, 0.1, 0.5)]
+                  for p in (0.0, 0.1, 0.9, 1.0) for m in (0.0, 0.1, 0.5)]
     logits = torch.randn(len(strategies), V, generator=torch.Generator().manual_seed(1)) * spread
     ours = probs(logits, torch.tensor(strategies))
     theirs = torch.cat([warped(logits[i:i + 1], s) for i, s in enumerate(strategies)])
@@ -66,7 +67,8 @@ def test_sampled_frequencies_are_the_probabilities():
 
 def test_streams_are_uniform_and_do_not_repeat():
     keys = row_keys(0, torch.arange(200).repeat_interleave(50), torch.arange(50).repeat(200))
-    u = torch.stack([uniforms(keys, torch.tensor(t), s) for t in range(5) for s in (0, 1)])      # (10, 10_000)
+    u = torch.stack([uniforms(keys, torch.tensor(t), s) for t in range(5)
+                     for s in (0, 1)])                                                # (10, 10_000)
     assert abs(u.mean() - 0.5) < 0.005 and abs(u.var() - 1 / 12) < 0.002
     assert torch.corrcoef(u).triu(1).abs().max() < 0.05                            # 5 sigma
     assert len(keys.unique()) == len(keys)
@@ -215,10 +217,11 @@ def test_a_place_is_filled_again_as_soon_as_enough_are_empty(lm, monkeypatch):
 
 def test_an_empty_place_has_no_position_beyond_what_the_lm_reads():
     torch.manual_seed(2)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2, n_positions=14,
-                                       eos_token_id=1))
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2,
+                                       n_positions=14, eos_token_id=1))
     budgets = [6] * 15 + [7] + [11] * 20        # the 16th is alone in having ended, for 10 steps
-    episodes = rollout(LM(model, Letters(50)), [[5, 6, 7]] * 36, static(torch.tensor([GREEDY] * 36)),
+    greedy = static(torch.tensor([GREEDY] * 36))
+    episodes = rollout(LM(model, Letters(50)), [[5, 6, 7]] * 36, greedy,
                        torch.tensor(budgets), torch.arange(36), rows=16)
     assert [len(x.tokens) for x in episodes] == budgets
 
@@ -282,7 +285,8 @@ def test_in_bf16_the_frequencies_are_those_of_the_uncached_lm():
         for start in ([], texts[0][:1], texts[0][:2]):
             logits = lm.model(torch.tensor([prompt + start])).logits[0, -1, :len(lm.tokenizer)]
             p = (logits.float() / 1.5).softmax(-1)
-            drawn = [x[len(start)] for x in texts if x[:len(start)] == start and len(x) > len(start)]
+            drawn = [x[len(start)] for x in texts
+                     if x[:len(start)] == start and len(x) > len(start)]
             share = torch.tensor(drawn).bincount(minlength=len(p)) / len(drawn)
             error = 4.5 * (p * (1 - p) / len(drawn)).sqrt() + 0.005             # bf16: 8 bits
             assert len(drawn) > 50 and ((share - p).abs() < error).all()

@@ -4,7 +4,8 @@ import json
 import pytest
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import (AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GemmaConfig,
+from transformers import (BloomConfig, BloomForCausalLM, GPTJConfig, GPTJForCausalLM,
+                          AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GemmaConfig,
                           GemmaForCausalLM, LlamaConfig, LlamaForCausalLM, MambaConfig,
                           MambaForCausalLM, MistralConfig, MistralForCausalLM,
                           PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, Qwen3NextConfig,
@@ -37,6 +38,10 @@ FAMILIES = {
     "Gemma3, windows": (Gemma3TextConfig, Gemma3ForCausalLM, WINDOW | dict(
         layer_types=["sliding_attention", "full_attention"]), GEMMA, ["<turn>", "<eot>"]),
     "Mistral, windows": (MistralConfig, MistralForCausalLM, WINDOW, CHATML, ["<|im_start|>"]),
+    "GPT-J, eager": (GPTJConfig, GPTJForCausalLM, dict(rotary_dim=4, num_key_value_heads=4), CHATML,
+                     ["<|im_start|>"]),
+    "Bloom, alibi": (BloomConfig, BloomForCausalLM, dict(num_key_value_heads=4), CHATML,
+                     ["<|im_start|>"]),
 }
 PROMPTS = ["7+8?", "1+2+3+4+5+6+7?", "What is 12+13+14?", "9"]
 
@@ -54,7 +59,7 @@ def save(folder, config, model, extra, template, special, eos="</s>"):
         tokenizer_object=tokenizer, bos_token="<s>", eos_token=eos, pad_token="<pad>",
         additional_special_tokens=special, chat_template=template)
     fast.save_pretrained(folder)
-    model = model(config(**SIZE, **extra))
+    model = model(config(**SIZE | extra))
     model.generation_config.eos_token_id = [2, len(vocabulary) - 1]                  # "~" ends too
     model.save_pretrained(folder)
     return str(folder)
