@@ -1,4 +1,4 @@
-"""The frozen language model: loading, ids and text, one forward pass, a cache written in place.
+"""The frozen language model: loading, ids and text, one forward pass, what memory it takes.
 
     lm = LM.load("tiny")                        # a local folder, or a hub id: one and the same path
     logits, cache, mask = lm.prefill([lm.encode("7+8+5+9:")]);   lm.h                       # (N, d)
