@@ -69,7 +69,7 @@ class Belt:
 
     def __init__(self, like: DynamicCache, places: int, capacity: int, used: int):
         """like: a cache of the LM, for its shapes. used: at least any prompt's length."""
-        self.span, self.capacity = Span(used, used), capacity
+        self.span = Span(used, used)
         self.mask = torch.zeros(places, capacity, dtype=torch.bool, device=like.layers[0].device)
         self.cache = DynamicCache()
         self.cache.layers = [Slots(layer, places, capacity, self.span) for layer in like.layers]
@@ -79,10 +79,10 @@ class Belt:
     @classmethod
     def of(cls, lm: LM, like: DynamicCache, places: int, capacity: int, used: int) -> "Belt":
         """The LM's last belt, emptied, where it is large enough; else a new one in its place."""
-        if lm.belt is None or len(lm.belt.mask) < places or lm.belt.capacity < capacity:
-            lm.belt = None                           # the old one's memory goes first
-            lm.belt = cls(like, places, capacity, used)
         belt, lm.belt = lm.belt, None                # `rollout` hands it back where all went well
+        if belt is None or len(belt.mask) < places or belt.mask.shape[1] < capacity:
+            belt = None                              # the old one's memory goes first
+            return cls(like, places, capacity, used)
         belt.mask[:], belt.span.first, belt.span.used = False, used, used
         return belt
 
@@ -273,7 +273,7 @@ class Batch:
 
     def _forward(self, y: Tensor):
         s, belt, span, R = self.state, self.belt, self.belt.span, len(y)
-        if span.used == belt.capacity:
+        if span.used == belt.mask.shape[1]:
             self.start -= belt.back(max(span.used - span.first, self.longest), R)
         belt.mask[:, span.used] = True
         s.logits = self.lm.forward(y[:, None], s.position[:, None],

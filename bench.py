@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, Qwen3Config, StoppingCriteria
 
-from decode import rollout, static
+from config import Config
+from decode import Strategy, rollout, static
 from lm import LM, memory, pick
 from pomdp import TokenPolicy
-from tiny import FOLDER
 
 QWEN3 = dict(vocab_size=151936, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True,
              max_position_embeddings=40960, eos_token_id=151645)
@@ -45,7 +45,7 @@ class Vocabulary:
 
 def load(name: str, device: str, dtype: str) -> LM:
     if name not in SHAPES:
-        return LM.load(FOLDER if name == "tiny" else name, device, dtype)
+        return Config(model=name, device=device, dtype=dtype).load_lm()
     device, dtype = pick(device, dtype)
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(Qwen3Config(**SHAPES[name]),
@@ -113,7 +113,7 @@ def main():
     compare(lm, prompts, lengths, o.samples, o.rows, o.repeats)
     seconds = compare(lm, prompts[:1], torch.tensor([4 * o.mean]), 1, 1, o.repeats)
     if lm.device.type == "cuda":
-        share = memory(lm.model.config, str(lm.model.dtype)[6:]).weights * 4 * o.mean / seconds
+        share = memory(lm.model.config, lm.dtype).weights * 4 * o.mean / seconds
         print(f"         {share / o.bandwidth / 1e9:.0%} of the memory's bandwidth")
     policy = TokenPolicy(lm.d, 4 * o.mean).to(lm.device)
     for rows in sorted({1, 16, o.rows}):
@@ -122,7 +122,7 @@ def main():
 
 def compare(lm, prompts, lengths, n, rows, repeats) -> float:
     ids, keys, R = prompts.tolist(), torch.arange(len(prompts)), len(lengths)
-    there, hot = prompts.to(lm.device), static(torch.tensor([1.0, 0, 1, 0]).repeat(R, 1))
+    there, hot = prompts.to(lm.device), static(torch.tensor(Strategy()).repeat(R, 1))
     seconds = medians({
         "ours": lambda: rollout(lm, ids, hot, lengths, keys, n, rows=rows),
         "generate, growing cache": lambda: generate(lm, there, lengths, n, rows, "dynamic"),
@@ -141,7 +141,7 @@ def overhead(lm, prompts, lengths, n, rows, repeats, policy):
     n = min(n, R)
     R = R // n * n
     prompts = prompts[:R // n].tolist()
-    keys, hot = torch.arange(len(prompts)), static(torch.tensor([1.0, 0, 1, 0]).repeat(R, 1))
+    keys, hot = torch.arange(len(prompts)), static(torch.tensor(Strategy()).repeat(R, 1))
     seconds = medians({
         "static": lambda: rollout(lm, prompts, hot, lengths[:R], keys, n, rows=rows),
         "policy": lambda: rollout(lm, prompts, policy.acting(explore=True), lengths[:R], keys, n,
@@ -158,7 +158,7 @@ def machine(lm: LM) -> str:
         pass
     if lm.device.type == "cuda":
         name = torch.cuda.get_device_name(lm.device)
-    return (f"{lm.name}, {str(lm.model.dtype)[6:]}; {name}, {torch.get_num_threads()} threads, "
+    return (f"{lm.name}, {lm.dtype}; {name}, {torch.get_num_threads()} threads, "
             f"torch {torch.__version__}")
 
 

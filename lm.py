@@ -102,6 +102,7 @@ class LM:
         self.model, self.tokenizer, self.name = model.eval().requires_grad_(False), tokenizer, name
         self.device, self.d = model.device, model.config.get_text_config().hidden_size
         self.vocabulary = len(tokenizer)                   # the head may be padded beyond it
+        self.dtype = str(model.dtype).removeprefix("torch.")                       # as in DTYPES
         # Attention by distance in columns, or another than sdpa, makes its own mask out of (R, L).
         self.by_column = (refuse(model, name) or model.config._attn_implementation != "sdpa"
                           or bool(getattr(model.config, "alibi", False)))
@@ -147,8 +148,7 @@ class LM:
         if tokens > most:
             raise UserError(f"the longest prompt and its text have {tokens} tokens, {self.name} "
                             f"reads {most}: fewer --shots, or a smaller budget")
-        need = memory(self.model.config, str(self.model.dtype).removeprefix("torch."), rows,
-                      belt_length(tokens))
+        need = memory(self.model.config, self.dtype, rows, belt_length(tokens))
         free = free_memory(str(self.device)) + need.weights                   # they are in already
         line = (f"{rows} rows of {tokens} tokens need {need}; {self.device} has "
                 f"{free / 2**30:.1f} GiB for it")

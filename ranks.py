@@ -142,8 +142,6 @@ def gather(part):
 
 def add(tensor: Tensor) -> Tensor:
     """Sums `tensor` over all processes, in place: the same bits everywhere."""
-    if dist.is_initialized():
-        there = tensor.cpu()
-        _together(dist.all_reduce, there)
-        tensor.copy_(there)
-    return tensor
+    there = tensor.cpu()                                 # the tensor itself where it is there
+    _together(dist.all_reduce, there)
+    return tensor.copy_(there)
