@@ -93,7 +93,7 @@ class Belt:
         self.mask[places, columns] = mask[rows]
         for slots, other in zip(self.cache.layers, cache.layers):
             for store, new in zip(slots.store, (other.keys, other.values)):
-                store[places, :, columns] = new[rows]
+                store[:, :, columns].index_copy_(0, places, new.index_select(0, rows))
 
     def move(self, places: Tensor, sources: Tensor):
         """What lies in the places `sources` (k,), into `places` (k,)."""
@@ -101,7 +101,7 @@ class Belt:
         self.mask[places] = self.mask[sources]
         for slots in self.cache.layers:
             for store in slots.store:
-                store[places, :, columns] = store[sources, :, columns]
+                store[:, :, columns].index_copy_(0, places, store[sources, :, columns])
 
     def back(self, used: int, R: int) -> int:
         """Moves the R places' texts back so that they end before column `used`; by how many?"""

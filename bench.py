@@ -97,8 +97,9 @@ def main():
         parser.add_argument(f"--{name}", type=type(default), default=default,
                             help=f"{text} (default {default})")
     o = parser.parse_args()
-    if min(o.prompts, o.samples, o.prompt, o.mean, o.rows, o.repeats, o.bandwidth) <= 0:
-        raise UserError("every number must be above 0")
+    for name, value in vars(o).items():
+        if type(value) is not str and value <= 0:
+            raise UserError(f"--{name} must be above 0, not {value}")
     lm = load(o.model, o.device, o.dtype)
     lm.require(min(o.rows, o.prompts * o.samples), o.prompt + 4 * o.mean)
     lm.ends, lm.model.generation_config.eos_token_id = lm.ends[:0], None     # lengths alone end

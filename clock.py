@@ -55,11 +55,11 @@ class Clock:
             self.note(f"memory at {when}", pages * os.sysconf("SC_PAGE_SIZE"))
 
     def report(self) -> str:
-        """A line a part, the longest first, then the sizes."""
+        """A line a part, the longest first, their sum, then the sizes."""
         self._change(self.part)
         total = sum(self.seconds.values())
         return "\n".join([f"{part:40}{s:9.1f} s {s / total:7.1%}"
-                          for part, s in self.seconds.most_common()] +
+                          for part, s in [*self.seconds.most_common(), ("all", total)]] +
                          [f"{name:40}{size / 2**20:9.1f} MiB" for name, size in self.bytes.items()])
 
 

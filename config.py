@@ -9,9 +9,9 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 
-import tiny
 from cli import Parser, UserError, whole_numbers
 from features import PARTS
 from lm import LM
@@ -62,9 +62,7 @@ class Config:
     test_samples: int = option(8, "samples a held-out problem")
 
     def load_lm(self) -> LM:
-        lm = LM.load(tiny.FOLDER if self.model == "tiny" else self.model, self.device, self.dtype)
-        lm.name = self.model                             # a run names no path of this machine's own
-        return lm
+        return LM.load(self.model, self.device, self.dtype)
 
     def all_seeds(self) -> range:
         return range(self.seed, self.seed + self.seeds)
@@ -179,6 +177,8 @@ def open_folder(config: Config, resume: bool) -> tuple[str, str]:
     part, now = final + ".part", dataclasses.asdict(config)
     settings, there = os.path.join(part, "config.json"), os.path.exists(part)
     if resume and not there:
+        if os.path.exists(final) and not others(vars(read_config(final)), now):
+            sys.exit(print(f"{final} is finished"))                          # status 0
         raise UserError(f"nothing to resume: there is no {part}")
     try:
         os.makedirs(part, exist_ok=True)
@@ -189,15 +189,20 @@ def open_folder(config: Config, resume: bool) -> tuple[str, str]:
         raise UserError(f"{part} holds an unfinished run: add --resume to go on, or delete it")
     if os.path.exists(settings):                 # not where the kill came before it was written
         old = read_json(settings)
-        changed = [k for k in now if old.get(k) != now[k]]
-        if changed:
-            raise UserError(f"{part} was started with another {', '.join(changed)}")
+        if changed := others(old, now):
+            raise UserError(f"{part} was started with {', '.join(changed)}")
     if os.path.exists(final + ".old") and not os.path.exists(final):
         os.replace(final + ".old", final)        # a kill came between close_folder's two renames
     if os.path.exists(final):
         print(f"{final} exists; this run takes its place when it is finished")
     write(settings, json.dumps(now, indent=1))
     return part, final
+
+
+def others(old: dict, now: dict) -> list[str]:
+    """Options that were not as they are now. Another --rows is none: it changes no result."""
+    return [f"--{k.replace('_', '-')} {old.get(k)}" for k in now
+            if old.get(k) != now[k] and k != "rows"]
 
 
 def hold(part: str):

@@ -142,12 +142,13 @@ def prompt_key(text: str) -> int:
 # ---- what flows between the loop and a policy ---------------------------------------------------
 @dataclass
 class Choice:
-    """What a policy answers. One that learns fills all, and the last four are recorded."""
+    """What a policy answers. One that learns fills all, and the last five are recorded."""
     strategies: Tensor                 # (R, 4)
     filters: bool = True               # False: no row has top-k or top-p, and nothing is ranked
     action: Tensor | None = None       # (R,)
     free: Tensor | None = None         # (F,) places where the policy decides: in the loss
     logp: Tensor | None = None         # (F,) of the action
+    h: Tensor | None = None            # (F, d)
     distribution: Tensor | None = None # (F, K) features of the distribution
 
 
@@ -236,7 +237,8 @@ class Record:
         if choice.action is not None:
             self.action[s.row, s.step] = choice.action.to(torch.int8)
             f = choice.free
-            self.decisions.append((s.row[f], s.step[f], choice.logp, s.h[f], choice.distribution))
+            self.decisions.append((s.row[f], s.step[f], choice.logp, choice.h,
+                                   choice.distribution))
 
     def episodes(self, e: Tensor) -> list[Episode]:
         tokens, action, e = self.tokens.long().cpu(), self.action.cpu(), e.cpu()
@@ -249,9 +251,10 @@ class Record:
             counts = row.bincount(minlength=len(tokens)).tolist()
             per_row = list(zip(*(x[order].split(counts) for x in fields)))
         nothing = (torch.zeros(0, dtype=torch.long), torch.zeros(0), e[:0], torch.zeros(0, 0))
-        return [Episode(i // self.n, i % self.n, budget, tokens[i, :length], ended[i], e[i],
-                        action[i, :length], *(per_row[i] if counts[i] else nothing))
-                for i, (length, budget) in enumerate(zip(self.lengths, self.budgets))]
+        return [Episode(i // self.n, i % self.n, budget, y[:length], ended[i], e_i, a[:length],
+                        *(per_row[i] if counts[i] else nothing))
+                for i, (length, budget, y, a, e_i) in enumerate(
+                    zip(self.lengths, self.budgets, tokens, action, e))]
 
 
 # ---- as a program: one prompt in, text coloured by action out -----------------------------------

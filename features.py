@@ -36,12 +36,12 @@ def steps(x: Tensor, top: float) -> Tensor:
     return torch.sigmoid((x[:, None] - centres) / (0.375 * top / (CENTRES - 1)))
 
 
-def observe(h: Tensor, e: Tensor, dist: Tensor, left: Tensor, horizon: int, parts=PARTS) -> Tensor:
-    """(R, D) observation from h, e (R, d), distribution features (R, 4), tokens left (R,)."""
+def observe(h: Tensor, e: Tensor, dist: Tensor, left: Tensor, parts=PARTS) -> Tensor:
+    """(R, D) observation from h, e (R, d), `distribution` (R, 4), `steps` of tokens left (R, 14)."""
     pieces = {"hidden": lambda: F.layer_norm(h.float(), h.shape[-1:]),
               "prompt": lambda: F.layer_norm(e.float(), e.shape[-1:]),
               "distribution": lambda: dist.float(),
-              "budget": lambda: steps(left.float(), horizon)}
+              "budget": lambda: left}
     return torch.cat([pieces[part]() for part in parts], 1)
 
 

@@ -30,6 +30,8 @@ from transformers.utils import logging
 from clock import clock
 
 DTYPES = ("float32", "bfloat16", "float16")
+DEVICES = ("cpu", "cuda", "mps")
+TINY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiny")    # the embedded LM
 
 
 # ---- memory, before it is spent -----------------------------------------------------------------
@@ -81,7 +83,10 @@ def free_memory(device: str) -> int:
 
 
 def pick(device: str, dtype: str) -> tuple[str, str]:
-    """Device and dtype where "auto" leaves them open: fp32 on a CPU, bf16 on a GPU."""
+    """Device and dtype where "auto" leaves them open: fp32 on a CPU, bf16 on a GPU.
+
+    Raises UserError for a name that is neither; `LM.load` for a device that is not there.
+    """
     if device in ("auto", "cuda") and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"                  # torchrun: a GPU a process
     if device == "auto":
@@ -91,6 +96,8 @@ def pick(device: str, dtype: str) -> tuple[str, str]:
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
     if dtype not in DTYPES:
         raise UserError(f"--dtype takes auto, {', '.join(DTYPES)}, not {dtype!r}")
+    if device.split(":")[0] not in DEVICES:
+        raise UserError(f"--device takes auto, {', '.join(DEVICES)}, not {device!r}")
     return device, dtype
 
 
@@ -122,10 +129,11 @@ class LM:
 
     @classmethod
     def load(cls, name: str, device: str = "auto", dtype: str = "auto") -> "LM":
-        """From a hub id or a local folder; fp32 on a CPU and bf16 on a GPU unless told."""
+        """From a hub id, a local folder, or "tiny"; fp32 on a CPU and bf16 on a GPU unless told."""
         device, dtype = pick(device, dtype)
+        folder = place(name)
         logging.disable_progress_bar()                     # its lines would hide ours
-        need = memory(read_config(name), dtype)
+        need = memory(read_config(folder), dtype)
         try:
             free = free_memory(device)
             torch.empty(0, device=device)
@@ -136,8 +144,8 @@ class LM:
         if need.total > free:
             raise UserError(f"{name} needs {need}, and {device} has {free / 2**30:.1f} GiB free")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name)
-            model = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, dtype))
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
         except Exception as error:                       # safetensors and others raise their own
             raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
         return cls(model.to(device), tokenizer, name)
@@ -244,14 +252,19 @@ def refuse(model, name: str) -> bool:
     return any(isinstance(x, DynamicSlidingWindowLayer) for x in layers)
 
 
+def place(name: str) -> str:
+    """Where the weights are: "tiny" is the embedded LM, wherever one stands."""
+    return TINY if name == "tiny" else name
+
+
 def read_config(name: str):
     if not os.path.isdir(name) and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise UserError(f"cannot load the model {name!r}: no such folder, and no hub id")
     try:
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"cannot load the model {name!r}, no folder here that holds one: "
-                        f"{str(error).strip().splitlines()[0]}")
+        raise UserError(f"cannot load the model {name!r}: no folder here holds it, and the hub "
+                        f"does not give it: {str(error).strip().splitlines()[0]}")
 
 
 def belt_length(texts: int) -> int:
@@ -270,7 +283,7 @@ def main():
     if min(args.rows, args.tokens, args.bandwidth) <= 0:
         raise UserError("--rows, --tokens and --bandwidth must be above 0")
     dtype = pick("cpu", args.dtype)[1]
-    need = memory(read_config(args.model), dtype, args.rows, belt_length(args.tokens))
+    need = memory(read_config(place(args.model)), dtype, args.rows, belt_length(args.tokens))
     # A step reads all weights and, over a text's length, half of the texts' keys and values; that
     # an ordinary loop reaches half of the bandwidth is our guess.
     texts = need.cache * args.tokens / belt_length(args.tokens)

@@ -36,7 +36,7 @@ import ranks
 from bandit import mlp
 from clock import clock
 from decode import Choice, Episode, State, Strategy, has_filters, sample
-from features import P_MAX, PARTS, distribution, observation_size, observe
+from features import P_MAX, PARTS, distribution, observation_size, observe, steps
 
 TEMPERATURES = (0.0, 0.5, 1.0, 1.25)          # paper; 0 is greedy
 SURE = 0.95                                   # paper
@@ -52,11 +52,15 @@ class TokenPolicy(nn.Module):
         """d: the LM's hidden size. horizon: the largest token budget. parts: of the observation."""
         super().__init__()
         self.horizon, self.parts = horizon, tuple(parts)
+        # b_t is a whole number, and its soft thresholds a table: five operations fewer a step.
+        table = steps(torch.arange(horizon + 1), horizon)                             # (T + 1, 14)
+        self.register_buffer("thresholds", table, persistent=False)
         size = observation_size(d, self.parts)
         self.actor, self.critic = mlp(size, width, len(TEMPERATURES)), mlp(size, width, 1)
 
     def observation(self, h: Tensor, e: Tensor, dist: Tensor, left: Tensor) -> Tensor:
-        return observe(h, e, dist, left, self.horizon, self.parts)
+        """(R, D); tokens left (R,) beyond the horizon count as the horizon."""
+        return observe(h, e, dist, self.thresholds[left.clamp(max=self.horizon)], self.parts)
 
     def acting(self, bases: Tensor | None = None, on: Tensor | None = None, explore: bool = False):
         """The policy as `rollout` wants it: action a_t at every decision, greedy at sure tokens.
@@ -66,27 +70,25 @@ class TokenPolicy(nn.Module):
         explore: sample the action instead of its arg-max.
         """
         device = next(self.parameters()).device
-        temperatures, unfiltered = (torch.tensor(x, device=device)
-                                    for x in (TEMPERATURES, Strategy()))
-        filters = bases is not None and has_filters(bases)
-        bases, on = (x if x is None else x.to(device) for x in (bases, on))
+        bases = torch.tensor([Strategy()]) if bases is None else bases
+        filters, alike, on = has_filters(bases), len(bases) == 1, on if on is None else on.to(device)
+        # Row and action -> strategy; the last one, action -1, is the base itself.
+        strategies = bases[:, None].repeat(1, len(TEMPERATURES) + 1, 1).to(device)   # (rows, A+1, 4)
+        strategies[:, :-1, 0] = torch.tensor(TEMPERATURES)
 
         def policy(state: State) -> Choice:
-            R = len(state.row)
-            base = unfiltered.expand(R, 4) if bases is None else bases[state.row]           # (R, 4)
             acts = state.left > 0 if on is None else on[state.row] & (state.left > 0)       # (R,)
             with clock("features"):
                 dist = distribution(state.logits)
                 f = (acts & (dist[:, P_MAX] <= SURE)).nonzero().squeeze(1)                  # (F,)
-                dist = dist[f]
-                obs = self.observation(state.h[f], state.e[f], dist, state.left[f])
+                h, dist = state.h[f], dist[f]
+                obs = self.observation(h, state.e[f], dist, state.left[f])
             logp_all = self.actor(obs).log_softmax(-1)                                      # (F, A)
             chosen = sample(logp_all.exp(), state.uniform(1)[f]) if explore else logp_all.argmax(1)
             # -1 where the policy is off, 0 (greedy) at sure tokens, the chosen one at decisions.
-            action = (acts.long() - 1).index_copy(0, f, chosen)
-            hot = torch.where(acts, temperatures[action], base[:, 0])
-            return Choice(torch.cat([hot[:, None], base[:, 1:]], 1), filters, action, f,
-                          logp_all.gather(1, chosen[:, None]).squeeze(1), dist)
+            action = torch.where(acts, 0, -1).index_copy(0, f, chosen)
+            return Choice(strategies[0 if alike else state.row, action], filters, action, f,
+                          logp_all.gather(1, chosen[:, None]).squeeze(1), h, dist)
 
         return policy
 

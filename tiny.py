@@ -36,9 +36,7 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from decode import GREEDY, Choice, State, rollout, static
-from lm import LM
-
-FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiny")
+from lm import LM, TINY
 
 # ---- the world ----------------------------------------------------------------------------------
 LENGTHS = range(3, 10)      # numbers in a sum (prototype)
@@ -229,7 +227,7 @@ def main():
     parser = Parser(description="Train the embedded LM on worked sums.")
     parser.add_argument("--steps", type=int, default=1400, help="training steps (default 1400)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default 0)")
-    parser.add_argument("--out", default=FOLDER, help="folder to write (default tiny/ beside this)")
+    parser.add_argument("--out", default=TINY, help="folder to write (default tiny/ beside this)")
     parser.add_argument("--report", action="store_true", help="how good is the LM in --out?")
     args = parser.parse_args()
     if args.report:

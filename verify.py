@@ -11,6 +11,7 @@ answer, so where the texts leave a doubt the answers differ: 0.333 is not 1/3.
 
 Programs run in sandbox.py, within limits.
 """
+import functools
 import itertools
 import re
 
@@ -100,6 +101,7 @@ MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}")
 OPENING, CLOSING = "([{⦃", ")]}⦄"
 
 
+@functools.lru_cache(2 ** 16)        # of a problem's samples many end in the same answer
 def math_equal(answer: str, gold: str) -> bool:
     """Whether the answer says what the gold answer says; never raises.
 

@@ -14,5 +14,4 @@ signal.signal(signal.SIGINT, signal.default_int_handler)   # a shell's backgroun
 @pytest.fixture(scope="session")
 def lm():
     from lm import LM
-    from tiny import FOLDER
-    return LM.load(FOLDER, device="cpu")
+    return LM.load("tiny", device="cpu")

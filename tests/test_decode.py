@@ -11,7 +11,6 @@ from decode import (GREEDY, Strategy, probs, prompt_key, rollout, row_keys, samp
                     static, uniforms)
 from cli import UserError
 from lm import LM
-from tiny import FOLDER
 
 PROMPTS = ["7+8+5+9:", "3+4+5:", "12+13+14+15+16+17+18+19+3:", "9+9+9?", "11+4+6+7+8:"]
 
@@ -276,7 +275,7 @@ def test_the_lm_has_one_belt_whatever_the_calls(lm):
 
 def test_in_bf16_the_frequencies_are_those_of_the_uncached_lm():
     """Texts may differ with the batch there; their distribution does not."""
-    lm = LM.load(FOLDER, device="cpu", dtype="bfloat16")
+    lm = LM.load("tiny", device="cpu", dtype="bfloat16")
     prompt, n = lm.encode("7+8+5+9:7+8=15"), 3000
     for rows in (n, 200):                                                # at once, and in turns
         episodes = rollout(lm, [prompt], static(torch.tensor([Strategy(1.5)] * n)),

@@ -28,12 +28,12 @@ def test_steps_are_thresholds_that_rise_one_after_the_other():
 
 def test_each_part_of_the_observation_can_be_switched_off():
     h, e, dist = torch.randn(3, 8), torch.randn(3, 8), torch.rand(3, 4)
-    left = torch.tensor([1, 5, 9])
+    left = steps(torch.tensor([1, 5, 9]), 40)
     for off in PARTS:
         parts = [p for p in PARTS if p != off]
-        assert observe(h, e, dist, left, 40, parts).shape == (3, observation_size(8, parts))
-    a = observe(h, e, dist, left, 40, ["hidden"])
-    assert torch.equal(a, observe(h, e + 1, dist + 1, left + 1, 40, ["hidden"]))
+        assert observe(h, e, dist, left, parts).shape == (3, observation_size(8, parts))
+    a = observe(h, e, dist, left, ["hidden"])
+    assert torch.equal(a, observe(h, e + 1, dist + 1, left + 1, ["hidden"]))
 
 
 def test_context_tells_parallel_and_token_budgets_apart():

@@ -120,6 +120,23 @@ def test_an_older_run_is_back_where_the_unfinished_one_is_deleted(tmp_path, monk
     assert open(f"{final}/results.json").read() == "older"
 
 
+def test_a_run_goes_on_with_other_rows_and_with_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        os.makedirs(f"runs/{name}.part")
+        write(f"runs/{name}.part/config.json", json.dumps(vars(Config(name=name))))
+    with pytest.raises(UserError, match="was started with --styles work, --lr 0.0005$"):
+        open_folder(Config(name="a", lr=1.0, styles="once"), resume=True)
+    open_folder(Config(name="b", rows=7), resume=True)
+    assert json.load(open("runs/b.part/config.json"))["rows"] == 7
+    os.replace("runs/c.part", "runs/c")
+    with pytest.raises(SystemExit) as finished:
+        open_folder(Config(name="c"), resume=True)
+    assert not finished.value.code
+    with pytest.raises(UserError, match="nothing to resume"):
+        open_folder(Config(name="c", lr=1.0), resume=True)
+
+
 def test_what_lies_in_a_folder_without_config_is_not_mixed_with_a_run_started_plainly(
         tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

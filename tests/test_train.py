@@ -78,10 +78,12 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(unbroken
     assert code == 1 and err.strip().splitlines()[-1].endswith("--resume makes it again")
     checkpoint.write_bytes(whole)
     code, _, err = finish("train.py", *SHORT, "--seed", "1", "--resume", folder=tmp_path)
-    assert code == 1 and "another seed" in err
+    assert code == 1 and "was started with --seed 0" in err
     code, _, err = finish("train.py", *SHORT, "--resume", folder=tmp_path)
     assert code == 0, err
     assert hashes(tmp_path / "runs" / "sums") == hashes(unbroken[0] / "runs" / "sums")
+    code, out, _ = finish("train.py", *SHORT, "--resume", folder=tmp_path)
+    assert code == 0 and out.splitlines()[-1] == "runs/sums is finished"
 
 
 def test_eval_and_decode_read_the_run(unbroken):
@@ -130,7 +132,7 @@ def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken):
     (["train.py", "--styles", "poem"], "--styles"),
     (["train.py", "--styles", "work,work"], "each once"),
     (["train.py", "--name", "../elsewhere"], "--name"),
-    (["train.py", "--device", "abacus"], "abacus"),
+    (["train.py", "--device", "abacus"], "--device takes auto, cpu"),
     pytest.param(["train.py", "--device", "cuda"], "cannot use the device 'cuda'",
                  marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")),
     (["train.py", "--dtype", "int3"], "int3"),
@@ -143,6 +145,7 @@ def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken):
     (["decode.py", "7+8:", "--run", "missing"], "missing"),
     (["decode.py", "7+8:", "--loud"], "--loud"),
     (["tiny.py", "--steps", "0"], "--steps"),
+    (["bench.py", "--rows", "0"], "--rows must be above 0"),
 ])
 def test_a_mistake_gets_one_line_and_a_failing_exit(command, says, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
