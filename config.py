@@ -1,26 +1,26 @@
-"""The options of the main job, one line each, and its run folder.
-
-A run lives in runs/NAME.part until its last file is written, then it is renamed to runs/NAME; an
-older run of that name is whole until then. --resume goes on with what lies in the .part folder.
-"""
+"""The options of the main job, one line each, and what they load."""
 import argparse
 import dataclasses
-import fcntl
-import json
 import os
-import shutil
-import sys
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cli import Parser, UserError, whole_numbers
 from features import PARTS
 from lm import LM
-from store import read_json, write
 from tasks import TASKS, Source, Task
 
 
 def option(default, text):
     return dataclasses.field(default=default, metadata={"help": text})
+
+
+class Variant(NamedTuple):
+    """A way to train a token policy: on what it sees, by what, on which problems and budgets."""
+    parts: list[str]                       # of the observation
+    learner: str = "ppo"                   # or reinforce, lpo
+    easy: bool = False                     # problems of the lower half of all levels alone
+    inner: bool = False                    # every other token budget alone, the ends left out
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Config:
     lr: float = option(5e-4, "PPO: learning rate, falling to a tenth")
     entropy: float = option(0.02, "PPO: entropy bonus")
     parts: str = option(",".join(PARTS), "PPO: parts of the observation, by commas")
-    ablations: bool = option(False, "token policies without budget and without hidden state too")
+    rivals: bool = option(False, "the paper's rivals and ablations, and transfer, beside it")
     test_problems: int = option(250, "held-out problems")
     test_samples: int = option(8, "samples a held-out problem")
 
@@ -70,17 +70,29 @@ class Config:
     def all_styles(self) -> list[str]:
         return self.styles.split(",")
 
-    def token_variants(self) -> dict[str, list[str]]:
-        """Name -> parts of the observation, of every token policy of the run."""
+    def style_sets(self) -> list[list[str]]:
+        """Of the arms among which an action set is picked: the first style's, and all."""
+        styles = self.all_styles()
+        return [styles[:1]] + [styles] * (len(styles) > 1)
+
+    def token_variants(self) -> dict[str, Variant]:
+        """Every token policy of the run, by name."""
         parts = self.parts.split(",")
-        off = [x for x in ("budget", "hidden") if self.ablations and x in parts and parts != [x]]
-        return {"token": parts} | {f"token-no-{x}": [p for p in parts if p != x] for x in off}
+        if not self.rivals:
+            return {"token": Variant(parts)}
+        return {"token": Variant(parts),
+                "token-no-budget": Variant([p for p in parts if p != "budget"]),
+                "token-entropy": Variant(["entropy", "budget"]),
+                "token-reinforce": Variant(parts, "reinforce"),
+                "token-lpo": Variant(parts, "lpo"),
+                "token-easy": Variant(parts, easy=True),
+                "token-inner": Variant(parts, inner=True)}
 
 
 QUICK = dict(pool=4, pool_problems=16, problems=24, bandit_steps=60, linucb_steps=20,
              iterations=4, batch=64, token_problems=200, test_problems=16)
-FULL = dict(pool=180, pool_problems=250, problems=1500, bandit_steps=4000, linucb_steps=2500,
-            iterations=200, token_problems=20000, test_problems=1000, seeds=3, ablations=True)
+FULL = dict(styles="work,once", pool=60, problems=600, bandit_steps=2000, linucb_steps=1500,
+            iterations=120, token_problems=20000, test_problems=500, seeds=3, rivals=True)
 
 
 def parse(argv: list[str]) -> tuple[Config, bool, bool]:
@@ -88,7 +100,7 @@ def parse(argv: list[str]) -> tuple[Config, bool, bool]:
     parser = Parser(prog="train.py", description="Learn to decode.",
                     argument_default=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="the whole path in under 60 s")
-    parser.add_argument("--full", action="store_true", help="the README's table, about an hour")
+    parser.add_argument("--full", action="store_true", help="every table of the paper, an hour")
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished run")
     parser.add_argument("--profile", action="store_true", help="end with a table of time, memory")
     for f in dataclasses.fields(Config):
@@ -126,8 +138,10 @@ def check(config: Config):
         raise UserError(f"--batch must be a multiple of --token-samples, {config.token_samples}")
     if config.task not in TASKS:
         raise UserError(f"unknown task {config.task!r}; there are {', '.join(TASKS)}")
-    if not set(config.parts.split(",")) <= set(PARTS):
-        raise UserError(f"--parts takes {', '.join(PARTS)}")
+    if not set(config.parts.split(",")) <= {*PARTS, "entropy"}:
+        raise UserError(f"--parts takes {', '.join(PARTS)}, entropy")
+    if config.rivals and config.parts == "budget":
+        raise UserError("--rivals trains a policy without the budget: --parts needs another one")
     if os.path.basename(config.name) != config.name or config.name in (".", ".."):
         raise UserError(f"--name is the name of a folder under runs/, not {config.name!r}")
 
@@ -158,66 +172,3 @@ def make_task(config: Config) -> Task:
         raise UserError(f"--styles of {task.name}, each once: {', '.join(task.styles)}")
     task.show(config.shots, styles)
     return task
-
-
-# ---- the run folder -----------------------------------------------------------------------------
-def read_config(folder: str) -> Config:
-    """A finished run's options. Raises UserError where there are none, or another version's."""
-    if folder.rstrip("/").endswith(".part"):
-        raise UserError(f"{folder} is unfinished: train.py --resume finishes it")
-    try:
-        return Config(**read_json(f"{folder}/config.json"))
-    except TypeError as error:
-        raise UserError(f"{folder}/config.json is of another version: {error}")
-
-
-def open_folder(config: Config, resume: bool) -> tuple[str, str]:
-    """(unfinished, finished) folder; refuses what would lose work or mix two runs."""
-    final = os.path.join("runs", config.name or config.task)
-    part, now = final + ".part", dataclasses.asdict(config)
-    settings, there = os.path.join(part, "config.json"), os.path.exists(part)
-    if resume and not there:
-        if os.path.exists(final) and not others(vars(read_config(final)), now):
-            sys.exit(print(f"{final} is finished"))                          # status 0
-        raise UserError(f"nothing to resume: there is no {part}")
-    try:
-        os.makedirs(part, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make {part}: {error.strerror}")
-    hold(part)               # before any advice to go on or delete: another process may be at work
-    if there and not resume:
-        raise UserError(f"{part} holds an unfinished run: add --resume to go on, or delete it")
-    if os.path.exists(settings):                 # not where the kill came before it was written
-        old = read_json(settings)
-        if changed := others(old, now):
-            raise UserError(f"{part} was started with {', '.join(changed)}")
-    if os.path.exists(final + ".old") and not os.path.exists(final):
-        os.replace(final + ".old", final)        # a kill came between close_folder's two renames
-    if os.path.exists(final):
-        print(f"{final} exists; this run takes its place when it is finished")
-    write(settings, json.dumps(now, indent=1))
-    return part, final
-
-
-def others(old: dict, now: dict) -> list[str]:
-    """Options that were not as they are now. Another --rows is none: it changes no result."""
-    return [f"--{k.replace('_', '-')} {old.get(k)}" for k in now
-            if old.get(k) != now[k] and k != "rows"]
-
-
-def hold(part: str):
-    """Locks the folder until this process ends. Raises UserError where another one writes it."""
-    handle = os.open(part, os.O_RDONLY)              # left open: the lock goes with the process
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise UserError(f"another process is writing {part}")
-
-
-def close_folder(part: str, final: str):
-    """Puts the finished run in the place of an older one of its name."""
-    shutil.rmtree(final + ".old", ignore_errors=True)
-    if os.path.exists(final):
-        os.replace(final, final + ".old")
-    os.replace(part, final)
-    shutil.rmtree(final + ".old", ignore_errors=True)

@@ -19,7 +19,7 @@ from cli import UserError
 
 @dataclass
 class Problem:
-    """work: a solution in words, for examples. level: how hard.
+    """work: a solution in words, for examples. level: how hard (of a sum: its numbers).
 
     Programs have tests, (stdin, stdout) pairs, or a check to run behind them; seconds for each.
     """

@@ -274,7 +274,7 @@ def coloured(lm: LM, episode: Episode, colour: bool) -> str:
 
 
 def main():
-    from config import read_config                    # here alone: the loop knows no policy
+    from job import read_config                       # here alone: the loop knows no policy
     from pomdp import SURE, TEMPERATURES
     from store import load_adapter
     parser = Parser(description="Decode one prompt with a trained token policy.")

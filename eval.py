@@ -1,21 +1,22 @@
-"""What was gained: held-out rewards of every policy, Pass@B, paired intervals, one table.
+"""What was gained: held-out rewards of every policy, Pass@B, paired intervals, the paper's tables.
 
-    python eval.py runs/sums                # remakes the table from the run's adapters and rewards
+    python eval.py runs/sums                # remakes all tables from the run's adapters and rewards
     python eval.py runs/sums --parallel 1,2,4,8                   # Pass@B for other B than 1 and 8
+    python eval.py runs/full --against reference/results.json     # fails where a row is elsewhere
 
     Pass@B       1 - C(n - c, B) / C(n, B), c right among n samples               bandit.pass_at
-    interval     bootstrap over problems and training seeds, 2,000 draws, 2.5 % to 97.5 %
-    difference   the same bootstrap of (policy - best static), paired by problem
+    interval     bootstrap over problems and training seeds                             stats.py
+    difference   the same bootstrap of (policy - baseline), paired by problem and by random numbers
+    *            p < .05 after Holm's correction for all differences of the same table
 
 The baseline, "best static", is for each (B, token budget) the best on training problems of all
-strategies that were sampled there.
-
-Deviations from the paper: (1) its intervals fit a binomial; ours pair.
+strategies that were sampled there. What is missing on disk is sampled.
 """
 from cli import Parser, UserError, run, whole_numbers       # first: see train.py
 
-import functools
 import json
+import os
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,249 +26,235 @@ from tqdm import tqdm
 
 import ranks
 from bandit import Arm, pass_at
-from config import Config, load, read_config
-from decode import GREEDY
+from config import load
 from features import PARALLEL, context
-from lm import LM
-from rewards import Rewards, embed, sample_policy, sample_static
+from job import Job, read_config
+from rewards import Rewards, embed, sample_blind, sample_policy, sample_static
+from rivals import edt
+from stats import oracle
 from store import arms_from_json, damaged, load_adapter, read_json, write
-from tasks import Task
+from tables import LEGEND, all_tables, show
+from traces import write_traces
 
-# ---- statistics ---------------------------------------------------------------------------------
-@functools.lru_cache
-def _resamplings(seeds: int, P: int, draws: int):
-    """How often each seed (draws, seeds) and each problem (draws, P) is drawn, as shares."""
-    rng = np.random.default_rng(0)
-    return (rng.multinomial(seeds, np.full(seeds, 1 / seeds), draws) / seeds,
-            rng.multinomial(P, np.full(P, 1 / P), draws) / P)
-
-
-def interval(values: np.ndarray, draws: int = 2000) -> tuple[float, float]:
-    """95 % interval of the mean of values (seeds, P): bootstrap over both seeds and problems."""
-    by_seed, by_problem = _resamplings(*values.shape, draws)
-    means = (by_seed * (by_problem @ values.T)).sum(1)                                  # (draws,)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
-
-
-def better(a: dict, b: dict) -> dict:
-    """Of two policies' cells, in each column those of the higher mean.
-
-    Chosen on the held-out problems themselves: a rival that is a little too good.
-    """
-    return {at: max(a[at], b[at], key=np.mean) for at in a}
-
-
-def make_row(name: str, values: dict, baseline: dict, rival: bool = True) -> dict:
-    """One table row; values and baseline: (B, T index) -> per-problem Pass@B (seeds, P)."""
-    cells = {}
-    for (B, t), v in values.items():
-        difference = v - baseline[B, t]
-        cells[f"pass@{B}[{t}]"] = {
-            "mean": float(v.mean()), "interval": interval(v),
-            "difference": float(difference.mean()), "difference_interval": interval(difference)}
-    return {"name": name, "rival": rival, "cells": cells}
-
-
-def show(rows: list[dict], budgets, Bs) -> str:
-    """The table as text: percent, +- half the 95 % interval; below it the difference."""
-    lines = []
-    for B in Bs:
-        lines.append(f"\nPass@{B} in %, 95 % interval; below it the paired difference to best "
-                     "static, in brackets where its interval holds 0")
-        lines.append(f"{'':32}" + "".join(f"{f'T = {T}':>14}" for T in budgets))
-        for r in rows:
-            cells = [r["cells"][f"pass@{B}[{i}]"] for i in range(len(budgets))]
-            lines.append(f"{r['name'] + ('' if r['rival'] else ' *'):32}" + "".join(
-                f"{f'''{100 * c['mean']:.1f} ±{half(c['interval']):.1f}''':>14}" for c in cells))
-            if any(c["difference_interval"] != (0, 0) for c in cells):
-                lines.append(" " * 32 + "".join(f"{difference(c):>14}" for c in cells))
-    if not all(r["rival"] for r in rows):
-        lines.append("* sees the problem: a yardstick, no competitor")
-    return "\n".join(lines)
-
-
-def half(interval) -> float:
-    return 50 * (interval[1] - interval[0])
-
-
-def difference(cell: dict) -> str:
-    low, high = cell["difference_interval"]
-    text = f"{round(100 * cell['difference'], 1) + 0.0:+.1f} ±{half((low, high)):.1f}"    # no -0.0
-    return f"({text})" if low <= 0 <= high else text
+PAPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reference", "paper.json")
 
 
 # ---- held-out rewards ---------------------------------------------------------------------------
 @dataclass
 class HeldOut:
-    """The held-out problems of a run, and what every policy earns on them."""
-    lm: LM
-    task: Task
-    config: Config
-    rewards: Rewards
+    """The held-out problems of a run, and what every policy earns on them.
+
+    Cells: (B, T index) -> per-problem Pass@B (K, P), K training seeds.
+    """
+    job: Job
+    told: dict                                                       # selection.json
     e: Tensor                                                        # (P, d)
     Bs: list[int]
     bar: tqdm
+
+    @property
+    def budgets(self) -> range:
+        return range(len(self.job.task.budgets))
 
     def static(self, arm: Arm) -> np.ndarray:
         """Table (P, n, T) of one strategy for all prompts."""
         return self._table(str(arm), sample_static, arm)
 
-    def policy(self, name: str, play_at) -> np.ndarray:
-        """Table (P, n, T) of a policy that sees the budget; `play_at` as in `sample_policy`."""
-        return self._table(name, sample_policy, play_at)
+    def blind(self, name: str, policy_of) -> np.ndarray:
+        """Table (P, n, T) of a policy that does not see the budget, as in `sample_blind`."""
+        return self._table(name, sample_blind, self.style, policy_of)
 
-    def _table(self, name: str, sample, what) -> np.ndarray:
-        table = self.rewards.get(f"test {name}", lambda: sample(
-            self.lm, self.task, self.task.test, what, self.config.test_samples,
-            self.config.seed, self.config.rows))
-        if self.rewards.fresh:
-            self.rewards.flush()
+    def policy(self, name: str, play_at, n: int | None = None) -> np.ndarray:
+        """Table (P, n, T) of a policy that sees the budget; `play_at` as in `sample_policy`."""
+        return self._table(name, sample_policy, play_at, n=n)
+
+    def _table(self, name: str, sample, *what, n: int | None = None) -> np.ndarray:
+        job = self.job
+        table = job.rewards.get(f"test {name}", lambda: sample(
+            job.lm, job.task, job.task.test, *what, n or job.config.test_samples,
+            job.config.seed, job.config.rows))
+        if job.rewards.fresh:
+            job.rewards.flush()
             self.bar.update()
         return table
 
+    @property
+    def style(self) -> str:
+        return self.job.config.all_styles()[0]
+
     def prompts(self, style: str) -> list[str]:
-        return [self.task.prompt(p, style) for p in self.task.test]
+        return [self.job.task.prompt(p, style) for p in self.job.task.test]
 
     def cells(self, table: np.ndarray, Bs=None) -> dict:
-        """(B, T index) -> per-problem Pass@B (1, P) of a table (P, n, T)."""
+        """Of a table (P, n, T)."""
         return {(B, t): pass_at(table[..., t], B)[None]
-                for B in Bs or self.Bs for t in range(len(self.task.budgets))}
+                for B in Bs or self.Bs if B <= table.shape[1] for t in self.budgets}
 
-    def choice(self, adapter, B: int, t: int) -> Tensor:
+    def load(self, kind: str, seed: int):
+        return load_adapter(self.job.file(kind, seed), self.job.lm)
+
+    def seeds(self, cells_of) -> dict:
+        """The cells of all training seeds as one: cells_of(seed) gives one seed's."""
+        parts = [cells_of(seed) for seed in self.job.config.all_seeds()]
+        return {at: np.concatenate([p[at] for p in parts]) for at in parts[0]}
+
+    def choice(self, bandit, parts: list[str], B: int, t: int) -> Tensor:
         """The arm (P,) a bandit names for every problem: its most likely, or best estimated."""
-        ones = torch.ones(len(self.e))
-        x = context(self.e, B * ones, self.task.budgets[t] * ones, max(self.task.budgets))
+        ones, budgets = torch.ones(len(self.e)), self.job.task.budgets
+        x = context(self.e, B * ones, budgets[t] * ones, max(budgets), parts)
         with torch.no_grad():
-            return adapter(x).argmax(1)
+            return bandit(x).argmax(1)
+
+    def arms(self, arms: list[Arm], B: int, t: int) -> np.ndarray:
+        """Pass@B (P, S) of every arm at one token budget."""
+        return np.stack([pass_at(self.static(arm)[..., t], B) for arm in arms], 1)
+
+    # ---- policies: their cells ----
+    def best_static(self, told: dict) -> dict:
+        """The best on training problems, for each column."""
+        best = [arms_from_json(line) for line in told["best_static"]]
+        return {(B, t): pass_at(self.static(best[i][t])[..., t], B)[None]
+                for i, B in enumerate(self.Bs) for t in self.budgets}
+
+    def optimist(self, told: dict) -> dict:
+        """For each column the best on these very problems, of all that were sampled here."""
+        arms = {*arms_from_json(told["arms"]), *arms_from_json(told["best_of_all"]),
+                *(arm for line in told["best_static"] for arm in arms_from_json(line))}
+        values = {(B, t): self.arms(sorted(arms), B, t) for B in self.Bs for t in self.budgets}
+        return {at: v[:, v.mean(0).argmax()][None] for at, v in values.items()}
+
+    def mixed(self, arms: list[Arm]) -> dict:
+        """An arm of S at random for each prompt."""
+        return {(B, t): self.arms(arms, B, t).mean(1)[None] for B in self.Bs for t in self.budgets}
+
+    def bound(self, arms: list[Arm]) -> dict:
+        """The best arm of S for each prompt, as stats.oracle estimates it."""
+        table = np.stack([self.static(arm) for arm in arms], 1)                    # (P, S, n, T)
+        return {(B, t): oracle(table[..., t], B)[None] for B in self.Bs
+                if 2 * B <= table.shape[2] for t in self.budgets}
+
+    def bandit(self, kind: str, seed: int, arms: list[Arm]) -> dict:
+        return self.chosen(*self.load(kind, seed), arms)
+
+    def chosen(self, bandit, about: dict, arms: list[Arm]) -> dict:
+        """A bandit's choices, read from the arms' own tables."""
+        rows = np.arange(len(self.e))
+        return {(B, t): self.arms(arms, B, t)[rows, self.choice(bandit, about["parts"], B, t)][None]
+                for B in self.Bs for t in self.budgets}
+
+    def token(self, kind: str, seed: int) -> dict:
+        """A token policy; of all but the main one half of the samples, for Pass@1 alone."""
+        policy, n = self.load(kind, seed)[0].acting(), self.job.config.test_samples
+        return self.cells(self.policy(f"{kind} {seed}",
+                                      lambda t, _: (self.prompts(self.style), policy),
+                                      n if kind == "token" else max(1, n // 2)))
+
+    def edt(self) -> dict:
+        """EDT as it was tuned on the training problems for each token budget."""
+        tables = [self.blind(f"edt {a:g} {b:g}", lambda rows: edt(a, b))
+                  for a, b in self.told["edt"]]
+        return {(B, t): pass_at(tables[t][..., t], B)[None] for B in self.Bs for t in self.budgets}
+
+    def autodeco(self, seed: int) -> dict:
+        heads = self.load("autodeco", seed)[0]
+        return self.cells(self.blind(f"autodeco {seed}", lambda rows: heads.acting()))
+
+    def both(self, styles: str, seed: int) -> dict:
+        """Both levels: the bandit names each prompt's arm, static or under the token level."""
+        arms, cells, n = arms_from_json(self.told["both_arms"]), {}, self.job.config.test_samples
+        (bandit, about), (token, _) = self.load(f"both {styles}", seed), self.load("token", seed)
+        strategies = torch.tensor([arm.strategy for arm in arms])
+        on = torch.tensor([arm.token for arm in arms])
+        for B in self.Bs:
+            def play_at(t, budgets):
+                choice = self.choice(bandit, about["parts"], B, t)
+                prompts = [self.job.task.prompt(p, arms[i].style)
+                           for p, i in zip(self.job.task.test, choice)]
+                each = choice.repeat_interleave(n)
+                return prompts, token.acting(strategies[each], on[each])
+
+            cells |= self.cells(self.policy(f"both {styles} {seed} B={B}", play_at), [B])
+        return cells
+
+    def rule(self) -> dict:
+        """The task's yardstick, which sees the problem."""
+        prompts = self.prompts(self.style)
+        each = [p for p in prompts for _ in range(self.job.config.test_samples)]
+        return self.cells(self.policy("rule", lambda t, budgets: (
+            prompts, self.job.task.yardstick(self.job.lm, each, budgets))))
 
 
-def stacked(parts: list[dict]) -> dict:
-    """Joins the same cells of several seeds to (seeds, P)."""
-    return {at: np.concatenate([p[at] for p in parts]) for at in parts[0]}
-
-
-def sequence_cells(held: HeldOut, adapter, arms: list[Arm]) -> dict:
-    """A bandit's choices, read from the arms' own tables."""
-    cells = {}
-    for B in held.Bs:
-        for t in range(len(held.task.budgets)):
-            values = np.stack([pass_at(held.static(arm)[..., t], B) for arm in arms], 1)    # (P, S)
-            choice = held.choice(adapter, B, t).numpy()
-            cells[B, t] = values[np.arange(len(values)), choice][None]
-    return cells
-
-
-def both_cells(held: HeldOut, bandit, arms: list[Arm], token, seed: int) -> dict:
-    """Both levels: the bandit names each prompt's arm, static or under the token level."""
-    cells, n = {}, held.config.test_samples
-    strategies = torch.tensor([arm.strategy for arm in arms])
-    on = torch.tensor([arm.token for arm in arms])
-    for B in held.Bs:
-        def play_at(t, budgets):
-            choice = held.choice(bandit, B, t)
-            prompts = [held.task.prompt(p, arms[i].style) for p, i in zip(held.task.test, choice)]
-            each = choice.repeat_interleave(n)
-            return prompts, token.acting(strategies[each], on[each])
-
-        cells |= held.cells(held.policy(f"both {seed} B={B}", play_at), [B])
-    return cells
-
-
-# ---- the table ----------------------------------------------------------------------------------
-def read_selection(folder: str) -> tuple[dict, list[list[Arm]], list[Arm], list[Arm]]:
-    """selection.json, and its arms: best static of each B and T, S, those of both levels."""
-    path = f"{folder}/selection.json"
+# ---- the tables ---------------------------------------------------------------------------------
+def held_out(job: Job, bar: tqdm) -> HeldOut:
+    """A run's held-out problems. Raises UserError where selection.json is missing or damaged."""
+    path, config = f"{job.folder}/selection.json", job.config
     told = read_json(path)
     try:
-        return (told, [arms_from_json(line) for line in told["best_static"]],
-                arms_from_json(told["arms"]), arms_from_json(told["both_arms"]))
-    except (KeyError, TypeError, ValueError) as error:
+        for arms in (told["both_arms"], *(x["arms"] for x in told["sets"].values())):
+            arms_from_json(arms)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, error)
-
-
-def held_out(lm: LM, task: Task, config: Config, folder: str, bar: tqdm) -> tuple[HeldOut, dict]:
-    """A run's held-out problems, and the cells of its best static strategy for each column."""
-    best = read_selection(folder)[1]
     Bs = [B for B in PARALLEL if B <= min(config.samples, config.test_samples)]
-    held = HeldOut(lm, task, config, Rewards(f"{folder}/rewards.npz"),
-                   embed(lm, task, task.test, config.rows), Bs, bar)
-    return held, {(B, t): pass_at(held.static(best[i][t])[..., t], B)[None]
-                  for i, B in enumerate(Bs) for t in range(len(task.budgets))}
+    return HeldOut(job, told, embed(job.lm, job.task, job.task.test, config.rows), Bs, bar)
 
 
-def evaluate(lm: LM, task: Task, config: Config, folder: str, shown: list[int] = ()) -> str:
-    """Samples what is missing, writes results.json, returns the table as text.
+def evaluate(job: Job, shown: list[int] = ()) -> str:
+    """Samples what is missing, writes results.json, returns the tables as text.
 
-    folder: holds selection.json, the adapters and rewards.npz of the run. shown: parallel budgets
-    B of the text, the smallest and the largest where empty. Raises UserError for one not sampled.
+    shown: parallel budgets B of the text. Raises UserError for one that was not sampled.
     """
-    selection, _, arms, both_arms = read_selection(folder)
+    config, task = job.config, job.task
     with tqdm(desc="6 held-out", unit=" tables", mininterval=1) as bar:
-        held, baseline = held_out(lm, task, config, folder, bar)
+        held = held_out(job, bar)
         if not set(shown) <= set(held.Bs):
             raise UserError(f"--parallel of this run: {', '.join(map(str, held.Bs))}")
-        every = {str(arm): held.cells(held.static(arm))
-                 for arm in dict.fromkeys([Arm(config.all_styles()[0], GREEDY), *arms])}
-        every["best static, per column"] = baseline
-        every |= learned(held, folder, arms, both_arms)
-        rows = [make_row(name, cells, baseline) for name, cells in every.items()]
-        for name, cells in every.items():
-            if name.startswith("token level, "):                                 # an ablation
-                name = name.removeprefix("token level, ") + ", to the token level"
-                rows.append(make_row(name, cells, every["token level"]))
-        levels = better(every["sequence level, softmax"], every["token level"])
-        rows.append(make_row("both levels, to the better level", every["both levels"], levels))
-        if task.yardstick:
-            rows.append(make_row("rule that sees the problem", rule_cells(held), baseline, False))
-    ranks.first(lambda: write(f"{folder}/results.json", json.dumps(
-        {"budgets": task.budgets, "problems": len(task.test), "samples": config.test_samples,
-         "seeds": config.seeds, "selection": selection, "rows": rows}, indent=1)))
-    text = show(rows, task.budgets, shown or (held.Bs[0], held.Bs[-1]))
+        tables = all_tables(held)
+        if not os.path.exists(f"{job.folder}/choices.csv"):               # the last of them
+            ranks.first(lambda: write_traces(held))
+    levels = Counter(str(p.level) for p in task.test if p.level is not None)
+    results = {"about": {"lm": config.model, "task": task.name, "styles": config.all_styles(),
+                         "budgets": task.budgets, "problems": len(task.test),
+                         "samples": config.test_samples, "seeds": config.seeds, "levels": levels},
+               "selection": held.told["sets"], "tables": tables, "paper": read_json(PAPER)}
+    ranks.first(lambda: write(f"{job.folder}/results.json", json.dumps(results, indent=1)))
+    text = "\n".join(show(table, task.budgets, shown) for table in tables) + f"\n\n{LEGEND}"
     alone = "\none training seed: the intervals hold the spread over problems alone"
     return text + alone * (config.seeds == 1)
 
 
-def learned(held: HeldOut, folder: str, arms: list[Arm], both_arms: list[Arm]) -> dict:
-    """Name -> cells of every adapter of the run, its seeds stacked."""
-    config, style = held.config, held.config.all_styles()[0]
+def compare(folder: str, path: str) -> str:
+    """Holds a run's results.json to another's. Raises UserError naming the cells whose mean is
+    outside of the other's interval."""
+    def means(results):
+        return {f"{table['title']}: {row['name']}, {at}": cell for table in results["tables"]
+                for row in table["rows"] for at, cell in row["cells"].items()}
 
-    def load(kind, seed):
-        return load_adapter(f"{folder}/{kind}-{seed}.safetensors", held.lm)[0]
-
-    def token_cells(kind, seed):
-        policy = load(kind, seed).acting()
-        return held.cells(held.policy(f"{kind} {seed}", lambda t, _: (held.prompts(style), policy)))
-
-    cells = {}
-    for kind in ("softmax", "linucb"):
-        cells[f"sequence level, {kind}"] = [sequence_cells(held, load(kind, s), arms)
-                                            for s in config.all_seeds()]
-    for kind in config.token_variants():
-        name = kind.replace("token", "token level").replace("-no-", ", no ")
-        cells[name] = [token_cells(kind, s) for s in config.all_seeds()]
-    cells["both levels"] = [both_cells(held, load("both", s), both_arms, load("token", s), s)
-                            for s in config.all_seeds()]
-    return {name: stacked(by_seed) for name, by_seed in cells.items()}
-
-
-def rule_cells(held: HeldOut) -> dict:
-    """The task's yardstick, which sees the problem."""
-    prompts = held.prompts(held.config.all_styles()[0])
-    each = [p for p in prompts for _ in range(held.config.test_samples)]
-    return held.cells(held.policy("rule", lambda t, budgets: (
-        prompts, held.task.yardstick(held.lm, each, budgets))))
+    ours, theirs = (means(read_json(x)) for x in (f"{folder}/results.json", path))
+    missing = [name for name in theirs if name not in ours]
+    outside = [f"{name} is {ours[name]['mean']:.3f}, not within {low:.3f} .. {high:.3f}"
+               for name, (low, high) in ((n, c["interval"]) for n, c in theirs.items())
+               if name in ours and not low - 1e-9 <= ours[name]["mean"] <= high + 1e-9]
+    if missing or outside:
+        raise UserError(f"{len(missing)} missing, {len(outside)} outside of {len(theirs)} cells: "
+                        + "; ".join([*missing, *outside][:20]))
+    return f"all {len(theirs)} cells within the intervals of {path}"
 
 
 def main():
-    parser = Parser(description="Remake the table of a run.")
+    parser = Parser(description="Remake the tables of a run.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
     parser.add_argument("--parallel", default="", help="B of the Pass@B to print, by commas "
                         "(default: the smallest and the largest sampled)")
+    parser.add_argument("--against", help="another run's results.json: fails where a mean is "
+                        "outside of its interval")
     args = parser.parse_args()
     shown = whole_numbers(args.parallel, "--parallel")
     config = read_config(args.folder)
-    print(evaluate(*load(config), config, args.folder, shown))
+    lm, task = load(config)
+    rewards = Rewards(os.path.join(args.folder, "rewards.npz"))
+    print(evaluate(Job(lm, task, config, args.folder, rewards), shown))
+    if args.against:
+        print(compare(args.folder, args.against))
 
 
 if __name__ == "__main__":

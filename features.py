@@ -19,6 +19,7 @@ from torch.nn import functional as F
 PARALLEL = (1, 2, 4, 8)                                      # B (paper: 1 and 8)
 CONTEXT = ("prompt", "parallel", "budget")                   # parts of x; e, B and T
 PARTS = ("hidden", "prompt", "distribution", "budget")       # of o_t; each can be switched off
+#        "entropy", the first number of "distribution", is a part as well: the paper's ablation
 P_MAX = 1                                                    # column of p_max in `distribution`
 CENTRES = 14                                                 # of soft thresholds (prototype)
 
@@ -37,21 +38,26 @@ def steps(x: Tensor, top: float) -> Tensor:
 
 
 def observe(h: Tensor, e: Tensor, dist: Tensor, left: Tensor, parts=PARTS) -> Tensor:
-    """(R, D) observation from h, e (R, d), `distribution` (R, 4), `steps` of tokens left (R, 14)."""
+    """(R, D) from h, e (R, d), dist (R, 4) and left (R, 14), the `steps` of tokens left."""
     pieces = {"hidden": lambda: F.layer_norm(h.float(), h.shape[-1:]),
               "prompt": lambda: F.layer_norm(e.float(), e.shape[-1:]),
-              "distribution": lambda: dist.float(),
+              "distribution": lambda: dist.float(), "entropy": lambda: dist[:, :1].float(),
               "budget": lambda: left}
     return torch.cat([pieces[part]() for part in parts], 1)
 
 
 def observation_size(d: int, parts=PARTS) -> int:
-    size = {"hidden": d, "prompt": d, "distribution": 4, "budget": CENTRES}
+    size = {"hidden": d, "prompt": d, "distribution": 4, "entropy": 1, "budget": CENTRES}
     return sum(size[part] for part in parts)
 
 
-def context(e: Tensor, parallel: Tensor, tokens: Tensor, horizon: int) -> Tensor:
-    """(R, d + 28) from e (R, d), parallel budgets B (R,) of 1 to 8, token budgets T (R,)."""
-    return torch.cat([F.layer_norm(e.float(), e.shape[-1:]),
-                      steps(parallel.float().log2(), math.log2(PARALLEL[-1])),
-                      steps(tokens.float(), horizon)], 1)
+def context(e: Tensor, parallel: Tensor, tokens: Tensor, horizon: int, parts=CONTEXT) -> Tensor:
+    """(R, D) from e (R, d), parallel budgets B (R,) of 1 to 8, token budgets T (R,)."""
+    pieces = {"prompt": lambda: F.layer_norm(e.float(), e.shape[-1:]),
+              "parallel": lambda: steps(parallel.float().log2(), math.log2(PARALLEL[-1])),
+              "budget": lambda: steps(tokens.float(), horizon)}
+    return torch.cat([pieces[part]() for part in parts], 1)
+
+
+def context_size(d: int, parts=CONTEXT) -> int:
+    return sum({"prompt": d, "parallel": CENTRES, "budget": CENTRES}[part] for part in parts)

@@ -22,12 +22,16 @@ PPO (Schulman et al. 2017), rho = pi(a|o) / pi_old(a|o):
 
     L = -mean min(rho A, clip(rho, 1 - eps, 1 + eps) A) + (V - (A + V_old))^2 / 2 - c H(pi)
 
+REINFORCE (Williams 1992), the paper's choice, on the same episodes, with b their mean reward:
+
+    L = -mean (r - b) log pi(a|o) - c H(pi)
+
 M decisions a minibatch, m of them in this process (ranks.py), A = 4 actions in shapes, D inputs,
 E episodes. With several processes, F and E count those of all, in rank order.
 
-Deviations from the paper: (1) PPO instead of REINFORCE. (2) Where p_max > .95 the policy does not
-act: the token is greedy, so that an untrained choice cannot spoil a sure token. (3) One policy for
-all token budgets: every row of a batch draws its own.
+Deviations from the paper: (1) PPO instead of REINFORCE, which stands beside it for comparison.
+(2) Where p_max > .95 the policy does not act: the token is greedy, so that an untrained choice
+cannot spoil a sure token. (3) One policy for all token budgets: every row of a batch draws its own.
 """
 import torch
 from torch import Tensor, nn
@@ -71,9 +75,10 @@ class TokenPolicy(nn.Module):
         """
         device = next(self.parameters()).device
         bases = torch.tensor([Strategy()]) if bases is None else bases
-        filters, alike, on = has_filters(bases), len(bases) == 1, on if on is None else on.to(device)
+        filters, alike = has_filters(bases), len(bases) == 1
+        on = None if on is None else on.to(device)
         # Row and action -> strategy; the last one, action -1, is the base itself.
-        strategies = bases[:, None].repeat(1, len(TEMPERATURES) + 1, 1).to(device)   # (rows, A+1, 4)
+        strategies = bases[:, None].repeat(1, len(TEMPERATURES) + 1, 1).to(device)  # (.., A+1, 4)
         strategies[:, :-1, 0] = torch.tensor(TEMPERATURES)
 
         def policy(state: State) -> Choice:
@@ -133,6 +138,14 @@ def ppo_loss(policy: TokenPolicy, obs, action, old_logp, advantage, target, entr
             {"entropy": entropy.detach(), "kl": kl, "clipped": clipped})
 
 
+def reinforce_loss(policy: TokenPolicy, obs, action, advantage, entropy_bonus: float, M: int):
+    """What m decisions add to REINFORCE's L on a minibatch of M; shapes as in `ppo_loss`."""
+    logp_all = policy.actor(obs).log_softmax(-1)                                     # (m, A)
+    logp = logp_all.gather(1, action[:, None]).squeeze(1)
+    entropy = -(logp_all.exp() * logp_all).sum() / M
+    return (-(advantage * logp).sum() / M - entropy_bonus * entropy, {"entropy": entropy.detach()})
+
+
 def flatten(policy: TokenPolicy, episodes: list[Episode]):
     """Observations (f, D), actions and behaviour log-probabilities (f,) of all their decisions."""
     if not episodes:
@@ -151,6 +164,23 @@ def add_up(parts: list[Tensor]):
         vector = ranks.add(torch.cat([x.flatten() for x in parts]))
         for part, total in zip(parts, vector.split([x.numel() for x in parts])):
             part.copy_(total.view_as(part))
+
+
+def descend(optimizer, parameters: list[Tensor], loss: Tensor, log: dict) -> Tensor:
+    """One step down all processes' summed loss; the sums of `log`, then the gradient's norm."""
+    optimizer.zero_grad()
+    loss.backward()
+    seen = torch.stack(list(log.values()))
+    add_up([p.grad for p in parameters] + [seen])
+    norm = nn.utils.clip_grad_norm_(parameters, GRAD_NORM)
+    optimizer.step()
+    return torch.cat([seen, norm[None]])
+
+
+def shares(action: Tensor, F: int) -> dict:
+    """How often each temperature was chosen, of all processes' F decisions."""
+    counts = ranks.add(action.bincount(minlength=len(TEMPERATURES)))
+    return {f"share_T{t:g}": float(s) for t, s in zip(TEMPERATURES, counts / F)}
 
 
 def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: int,
@@ -183,14 +213,36 @@ def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: in
             own = (rows[here] - start).to(device)                                             # (m,)
             loss, log = ppo_loss(policy, obs[own], action[own], old_logp[own], a[here].to(device),
                                  target[own], entropy_bonus, len(rows))
-            optimizer.zero_grad()
-            loss.backward()
-            seen = torch.stack(list(log.values()))
-            add_up([p.grad for p in parameters] + [seen])
-            norm = nn.utils.clip_grad_norm_(parameters, GRAD_NORM)
-            optimizer.step()
-            logs.append(torch.cat([seen, norm[None]]))
+            logs.append(descend(optimizer, parameters, loss, log))
     mean = dict(zip([*log, "grad_norm"], torch.stack(logs).mean(0).tolist()))
-    shares = ranks.add(action.bincount(minlength=len(TEMPERATURES))) / len(values)
     return {"decisions": len(values), "explained_variance": float(explained), **mean,
-            **{f"share_T{t:g}": float(s) for t, s in zip(TEMPERATURES, shares)}}
+            **shares(action, len(values))}
+
+
+def reinforce_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: int,
+                     entropy_bonus: float) -> dict:
+    """One REINFORCE iteration: one pass, since a second one would need PPO's ratio.
+
+    b is the mean reward of all episodes; the critic is unused. To leave an episode out of its own
+    b multiplies every r - b by E / (E - 1): another learning rate. Otherwise as `ppo_update`.
+    """
+    episodes = [x for x in episodes if len(x.where)]
+    device = next(policy.parameters()).device
+    obs, action, _ = (x.to(device) for x in flatten(policy, episodes))           # f decisions here
+    lengths = torch.tensor([len(x.where) for x in episodes], dtype=torch.long)
+    rewards = torch.tensor([x.reward for x in episodes], dtype=torch.float)
+    advantage = rewards - ranks.gather(rewards).mean()                                # r - b
+    advantage = advantage.repeat_interleave(lengths).to(device)                               # (f,)
+    counts = ranks.gather(torch.tensor([len(obs)]))                              # of each process
+    start, F = int(counts[:ranks.rank()].sum()), int(counts.sum())
+    if not F:
+        return {"decisions": 0}
+    parameters, generator = list(policy.actor.parameters()), torch.Generator().manual_seed(seed)
+    logs = []                                                  # (2,) a minibatch, on the device
+    for rows in torch.randperm(F, generator=generator).split(MINIBATCH):
+        own = (rows[(start <= rows) & (rows < start + len(obs))] - start).to(device)          # (m,)
+        loss, log = reinforce_loss(policy, obs[own], action[own], advantage[own], entropy_bonus,
+                                   len(rows))
+        logs.append(descend(optimizer, parameters, loss, log))
+    mean = dict(zip([*log, "grad_norm"], torch.stack(logs).mean(0).tolist()))
+    return {"decisions": F, **mean, **shares(action, F)}

@@ -9,13 +9,17 @@ from cli import Parser, UserError, run                      # first: see train.p
 
 import os
 
+import numpy as np
 from tqdm import tqdm
 
 from bandit import ALPHA, ENTROPY, LR, train_linucb, train_softmax
-from config import load, read_config
-from eval import held_out, make_row, sequence_cells, show, stacked
+from config import load
+from eval import held_out
+from features import CONTEXT
+from job import Job, read_config
 from rewards import Rewards
-from train import Job, bandit_data, filtered, select
+from sequence import bandit_data, select
+from tables import LEGEND, make_table, show
 
 
 def main():
@@ -34,26 +38,26 @@ def main():
     if min(args.seeds, steps) < 1 or args.lr <= 0 or min(args.entropy, args.alpha) < 0:
         raise UserError("--seeds, --steps, --lr must be above 0, --entropy, --alpha not below it")
     lm, task = load(config)
-    rewards = Rewards(os.path.join(args.folder, "rewards.npz"))
-    job = Job(lm, task, config, args.folder, rewards)
-    arms, table, _ = select(job)
-    problems, table = filtered(job, table)
-    x, pull = bandit_data(job, table, problems)
-    softmax, linucb = [], []
+    job = Job(lm, task, config, args.folder, Rewards(os.path.join(args.folder, "rewards.npz")))
+    whole = select(job)[-1]
+    x, pull = bandit_data(job, whole.table, whole.problems)
+    trainings = {
+        "softmax bandit": lambda seed: train_softmax(
+            x, pull, len(whole.arms), steps, lr=args.lr, entropy_bonus=args.entropy, seed=seed),
+        "LinUCB": lambda seed: train_linucb(
+            x, pull, len(whole.arms), config.linucb_steps, alpha=args.alpha, seed=seed)}
     with tqdm(total=2 * args.seeds, desc="replay", unit=" bandits") as bar:
-        held, baseline = held_out(lm, task, config, args.folder, bar)
-        for seed in range(args.seeds):
-            softmax.append(sequence_cells(held, train_softmax(
-                x, pull, len(arms), steps, lr=args.lr,
-                entropy_bonus=args.entropy, seed=seed), arms))
-            bar.update()
-            linucb.append(sequence_cells(held, train_linucb(
-                x, pull, len(arms), config.linucb_steps, alpha=args.alpha, seed=seed), arms))
-            bar.update()
-    rows = [make_row("best static, per column", baseline, baseline),
-            make_row("sequence level, softmax", stacked(softmax), baseline),
-            make_row("sequence level, linucb", stacked(linucb), baseline)]
-    print(show(rows, task.budgets, held.Bs))
+        held = held_out(job, bar)
+        baseline = held.best_static(held.told["sets"][whole.styles])
+        policies = {"best static": baseline}
+        for name, training in trainings.items():
+            cells = []
+            for seed in range(args.seeds):
+                cells.append(held.chosen(training(seed), {"parts": CONTEXT}, whole.arms))
+                bar.update()
+            policies[name] = {at: np.concatenate([c[at] for c in cells]) for at in baseline}
+    print(show(make_table("Sequence level", "", [held.Bs[0], held.Bs[-1]], policies, baseline),
+               task.budgets), LEGEND, sep="\n\n")
 
 
 if __name__ == "__main__":

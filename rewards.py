@@ -90,14 +90,22 @@ def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor
 
 def sample_static(lm: LM, task: Task, problems: list[Problem], arm: Arm, n: int, seed: int,
                   rows: int) -> np.ndarray:
-    """Rewards (P, n, T) of one arm at every token budget, from one sampling at the largest.
+    """Rewards (P, n, T) of one arm."""
+    return sample_blind(lm, task, problems, arm.style, lambda count: static(
+        torch.tensor(arm.strategy).repeat(count, 1)), n, seed, rows)
 
-    A static strategy does not see the budget: its text under a smaller one is a prefix.
+
+def sample_blind(lm: LM, task: Task, problems: list[Problem], style: str, policy_of, n: int,
+                 seed: int, rows: int) -> np.ndarray:
+    """Rewards (P, n, T) at every token budget, from one sampling at the largest.
+
+    Of a policy that does not see the budget: its text under a smaller one is a prefix.
+    policy_of(how many rows) gives it.
     """
     problems = problems[ranks.share(len(problems))]
     budget = torch.full((len(problems) * n,), max(task.budgets))
-    policy = static(torch.tensor(arm.strategy).repeat(len(budget), 1))
-    prompts = [task.prompt(p, arm.style) for p in problems]
+    policy = policy_of(len(budget))
+    prompts = [task.prompt(p, style) for p in problems]
 
     def judge(prompt, tokens):
         verdicts = []                                                                   # (T,)

@@ -15,9 +15,10 @@ from safetensors.torch import save
 from cli import UserError
 from bandit import Arm, LinUCB, SoftmaxBandit
 from decode import Strategy
-from features import CENTRES
+from features import context_size
 from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
+from rivals import AutoDeco
 
 
 def write(path: str, data: bytes | str):
@@ -90,7 +91,7 @@ def arms_from_json(rows: list) -> list[Arm]:
 
 
 def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about):
-    """kind: "softmax", "linucb" or "token". about: whatever JSON can hold, to build it again."""
+    """kind: of `load_adapter`'s classes. about: whatever JSON can hold, to build it again."""
     about = {"kind": kind, "model": lm.name, "lm_hash": lm.hash(),
              "actions": list(TEMPERATURES), **about}
     tensors = {k: v.detach().contiguous() for k, v in tensors.items()}
@@ -113,8 +114,10 @@ def load_adapter(path: str, lm: LM):
                         f"not for {list(TEMPERATURES)}")
     if about["kind"] == "token":
         adapter = TokenPolicy(lm.d, about["horizon"], about["parts"]).to(lm.device)
+    elif about["kind"] == "autodeco":
+        adapter = AutoDeco(lm.d).to(lm.device)
     else:
         bandit = {"softmax": SoftmaxBandit, "linucb": LinUCB}[about["kind"]]
-        adapter = bandit(lm.d + 2 * CENTRES, len(about["arms"]))
+        adapter = bandit(context_size(lm.d, about["parts"]), len(about["arms"]))
     adapter.load_state_dict(tensors)
     return adapter.eval(), about

@@ -2,7 +2,7 @@
 
     python train.py                                                        # sums, the embedded task
     python train.py --task gsm8k --data gsm8k_train.jsonl --model FOLDER   # a real LLM
-    python train.py --task math500 --data FOLDER --model Qwen/Qwen3-4B     # FOLDER holds both splits
+    python train.py --task math500 --data FOLDER --model Qwen/Qwen3-4B     # FOLDER has both splits
 
 A task is a list of problems for training, one for testing that shares no text with it (data.py),
 the styles in which a problem can be asked, and a grader. To add one that reads files: a function
@@ -21,7 +21,8 @@ import tiny
 from cli import UserError
 from data import Problem, Source, flat, split
 from decode import Policy
-from verify import Verdict, complete, extract_answer, extract_program, math_equal, run_tests
+from sandbox import Verdict, run_tests
+from verify import complete, extract_answer, extract_program, math_equal
 
 MEGABYTES = 1024       # of a model's program (ours: CodeContests says 256, for C++)
 
@@ -95,7 +96,7 @@ def sums(source: Source) -> Task:
     def some(split: str, count: int) -> list[Problem]:
         distinct = dict.fromkeys(text for _, text in itertools.islice(
             tiny.problems(split, seed=0), count * 2))
-        return [Problem(text, str(sum(map(int, text.split("+")))))
+        return [Problem(text, str(sum(map(int, text.split("+")))), level=text.count("+") + 1)
                 for text in itertools.islice(distinct, count)]
 
     source.refuse_files("sums")

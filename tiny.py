@@ -22,7 +22,6 @@ from cli import Parser, UserError, run                      # first: see train.p
 
 import itertools
 import math
-import os
 import random
 import time
 import zlib

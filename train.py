@@ -3,213 +3,50 @@
     python train.py                       # embedded LM, some minutes on 2 cores
     python train.py --quick               # the same path in under a minute
     python train.py --profile             # where the time goes, and the memory
-    python train.py --full                # all 180 strategies, 3 seeds, ablations: about an hour
+    python train.py --full                # 3 seeds, two styles, every rival: half an hour
     python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128 --rows 64
     torchrun --nproc-per-node 8 train.py --model FOLDER ..      # a GPU each, the same results
 
     1. reward table  R(prompt, arm, sample, token budget)                 rewards.py
-    2. action set    greedy coverage of it                                bandit.py
-    3. sequence      softmax bandit and LinUCB replay it                  bandit.py
-    4. token         PPO on fresh rollouts                                pomdp.py
-    5. both levels   a softmax bandit over S and the token policy         bandit.py
-    6. evaluation    held-out problems, one table                         eval.py
+    2. action sets   greedy coverage of it                                sequence.py, bandit.py
+    3. sequence      bandits replay it                                    sequence.py, bandit.py
+    4. token         PPO on fresh rollouts, and with --rivals its rivals  pomdp.py, rivals.py
+    5. both levels   a softmax bandit over S and the token policy         sequence.py
+    6. evaluation    held-out problems, the tables                        eval.py
 
 Everything lands in runs/NAME; while it is unfinished, in runs/NAME.part, from which --resume goes
 on. Every draw is keyed by (seed, stage, step), so a resumed run ends with the same files.
 """
-from cli import UserError, run                 # first: Ctrl-C while torch loads gets one line
+from cli import run                 # first: Ctrl-C while torch loads gets one line
 
 import io
 import json
 import os
 import shlex
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 import ranks
-from bandit import (Arm, contexts, coverage, informative, pool, top_average, train_linucb,
-                    train_softmax)
 from clock import clock
-from config import Config, close_folder, load, open_folder, parse
-from decode import GREEDY, Strategy, static
+from config import Config, Variant, load, parse
+from decode import Strategy, static
 from eval import evaluate
-from features import CONTEXT, PARALLEL, context
-from lm import LM
-from pomdp import TokenPolicy, ppo_update
-from rewards import Rewards, embed, play, sample_policy, sample_static
-from sandbox import isolation
-from store import append_csv, arms_to_json, damaged, load_adapter, save_adapter, write
-from tasks import Problem, Task
-
+from job import Job, close_folder, first_look, need, open_folder
+from pomdp import TokenPolicy, ppo_update, reinforce_update
+from rewards import Rewards, play, sample_blind
+from rivals import EDT_GRID, edt, lpo_update, train_autodeco
+from sequence import both_arms, select, train_bandits, train_both
+from store import append_csv, arms_to_json, damaged, write
+from tasks import Problem
 
 GO_ON = "the same command with --resume goes on"
+VALIDATION = 64      # problems (ours: 64 x 5 budgets every 10th iteration cost 6 % of a training)
 
 
-@dataclass
-class Job:
-    """What every stage needs."""
-    lm: LM
-    task: Task
-    config: Config
-    part: str                              # the unfinished run's folder
-    rewards: Rewards
-
-    def file(self, name: str) -> str:
-        return os.path.join(self.part, name)
-
-    def done(self, kind: str, seed: int) -> bool:
-        return os.path.exists(self.file(f"{kind}-{seed}.safetensors"))
-
-    def save(self, kind: str, seed: int, adapter: str, tensors: dict, **about):
-        save_adapter(self.file(f"{kind}-{seed}.safetensors"), tensors, adapter, self.lm,
-                     budgets=list(self.task.budgets), **about)
-
-
-def need(lm: LM, task: Task, config: Config) -> str:
-    """What memory --rows takes. Raises UserError where it cannot fit."""
-    longest = sorted((task.prompt(p, style) for p in task.train + task.test
-                      for style in config.all_styles()), key=len)[-64:]    # ours: in characters
-    tokens = max(len(lm.encode(x, task.chat, task.thinking)) for x in longest) + max(task.budgets)
-    return lm.require(config.rows, tokens)
-
-
-def first_look(job: Job):
-    """The first prompt, its answer and verdict: where a reward of 0 comes from is seen here."""
-    task, problem, style = job.task, job.task.train[0], job.config.all_styles()[0]
-    if task.programs:
-        print("programs run with: " + isolation())
-    prompt = task.prompt(problem, style)
-    episode, = play(job.lm, task, [prompt], static(torch.tensor([GREEDY])),
-                    torch.tensor([max(task.budgets)]), 1, 0, 1)
-    text = job.lm.text(episode.tokens)
-    print(f"prompt: {prompt!r}\ngreedy: {text!r}{'' if episode.ended else ' (ran out of tokens)'}\n"
-          f"answer: {problem.answer!r}, reward {task.grade(text, problem):g}")
-
-
-# ---- 1 and 2: the reward table and the action set -----------------------------------------------
-def sample_arms(job: Job, arms: list[Arm], start: int, stop: int, label: str) -> np.ndarray:
-    """Table (P, S, n, T) of the training problems start .. stop, from disk where it is there."""
-    config, tables = job.config, []
-    for i, arm in enumerate(bar := tqdm(arms, desc=label, mininterval=1)):
-        tables.append(job.rewards.get(f"train {start}-{stop} {arm}", lambda: sample_static(
-            job.lm, job.task, job.task.train[start:stop], arm, config.samples, config.seed,
-            config.rows)))
-        bar.set_postfix(reward=f"{tables[-1].mean():.3f}", refresh=False)
-        if i % 8 == 7 or i == len(arms) - 1:               # ours: a write costs what an arm costs
-            job.rewards.flush()
-    return np.stack(tables, 1)
-
-
-def candidates(config: Config) -> list[Arm]:
-    """The pool in every style, thinned to config.pool strategies; greedy stays."""
-    rest = 1 + np.random.default_rng(0).permutation(len(pool()) - 1)[:config.pool - 1]
-    return [Arm(style, pool()[i]) for style in config.all_styles() for i in [0, *sorted(rest)]]
-
-
-def select(job: Job) -> tuple[list[Arm], np.ndarray, dict]:
-    """The action set S, its table over all training problems, and what selection.json tells."""
-    config, arms = job.config, candidates(job.config)
-    first, last = config.pool_problems, max(config.problems, config.pool_problems)
-    table = sample_arms(job, arms, 0, first, "1 reward table")
-    values = contexts(table)
-    picked, curve = coverage(values, config.arms)
-    average = top_average(values, config.arms)[1]
-    best = [[arms[contexts(table[..., t:t + 1], (B,)).mean(0).argmax()]
-             for t in range(len(job.task.budgets))] for B in PARALLEL if B <= config.samples]
-    chosen, whole = [arms[i] for i in picked], table[:, picked]
-    if last > first:
-        more = sample_arms(job, chosen, first, last, "2 action set")
-        whole = np.concatenate([whole, more])
-    _, constant, noise = informative(whole.mean(-1))
-    seen = {"candidates": len(arms), "arms": arms_to_json(chosen), "coverage": curve,
-            "top_average": average,
-            "best_static": [arms_to_json(line) for line in best],
-            "constant": constant, "noise": noise}
-    print(f"action set, out of {len(arms)}: {', '.join(map(str, chosen))}")
-    for name, F in (("greedy coverage", curve), ("the top |S| by average", average)):
-        print(f"F(S) for |S| = 1 .. {len(chosen)}, {name:22}", *(f"{v:.3f}" for v in F))
-    print(f"problems with constant reward {constant:.0%}, noisy {noise:.0%}: "
-          f"{'left out' if config.filter else 'kept'}")
-    return chosen, whole, seen
-
-
-def filtered(job: Job, table: np.ndarray) -> tuple[list[Problem], np.ndarray]:
-    """The table's problems and the table; with --filter, of the informative ones alone (paper)."""
-    problems = job.task.train[:len(table)]
-    if not job.config.filter:
-        return problems, table
-    kept = informative(table.mean(-1))[0]
-    if not kept.any():
-        raise UserError("no problem tells the arms apart: --filter would leave none")
-    return [p for p, k in zip(problems, kept) if k], table[kept]
-
-
-# ---- 3 and 5: the bandits -----------------------------------------------------------------------
-def bandit_data(job: Job, table: np.ndarray, problems: list[Problem]):
-    """Contexts x (X, D) = (problem, B, T) of a table (P, S, n, T), and `pull`."""
-    Bs = [B for B in PARALLEL if B <= table.shape[2]]
-    e = embed(job.lm, job.task, problems, job.config.rows)
-    grid = torch.cartesian_prod(torch.arange(len(problems)), torch.tensor(Bs),
-                                torch.tensor(job.task.budgets))                         # (X, 3)
-    values = torch.from_numpy(contexts(table)).float()                                  # (X, S)
-
-    def pull(rows, actions, generator):
-        """Did any of B samples, drawn from the n without repeats, pass? A coin of Pass@B."""
-        return (torch.rand(len(rows), generator=generator) < values[rows, actions]).float()
-
-    return context(e[grid[:, 0]], grid[:, 1], grid[:, 2], max(job.task.budgets)), pull
-
-
-def train_bandit(job: Job, kind: str, data, arms: list[Arm], seed: int):
-    """kind: "softmax", "both" (the same, over both levels) or "linucb". One process is enough."""
-    if job.done(kind, seed):
-        return
-    log, label = [], f"{'5' if kind == 'both' else '3'} {kind} {seed}"
-    train, steps = ((train_linucb, job.config.linucb_steps) if kind == "linucb" else
-                    (train_softmax, job.config.bandit_steps))
-    with tqdm(total=steps, desc=label, mininterval=1) as bar:
-        def progress(**line):
-            log.append(line)
-            bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-100:]]):.3f}",
-                            refresh=False)
-            bar.update()
-
-        with clock("bandits"):
-            bandit = train(*data, len(arms), steps, seed=seed, progress=progress)
-    append_csv(job.file("metrics.csv"), {"adapter": kind, "seed": seed}, log)
-    job.save(kind, seed, kind.replace("both", "softmax"), bandit.state_dict(),
-             arms=arms_to_json(arms), parts=CONTEXT)
-
-
-def both_arms(arms: list[Arm], style: str) -> list[Arm]:
-    """S, and the token policy: as it was trained, and over the style and filters of S's first."""
-    over = [Arm(style, Strategy(), True),
-            Arm(arms[0].style, arms[0].strategy._replace(temperature=1.0), True)]
-    return arms + list(dict.fromkeys(over))
-
-
-def train_both(job: Job, arms: list[Arm], table: np.ndarray, problems: list[Problem], seed: int):
-    if ranks.first(lambda: job.done("both", seed)):
-        return
-    config, tables = job.config, []
-    policy = load_adapter(job.file(f"token-{seed}.safetensors"), job.lm)[0]
-    for arm in tqdm(arms[table.shape[1]:], desc=f"5 both levels {seed}", mininterval=1):
-        prompts = [job.task.prompt(p, arm.style) for p in problems]
-        acting = policy.acting(torch.tensor(arm.strategy).repeat(len(prompts) * config.samples, 1))
-        tables.append(job.rewards.get(f"train {arm} {seed}", lambda: sample_policy(
-            job.lm, job.task, problems, lambda t, _: (prompts, acting), config.samples,
-            config.seed, config.rows)))
-        job.rewards.flush()
-    whole = np.concatenate([table, np.stack(tables, 1)], 1)
-    data = bandit_data(job, whole, problems)
-    ranks.first(lambda: train_bandit(job, "both", data, arms, seed))
-
-
-# ---- 4: the token level -------------------------------------------------------------------------
+# ---- checkpoints --------------------------------------------------------------------------------
 def load_checkpoint(path: str) -> dict | None:
     """On the CPU, where every process can read it; None where there is none."""
     try:
@@ -237,18 +74,40 @@ def save_checkpoint(path: str, **what):
     write(path, data.getvalue())
 
 
-def sample_batch(job: Job, problems: list[Problem], policy: TokenPolicy, seed: int):
-    """Episodes with rewards: this process's share of an iteration's rollouts."""
+# ---- the token level ----------------------------------------------------------------------------
+def sample_batch(job: Job, problems: list[Problem], policy: TokenPolicy, variant: Variant,
+                 seed: int) -> list:
+    """Episodes with rewards: this process's share of an iteration's rollouts.
+
+    Every rollout has a budget of its own; for LPO, which compares them, those of a prompt share it.
+    """
     config, generator = job.config, torch.Generator().manual_seed(seed)
     n = min(config.token_samples, config.batch)               # a prefill serves n rollouts
     which = torch.randint(len(problems), (config.batch // n,), generator=generator)
-    budgets = torch.tensor(job.task.budgets)[
-        torch.randint(len(job.task.budgets), (len(which) * n,), generator=generator)]
+    budgets = torch.tensor(budgets_of(job, variant))[
+        torch.randint(len(budgets_of(job, variant)), (len(which), n), generator=generator)]
+    if variant.learner == "lpo":
+        budgets = budgets[:, :1].expand(-1, n)
     part = ranks.share(len(which))
     mine = [problems[i] for i in which[part]]
     return play(job.lm, job.task, [job.task.prompt(p, config.all_styles()[0]) for p in mine],
-                policy.acting(explore=True), budgets[part.start * n:part.stop * n], n, seed,
-                config.rows, lambda i, y: job.task.grade(job.lm.text(y), mine[i]))
+                policy.acting(explore=True), budgets[part].flatten(), n, seed, config.rows,
+                lambda i, y: job.task.grade(job.lm.text(y), mine[i]))
+
+
+def budgets_of(job: Job, variant: Variant) -> list[int]:
+    return list(job.task.budgets[1::2] if variant.inner else job.task.budgets)
+
+
+def validate(job: Job, problems: list[Problem], policy: TokenPolicy, variant: Variant) -> float:
+    """Mean reward of the arg-max policy on problems that it is not trained on, at its budgets."""
+    budgets = torch.tensor(budgets_of(job, variant))
+    mine = problems[ranks.share(len(problems))]
+    prompts = [job.task.prompt(p, job.config.all_styles()[0]) for p in mine]
+    episodes = play(job.lm, job.task, prompts, policy.acting(), budgets.repeat(len(mine)),
+                    len(budgets), 0, job.config.rows,
+                    lambda i, y: job.task.grade(job.lm.text(y), mine[i]))
+    return outcome(episodes)["reward"]
 
 
 def outcome(episodes: list) -> dict:
@@ -258,14 +117,25 @@ def outcome(episodes: list) -> dict:
     return dict(zip(("reward", "truncated", "length"), seen.mean(0).tolist()))
 
 
-def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], seed: int):
-    """PPO; a checkpoint every 10 iterations (ours: some seconds), the adapter at the end."""
+def update(policy, optimizer, episodes: list, learner: str, seed: int, entropy: float) -> dict:
+    if learner == "lpo":
+        return lpo_update(policy, optimizer, episodes, seed)
+    learn = ppo_update if learner == "ppo" else reinforce_update
+    return learn(policy, optimizer, episodes, seed, entropy)
+
+
+def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant, seed: int):
+    """A token policy; a checkpoint every 10 iterations (ours: some seconds).
+
+    The last problems are left out of training, for validation.
+    """
     if ranks.first(lambda: job.done(kind, seed)):
         return
-    config, checkpoint = job.config, job.file(f"{kind}-{seed}.checkpoint")
+    config, checkpoint = job.config, job.file(kind, seed, "checkpoint")
+    problems, held = problems[:-VALIDATION] or problems, problems[-VALIDATION:]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        policy = TokenPolicy(job.lm.d, max(job.task.budgets), parts).to(job.lm.device)
+        policy = TokenPolicy(job.lm.d, max(job.task.budgets), variant.parts).to(job.lm.device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
     start, log = restore(checkpoint, policy, optimizer)
     for i in (bar := tqdm(range(start, config.iterations), initial=start, total=config.iterations,
@@ -273,15 +143,16 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
         for group in optimizer.param_groups:
             group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
         step_seed = seed * 1_000_003 + i + 1        # of this iteration; generators keep 32 bits
-        episodes = sample_batch(job, problems, policy, step_seed)
-        with clock("PPO update"):
-            log.append({"step": i, **outcome(episodes),
-                        **ppo_update(policy, optimizer, episodes, step_seed, config.entropy)})
+        episodes = sample_batch(job, problems, policy, variant, step_seed)
+        with clock("policy updates"):
+            log.append({"step": i, **outcome(episodes), **update(
+                policy, optimizer, episodes, variant.learner, step_seed, config.entropy)})
         if i in (10, config.iterations - 1):                     # does the memory grow?
             clock.note_memory(f"iteration {i} of {kind} {seed}")
         bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-20:]]):.3f}",
                         **{k: f"{log[-1].get(k, 0):.2f}" for k in ("entropy", "kl", "clipped")})
         if i % 10 == 9:
+            log[-1]["validation"] = validate(job, held, policy, variant)
             ranks.first(lambda: save_checkpoint(
                 checkpoint, policy=policy.state_dict(), optimizer=optimizer.state_dict(),
                 iteration=i + 1, log=log))
@@ -289,9 +160,56 @@ def train_token(job: Job, problems: list[Problem], kind: str, parts: list[str], 
 
 
 def save_token(job: Job, kind: str, seed: int, policy: TokenPolicy, log: list[dict]):
-    append_csv(job.file("metrics.csv"), {"adapter": kind, "seed": seed}, log)
+    append_csv(job.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
     job.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts,
              chat=job.task.chat, thinking=job.task.thinking, stop=job.task.stop)
+
+
+def easy(problems: list[Problem]) -> list[Problem]:
+    """Those of the lower half of the levels that there are; none where there are no two."""
+    levels = sorted({p.level for p in problems if p.level is not None})
+    return [p for p in problems if p.level in levels[:len(levels) // 2]]
+
+
+def train_tokens(job: Job, problems: list[Problem], seed: int):
+    for kind, variant in job.config.token_variants().items():
+        there = easy(problems) if variant.easy else problems
+        if there and budgets_of(job, variant):
+            train_token(job, there, kind, variant, seed)
+
+
+# ---- rivals that are tuned or fitted on the training problems -----------------------------------
+def tune_edt(job: Job, problems: list[Problem]) -> list[tuple[float, float]]:
+    """(T0, theta) of EDT for each token budget, the best on the training problems."""
+    config, values = job.config, []
+    for T0, theta in tqdm(EDT_GRID, desc="4 EDT", mininterval=1):
+        table = job.rewards.get(f"train edt {T0:g} {theta:g}", lambda: sample_blind(
+            job.lm, job.task, problems, config.all_styles()[0], lambda rows: edt(T0, theta),
+            config.samples, config.seed, config.rows))                                  # (P, n, T)
+        values.append(table.mean((0, 1)))
+        job.rewards.flush()
+    return [EDT_GRID[i] for i in np.argmax(values, 0)]
+
+
+def right_texts(job: Job, problems: list[Problem], seed: int) -> list[tuple[list[int], list[int]]]:
+    """(prompt, completion) ids of the right ones of 8 texts a problem, sampled at T = 1."""
+    config, n = job.config, job.config.samples
+    prompts = [job.task.prompt(p, config.all_styles()[0]) for p in problems]
+    rows = len(prompts) * n
+    episodes = play(job.lm, job.task, prompts, static(torch.tensor(Strategy()).repeat(rows, 1)),
+                    torch.full((rows,), max(job.task.budgets)), n, seed, config.rows,
+                    lambda i, y: job.task.grade(job.lm.text(y), problems[i]))
+    ids = [job.lm.encode(p, job.task.chat, job.task.thinking) for p in prompts]
+    return [(ids[x.prompt], x.tokens.tolist()) for x in episodes if x.reward]
+
+
+def train_heads(job: Job, problems: list[Problem], seed: int):
+    """AutoDeco's, on the right ones of texts sampled at T = 1."""
+    if job.done("autodeco", seed):
+        return
+    heads = train_autodeco(job.lm, right_texts(job, problems, seed), job.config.bandit_steps,
+                           seed=seed)
+    job.save("autodeco", seed, "autodeco", heads.state_dict())
 
 
 # ---- the job ------------------------------------------------------------------------------------
@@ -303,28 +221,28 @@ def train(config: Config, resume: bool, profile: bool):
     part, final = ranks.first(lambda: open_folder(config, resume))
     job = Job(lm, task, config, part, Rewards(os.path.join(part, "rewards.npz")))
     ranks.first(lambda: first_look(job))
-    arms, table, seen = select(job)
-    whole = both_arms(arms, config.all_styles()[0])
-    seen["both_arms"] = arms_to_json(whole)
-    ranks.first(lambda: write(job.file("selection.json"), json.dumps(seen)))
-    fresh = task.train[len(table):] or task.train
-    problems, table = filtered(job, table)
-    if config.filter:
-        fresh = problems
-    data = bandit_data(job, table, problems)
+    sets = select(job)
+    whole = sets[-1]
+    arms = both_arms(whole, config.all_styles()[0])
+    seen = {"sets": {s.styles: s.told for s in sets}, "both_arms": arms_to_json(arms)}
+    table = task.train[:max(config.problems, config.pool_problems)]
+    if config.rivals:
+        seen["edt"] = tune_edt(job, table[:config.pool_problems])
+    ranks.first(lambda: write(os.path.join(part, "selection.json"), json.dumps(seen)))
+    for s in sets:
+        train_bandits(job, s)
+    fresh = whole.problems if config.filter else task.train[len(table):] or table
     for seed in config.all_seeds():
-        for kind in ("softmax", "linucb"):
-            ranks.first(lambda: train_bandit(job, kind, data, arms, seed))
-    for seed in config.all_seeds():
-        for kind, parts in config.token_variants().items():
-            train_token(job, fresh, kind, parts, seed)
-        train_both(job, whole, table, problems, seed)
-    print(evaluate(lm, task, config, part))
+        train_tokens(job, fresh, seed)
+        if config.rivals:
+            ranks.first(lambda: train_heads(job, table, seed))
+        train_both(job, whole, arms, seed)
+    print(evaluate(job))
     ranks.first(lambda: finish(part, final))
     if profile:
         print(f"\n{clock.report()}")
     prompt = task.prompt(task.test[0], config.all_styles()[0])
-    print(f"\nwrote {final}/: {', '.join(sorted(os.listdir(final)))}\n"
+    print(f"\nwrote {final}/, {len(os.listdir(final))} files, results.json with all that is above\n"
           f"next: ./run decode.py {shlex.quote(prompt)} --run {final}")
 
 

@@ -1,7 +1,7 @@
 r"""The reward: is the answer in this text correct, does the program in it pass its tests?
 
     answer = extract_answer(text);  r = answer is not None and math_equal(answer, gold)
-    r = run_tests(extract_program(text), [("1 2\n", "3\n")], seconds=10, megabytes=512).passed
+    r = sandbox.run_tests(extract_program(text), [("1 2\n", "3\n")], seconds=10, ..).passed
 
 Answers are looked for as a reader would: the last \boxed{}, else what follows the last "####" of
 GSM8K, else "the answer is ...", else the last number. Both answers are brought to one notation
@@ -16,7 +16,6 @@ import itertools
 import re
 
 from notation import normal
-from sandbox import Verdict, run_tests
 from symbols import WORDS, constant, equal_values, proportional
 
 LONGEST = 1000      # ours: characters, of MATH's at most 159; longer texts are equal or differ

@@ -1,4 +1,6 @@
-"""Statistics against simulation, and reward tables against direct sampling."""
+"""Tables against numbers worked by hand, and reward tables against direct sampling."""
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +8,10 @@ import torch
 from bandit import Arm
 from cli import UserError
 from decode import GREEDY, Strategy, static
-from eval import better, interval, make_row, show
+from eval import compare
 from rewards import Rewards, play, sample_policy, sample_static
 from data import Source
+from tables import better, make_row, make_table, show
 from tasks import TASKS
 
 
@@ -17,34 +20,49 @@ def task():
     return TASKS["sums"](Source("", "", 12, 12))
 
 
-def test_interval_covers_the_true_mean_95_percent_of_the_time():
-    rng, inside = np.random.default_rng(0), 0
-    for _ in range(600):
-        low, high = interval((rng.random((1, 200)) < 0.3).astype(float), draws=400)
-        inside += low <= 0.3 <= high
-    assert 0.92 < inside / 600 < 0.975
-
-
-def test_interval_counts_the_spread_over_seeds_too():
-    by_seed = np.array([[0.2], [0.5], [0.8]]).repeat(300, 1)
-    low, high = interval(by_seed)
-    assert high - low > 0.4                                    # problems alone would give 0
-
-
 def test_paired_differences_are_narrower_than_the_policies_own_intervals():
     rng = np.random.default_rng(1)
     base = rng.random((1, 500))
     cell = make_row("a", {(1, 0): base + 0.1}, {(1, 0): base})["cells"]["pass@1[0]"]
     assert cell["difference_interval"] == pytest.approx((0.1, 0.1))
     assert cell["interval"][1] - cell["interval"][0] > 0.03
-    assert "+10.0 ±0.0" in show([make_row("a", {(1, 0): base + 0.1}, {(1, 0): base})], (16,), [1])
-    assert "(+0.0 ±" in show([make_row("a", {(1, 0): base[:, ::-1]}, {(1, 0): base})], (16,), [1])
+
+
+def test_a_table_marks_what_is_sure_brackets_what_is_not_and_leaves_out_what_is_missing():
+    rng = np.random.default_rng(2)
+    base = {(1, 0): rng.random((1, 500)), (1, 1): rng.random((1, 500))}
+    table = make_table("Title", "", [1], {
+        "better": {at: v + 0.1 + 0.01 * rng.random((1, 500)) for at, v in base.items()},
+        "same": {at: v[:, ::-1] for at, v in base.items()},
+        "half": {(1, 0): base[1, 0] + 0.2}, "sees": {at: v + 0.3 for at, v in base.items()},
+        "base": base}, base, no_rivals=["sees"])
+    lines = show(table, (16, 32)).splitlines()
+    assert lines[1] == "Title. Pass@1 in %, 95 % interval"
+    assert lines[4].split() == ["+10.5", "±0.0*", "+10.5", "±0.0*"]
+    assert lines[6].count("(") == 2 and lines[6].count("*") == 0
+    assert lines[7].split()[0] == "half" and len(lines[7].split()) == 3
+    assert lines[9].startswith("sees °") and "*" not in lines[10]
+    assert lines[11].startswith("base") and len(lines) == 12       # no difference to itself
+    adjusted = [c for r in table["rows"] for c in r["cells"].values() if "holm" in c]
+    assert len(adjusted) == 5 and all(c["holm"] >= c["p"] for c in adjusted)
 
 
 def test_the_better_policy_is_named_column_by_column():
     a = {(1, 0): np.array([[1, 0, 0]]), (8, 0): np.array([[1, 1, 0]])}
     b = {(1, 0): np.array([[0, 1, 1]]), (8, 0): np.array([[0, 1, 0]])}
     assert better(a, b)[1, 0] is b[1, 0] and better(a, b)[8, 0] is a[8, 0]
+
+
+def test_a_run_is_held_to_another_ones_intervals_and_the_row_is_named(tmp_path):
+    base = {(1, 0): np.random.default_rng(3).random((1, 200))}
+    for name, shift in (("a", 0.0), ("b", 0.01), ("c", 0.2)):
+        (tmp_path / name).mkdir()
+        rows = {"row": {(1, 0): base[1, 0] + shift}, "other": base}
+        (tmp_path / name / "results.json").write_text(json.dumps(
+            {"tables": [make_table("T", "", [1], rows, base)]}))
+    assert "all 2 cells" in compare(tmp_path / "b", tmp_path / "a" / "results.json")
+    with pytest.raises(UserError, match=r"1 outside of 2 cells: T: row, pass@1\[0\]"):
+        compare(tmp_path / "c", tmp_path / "a" / "results.json")
 
 
 @pytest.mark.parametrize("strategy", [GREEDY, Strategy(1.25, 3, 0.95, 0.03)])

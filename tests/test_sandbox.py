@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -20,7 +19,7 @@ from functools import lru_cache
 import pytest
 
 import sandbox
-from sandbox import (FILES, NETWORK, PROCESSES, ROOT_PLANS, USER, USER_PLANS, isolation, run_tests)
+from sandbox import (FILES, NETWORK, ROOT_PLANS, USER, USER_PLANS, isolation, run_tests)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits need Linux or macOS")
 PLANS = ROOT_PLANS if os.name == "posix" and os.getuid() == 0 else USER_PLANS

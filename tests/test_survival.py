@@ -10,16 +10,18 @@ import sys
 import pytest
 
 from cli import UserError
-from config import Config, close_folder, open_folder
+from config import Config
+from job import close_folder, open_folder
 from rewards import Rewards
 from store import append_csv, load_adapter, read_json, write
 from test_train import ROOT, SHORT, hashes
 
 RUN = [*SHORT, "--budgets", "18,24", "--iterations", "11", "--batch", "4", "--samples", "1",
-       "--test-samples", "1", "--arms", "2", "--test-problems", "2"]
-FILES = ["config.json", "rewards.npz", "selection.json", "metrics.csv", "softmax-0.safetensors",
-         "linucb-0.safetensors", "token-0.checkpoint", "token-0.safetensors",
-         "both-0.safetensors", "results.json"]                                 # as they are written
+       "--test-samples", "1", "--arms", "2", "--test-problems", "2", "--styles", "work"]
+FILES = ["config.json", "rewards.npz", "selection.json", "metrics.csv",       # as they are written
+         "softmax-work-0.safetensors", "linucb-work-0.safetensors", "token-0.checkpoint",
+         "token-0.safetensors", "both-work-0.safetensors", "tokens.csv", "lengths.csv",
+         "generations.json", "choices.csv", "results.json"]
 KILLED = -signal.SIGKILL
 
 
@@ -202,8 +204,8 @@ def test_a_damaged_file_of_an_unfinished_run_is_named_and_made_again_once_delete
         forker, unbroken, tmp_path):
     part = tmp_path / "runs" / "sums.part"
     shutil.copytree(unbroken[0], part)
-    (part / "both-0.safetensors").unlink()                   # its training reads metrics.csv
-    for name in ("config.json", "rewards.npz", "metrics.csv", "softmax-0.safetensors",
+    (part / "both-work-0.safetensors").unlink()                   # its training reads metrics.csv
+    for name in ("config.json", "rewards.npz", "metrics.csv", "softmax-work-0.safetensors",
                  "token-0.safetensors"):
         cut(part / name)
         code, errors, _ = forker.train(tmp_path)
@@ -221,7 +223,7 @@ def test_a_damaged_file_of_an_unfinished_run_is_named_and_made_again_once_delete
 @pytest.mark.parametrize("name, text", [
     ("config.json", "{"), ("selection.json", "{}"), ("selection.json", "[]"),
     ("selection.json", '{"best_static": [[["work"]]]}'), ("rewards.npz", ""), ("rewards.npz", "no"),
-    ("softmax-0.safetensors", "no")])
+    ("softmax-work-0.safetensors", "no")])
 def test_a_damaged_file_of_a_finished_run_is_named_and_made_again_as_the_line_says(
         forker, unbroken, tmp_path, name, text):
     run, part = tmp_path / "runs" / "sums", tmp_path / "runs" / "sums.part"

@@ -13,7 +13,8 @@ import tiny
 from cli import UserError
 from data import Problem, Source, split
 from tasks import TASKS, code_contests_problem, grade_function, grade_program, math_problem
-from verify import Verdict, extract_program
+from sandbox import Verdict
+from verify import extract_program
 
 
 def test_sums_share_no_problem_between_splits_nor_with_the_lm_training():

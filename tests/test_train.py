@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cli import UserError
-from config import hold
+from job import hold
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHORT = ["--styles", "work,once", "--pool", "2", "--pool-problems", "4", "--problems", "6",
@@ -44,17 +44,20 @@ def unbroken(tmp_path_factory):
     return folder, out
 
 
-def test_the_whole_path_prints_one_table_and_names_its_files_and_the_next_command(unbroken):
+def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_command(unbroken):
     folder, out = unbroken
-    for row in ("work greedy", "once", "best static", "sequence level, softmax",
-                "sequence level, linucb", "token level", "both levels",
-                "both levels, to the better level", "rule that sees the problem *"):
-        assert sum(line.startswith(row) for line in out.splitlines()) >= 2, row     # Pass@1, Pass@2
+    for row, tables in (("greedy ", 5), ("best static ", 5), ("mixed static ", 5), ("LinUCB ", 4),
+                        ("softmax bandit ", 6), ("oracle per prompt (bound) °", 2), ("arm: ", 10),
+                        ("token level ", 3), ("both levels ", 2), ("rule that sees ", 1)):
+        assert sum(line.startswith(row) for line in out.splitlines()) == tables, row
     assert "memory" in out.splitlines()[0] and "reward" in out.splitlines()[3]
     assert out.splitlines()[-1].startswith("next: ./run decode.py")
     files = set(os.listdir(folder / "runs" / "sums"))
     assert files == {"config.json", "metrics.csv", "results.json", "rewards.npz", "selection.json",
-                     *(f"{kind}-0.safetensors" for kind in ("softmax", "linucb", "token", "both"))}
+                     "tokens.csv", "lengths.csv", "choices.csv", "generations.json",
+                     "token-0.safetensors", "both-work+once-0.safetensors",
+                     *(f"{kind}-{styles}-0.safetensors" for kind in ("softmax", "linucb")
+                       for styles in ("work", "work+once"))}
 
 
 def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(unbroken, tmp_path):
@@ -110,8 +113,8 @@ def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken):
     folder, out = unbroken
     before = hashes(folder / "runs" / "sums")
     code, table, err = finish("replay.py", "runs/sums", folder=folder)
-    rows = [line for line in out.splitlines() if line.startswith("sequence level")]
-    assert code == 0 and len(rows) == 4 and all(row in table for row in rows), err
+    rows = [line for line in table.splitlines() if line.startswith(("softmax bandit", "LinUCB"))]
+    assert code == 0 and len(rows) == 4 and all(row in out.splitlines() for row in rows), err
     assert hashes(folder / "runs" / "sums") == before
 
 

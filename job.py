@@ -1,0 +1,128 @@
+"""A run: its folder, its files, and what every stage of the job needs.
+
+A run lives in runs/NAME.part until its last file is written, then it is renamed to runs/NAME; an
+older run of that name is whole until then. --resume goes on with what lies in the .part folder.
+"""
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from cli import UserError
+from config import Config
+from decode import GREEDY, static
+from lm import LM
+from rewards import Rewards, play
+from sandbox import isolation
+from store import read_json, save_adapter, write
+from tasks import Task
+
+
+@dataclass
+class Job:
+    """What every stage needs."""
+    lm: LM
+    task: Task
+    config: Config
+    folder: str                            # the run's: unfinished while it trains
+    rewards: Rewards
+
+    def file(self, kind: str, seed: int, end: str = "safetensors") -> str:
+        """Of an adapter: its kind, such as "softmax work,once", with signs that suit a name."""
+        return os.path.join(self.folder, f"{kind.replace(' ', '-').replace(',', '+')}-{seed}.{end}")
+
+    def done(self, kind: str, seed: int) -> bool:
+        return os.path.exists(self.file(kind, seed))
+
+    def save(self, kind: str, seed: int, adapter: str, tensors: dict, **about):
+        save_adapter(self.file(kind, seed), tensors, adapter, self.lm,
+                     budgets=list(self.task.budgets), **about)
+
+
+def need(lm: LM, task: Task, config: Config) -> str:
+    """What memory --rows takes. Raises UserError where it cannot fit."""
+    longest = sorted((task.prompt(p, style) for p in task.train + task.test
+                      for style in config.all_styles()), key=len)[-64:]    # ours: in characters
+    tokens = max(len(lm.encode(x, task.chat, task.thinking)) for x in longest) + max(task.budgets)
+    return lm.require(config.rows, tokens)
+
+
+def first_look(job: Job):
+    """The first prompt, its answer and verdict: where a reward of 0 comes from is seen here."""
+    task, problem, style = job.task, job.task.train[0], job.config.all_styles()[0]
+    if task.programs:
+        print("programs run with: " + isolation())
+    prompt = task.prompt(problem, style)
+    episode, = play(job.lm, task, [prompt], static(torch.tensor([GREEDY])),
+                    torch.tensor([max(task.budgets)]), 1, 0, 1)
+    text = job.lm.text(episode.tokens)
+    print(f"prompt: {prompt!r}\ngreedy: {text!r}{'' if episode.ended else ' (ran out of tokens)'}\n"
+          f"answer: {problem.answer!r}, reward {task.grade(text, problem):g}")
+
+
+# ---- the run folder -----------------------------------------------------------------------------
+def read_config(folder: str) -> Config:
+    """A finished run's options. Raises UserError where there are none, or another version's."""
+    if folder.rstrip("/").endswith(".part"):
+        raise UserError(f"{folder} is unfinished: train.py --resume finishes it")
+    try:
+        return Config(**read_json(f"{folder}/config.json"))
+    except TypeError as error:
+        raise UserError(f"{folder}/config.json is of another version: {error}")
+
+
+def open_folder(config: Config, resume: bool) -> tuple[str, str]:
+    """(unfinished, finished) folder; refuses what would lose work or mix two runs."""
+    final = os.path.join("runs", config.name or config.task)
+    part, now = final + ".part", dataclasses.asdict(config)
+    settings, there = os.path.join(part, "config.json"), os.path.exists(part)
+    if resume and not there:
+        if os.path.exists(final) and not others(vars(read_config(final)), now):
+            sys.exit(print(f"{final} is finished"))                          # status 0
+        raise UserError(f"nothing to resume: there is no {part}")
+    try:
+        os.makedirs(part, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {part}: {error.strerror}")
+    hold(part)               # before any advice to go on or delete: another process may be at work
+    if there and not resume:
+        raise UserError(f"{part} holds an unfinished run: add --resume to go on, or delete it")
+    if os.path.exists(settings):                 # not where the kill came before it was written
+        old = read_json(settings)
+        if changed := others(old, now):
+            raise UserError(f"{part} was started with {', '.join(changed)}")
+    if os.path.exists(final + ".old") and not os.path.exists(final):
+        os.replace(final + ".old", final)        # a kill came between close_folder's two renames
+    if os.path.exists(final):
+        print(f"{final} exists; this run takes its place when it is finished")
+    write(settings, json.dumps(now, indent=1))
+    return part, final
+
+
+def others(old: dict, now: dict) -> list[str]:
+    """Options that were not as they are now. Another --rows is none: it changes no result."""
+    return [f"--{k.replace('_', '-')} {old.get(k)}" for k in now
+            if old.get(k) != now[k] and k != "rows"]
+
+
+def hold(part: str):
+    """Locks the folder until this process ends. Raises UserError where another one writes it."""
+    handle = os.open(part, os.O_RDONLY)              # left open: the lock goes with the process
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UserError(f"another process is writing {part}")
+
+
+def close_folder(part: str, final: str):
+    """Puts the finished run in the place of an older one of its name."""
+    shutil.rmtree(final + ".old", ignore_errors=True)
+    if os.path.exists(final):
+        os.replace(final, final + ".old")
+    os.replace(part, final)
+    shutil.rmtree(final + ".old", ignore_errors=True)

@@ -1,0 +1,185 @@
+"""The paper's tables: which policies stand beside each other, and against which baseline.
+
+    python eval.py runs/sums                                        # samples, computes, prints them
+
+A *row* is a policy, a *cell* its Pass@B at one token budget: the mean over seeds and problems, its
+95 % interval, the difference to the table's baseline, that one's interval, p-value and Holm's.
+Rows that are no rivals (they see the problem, or were chosen on the held-out ones) are marked.
+"""
+import numpy as np
+
+from bandit import Arm
+from decode import GREEDY
+from stats import holm, interval, p_value
+from store import arms_from_json
+
+BANDITS = (("LPO", "lpo"), ("softmax bandit, no budget", "softmax-no-budget"),
+           ("softmax bandit", "softmax"), ("LinUCB", "linucb"))
+TOKEN = (("LPO", "token-lpo"), ("REINFORCE", "token-reinforce"),
+         ("token level, entropy only", "token-entropy"),
+         ("token level, no budget", "token-no-budget"), ("token level", "token"))
+
+
+# ---- rows ---------------------------------------------------------------------------------------
+def make_row(name: str, values: dict, baseline: dict, rival: bool = True) -> dict:
+    """values and baseline: (B, T index) -> per-problem Pass@B (K, P) or, without seeds, (1, P)."""
+    cells = {}
+    for (B, t), v in values.items():
+        cells[f"pass@{B}[{t}]"] = cell = {"mean": float(v.mean()), "interval": interval(v)}
+        if values is not baseline and (B, t) in baseline:
+            difference = v - baseline[B, t]
+            cell |= {"difference": float(difference.mean()),
+                     "difference_interval": interval(difference), "p": p_value(difference)}
+    return {"name": name, "rival": rival, "cells": cells}
+
+
+def make_table(title: str, note: str, Bs: list[int], policies: dict, baseline: dict,
+               no_rivals=()) -> dict:
+    """policies: name -> cells. Bs: those to be shown. Holm's correction is over what is shown."""
+    rows = [make_row(name, cells, baseline, name not in no_rivals)
+            for name, cells in policies.items()]
+    compared = [cell for row in rows if row["rival"] for at, cell in row["cells"].items()
+                if "p" in cell and at.startswith(tuple(f"pass@{B}[" for B in Bs))]
+    for cell, p in zip(compared, holm([cell["p"] for cell in compared])):
+        cell["holm"] = p
+    return {"title": title, "note": note, "pass": list(Bs), "rows": rows}
+
+
+def better(a: dict, b: dict) -> dict:
+    """Of two policies' cells, in each column those of the higher mean.
+
+    Chosen on the held-out problems themselves: a rival that is a little too good.
+    """
+    return {at: max(a[at], b[at], key=np.mean) for at in a}
+
+
+# ---- tables: held is an eval.HeldOut ------------------------------------------------------------
+def all_tables(held) -> list[dict]:
+    tables = [sequence_table(held, styles, told) for styles, told in held.told["sets"].items()]
+    tables += [token_table(held), both_table(held)]
+    if held.job.config.rivals:
+        tables += [ablation_table(held), *transfer_tables(held)]
+    return tables
+
+
+def sequence_table(held, styles: str, told: dict) -> dict:
+    arms, baseline = arms_from_json(told["arms"]), held.best_static(told)
+    steady, = arms_from_json(told["best_of_all"])
+    known = [x for x in BANDITS if held.job.config.rivals or x[1] in ("softmax", "linucb")]
+    policies = {f"arm: {arm}": held.cells(held.static(arm)) for arm in arms}
+    policies |= {"greedy": held.cells(held.static(Arm(held.style, GREEDY))),
+                 "best static, one for all": held.cells(held.static(steady)),
+                 "best static": baseline, "best static, chosen here": held.optimist(told),
+                 "mixed static": held.mixed(arms)}
+    for name, kind in known:
+        policies[name] = held.seeds(lambda seed: held.bandit(f"{kind} {styles}", seed, arms))
+    policies["oracle per prompt (bound)"] = held.bound(arms)
+    several = "," in styles
+    return make_table(
+        f"Sequence level, {'mixed styles' if several else 'one style'}: {styles}",
+        "Difference to best static (chosen on training problems, for each column).",
+        [held.Bs[0], held.Bs[-1]], policies, baseline,
+        ("best static, chosen here", "oracle per prompt (bound)"))
+
+
+def token_table(held) -> dict:
+    config, told = held.job.config, next(iter(held.told["sets"].values()))
+    baseline, arms = held.best_static(told), arms_from_json(told["arms"])
+    steady, = arms_from_json(told["best_of_all"])
+    policies = {"greedy": held.cells(held.static(Arm(held.style, GREEDY))),
+                "best static, one for all": held.cells(held.static(steady)),
+                "best static": baseline, "mixed static": held.mixed(arms)}
+    if config.rivals:
+        policies |= {"EDT": held.edt(), "AutoDeco-like": held.seeds(held.autodeco)}
+    for name, kind in TOKEN if config.rivals else TOKEN[-1:]:
+        policies[name] = held.seeds(lambda seed: held.token(kind, seed))
+    if held.job.task.yardstick:
+        policies["rule that sees the problem"] = held.rule()
+    return make_table("Token level", "Difference to best static (chosen on training problems, for "
+                      "each column).", held.Bs[:1], policies, baseline,
+                      ("rule that sees the problem",))
+
+
+def both_table(held) -> dict:
+    styles, told = list(held.told["sets"].items())[-1]
+    arms = arms_from_json(told["arms"])
+    sequence = held.seeds(lambda seed: held.bandit(f"softmax {styles}", seed, arms))
+    token = held.seeds(lambda seed: held.token("token", seed))
+    both = held.seeds(lambda seed: held.both(styles, seed))
+    return make_table("Both levels, and each alone", "Difference to the better of the two levels "
+                      "in each column.", [held.Bs[0], held.Bs[-1]],
+                      {"softmax bandit": sequence, "token level": token, "both levels": both},
+                      better(sequence, token))
+
+
+def ablation_table(held) -> dict:
+    """What the token level owes to each of its parts."""
+    policies = {name: held.seeds(lambda seed: held.token(kind, seed)) for name, kind in TOKEN}
+    return make_table("Ablations of the token level", "Difference to the token level.",
+                      held.Bs[:1], policies, policies["token level"])
+
+
+def transfer_tables(held) -> list[dict]:
+    """Trained on easy problems, tested on the others; trained at some budgets, tested at all."""
+    config, test, tables = held.job.config, held.job.task.test, []
+    static = held.best_static(next(iter(held.told["sets"].values())))
+    whole = held.seeds(lambda seed: held.token("token", seed))
+    levels = sorted({p.level for p in test if p.level is not None})
+    middle = len(levels) // 2
+    hard = np.array([p.level in levels[middle:] for p in test])
+    for kind, there, what in (
+            ("token-easy", hard, f"levels {names(levels[:middle])}, tested on the others"),
+            ("token-inner", hard | True, f"T = {names(held.job.task.budgets[1::2])}")):
+        if held.job.done(kind, config.seed):
+            part = held.seeds(lambda seed: held.token(kind, seed))
+            policies = {"best static": static, "token level, trained so": part,
+                        "token level, trained on all": {at: whole[at] for at in part}}
+            policies = {name: {at: v[:, there] for at, v in cells.items()}
+                        for name, cells in policies.items()}
+            tables.append(make_table(
+                f"Transfer: trained on {what}", "Difference to the token level trained on all.",
+                held.Bs[:1], policies, policies["token level, trained on all"]))
+    return tables
+
+
+def names(values) -> str:
+    return ", ".join(map(str, values))
+
+
+# ---- as text ------------------------------------------------------------------------------------
+def show(table: dict, budgets, Bs=()) -> str:
+    """Percent, +- half the 95 % interval; below it the difference, for each B."""
+    lines = []
+    for B in Bs or table["pass"]:
+        lines.append(f"\n{table['title']}. Pass@{B} in %, 95 % interval")
+        lines.append(f"{'':38}" + "".join(f"{f'T = {T}':>15}" for T in budgets))
+        for r in table["rows"]:
+            cells = [r["cells"].get(f"pass@{B}[{t}]") for t in range(len(budgets))]
+            if any(cells):
+                lines.append(f"{r['name'] + ('' if r['rival'] else ' °'):38}" + "".join(
+                    f"{'' if c is None else percent(c):>15}" for c in cells))
+                if any(c and "difference" in c and c["difference_interval"] != (0, 0)
+                       for c in cells):
+                    lines.append(" " * 38 + "".join(
+                        f"{difference(c) if c and 'difference' in c else '':>15}" for c in cells))
+    return "\n".join(lines)
+
+
+LEGEND = """Second lines: the paired difference to the table's baseline, in brackets where its
+interval holds 0; * p < .05 after Holm's correction for the whole table.
+° no competitor: sees the problem, or was chosen on these very problems."""
+
+
+def percent(cell: dict) -> str:
+    return f"{100 * cell['mean']:.1f} ±{half(cell['interval']):.1f}"
+
+
+def half(interval) -> float:
+    return 50 * (interval[1] - interval[0])
+
+
+def difference(cell: dict) -> str:
+    low, high = cell["difference_interval"]
+    text = f"{round(100 * cell['difference'], 1) + 0.0:+.1f} ±{half((low, high)):.1f}"    # no -0.0
+    text = f"({text})" if low <= 0 <= high else text
+    return text + ("*" if cell.get("holm", 1) < 0.05 else "")
