@@ -92,7 +92,7 @@ class Config:
 QUICK = dict(pool=4, pool_problems=16, problems=24, bandit_steps=60, linucb_steps=20,
              iterations=4, batch=64, token_problems=200, test_problems=16)
 FULL = dict(styles="work,once", pool=60, problems=600, bandit_steps=2000, linucb_steps=1500,
-            iterations=120, token_problems=20000, test_problems=500, seeds=3, rivals=True)
+            iterations=100, token_problems=20000, test_problems=500, seeds=3, rivals=True)
 
 
 def parse(argv: list[str]) -> tuple[Config, bool, bool]:

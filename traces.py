@@ -31,7 +31,6 @@ from collections import Counter
 from typing import Iterable, NamedTuple
 
 import torch
-from torch import Tensor
 
 from bandit import Arm
 from batch import State

@@ -3,7 +3,7 @@
     python train.py                       # embedded LM, some minutes on 2 cores
     python train.py --quick               # the same path in under a minute
     python train.py --profile             # where the time goes, and the memory
-    python train.py --full                # 3 seeds, two styles, every rival: half an hour
+    python train.py --full                # 3 seeds, two styles, every rival of the paper
     python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128 --rows 64
     torchrun --nproc-per-node 8 train.py --model FOLDER ..      # a GPU each, the same results
 
