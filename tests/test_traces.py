@@ -202,8 +202,8 @@ def test_lengths_csv_counts_every_text_of_each_policy_at_each_budget(folder, hel
 def test_generations_are_whole_texts_with_the_rewards_of_the_evaluation(folder, lm, held, token):
     told = json.loads((folder / "generations.json").read_text())
     prompts, acting = held.prompts("work"), token.acting()
-    table = sample_policy(lm, held.job.task, held.job.task.test, lambda t, _: (prompts, acting), 2, 3,
-                          64)
+    task = held.job.task
+    table = sample_policy(lm, task, task.test, lambda t, _: (prompts, acting), 2, 3, 64)
     assert [x["budget"] for x in told] == [12, 20, 30, 12, 20, 30, 12, 20]
     assert [x["reward"] for x in told] == [table[i, 0, i % 3] for i in range(8)]
     assert 0 < sum(x["reward"] for x in told) < 8
