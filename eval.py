@@ -216,10 +216,19 @@ def evaluate(job: Job, shown: list[int] = ()) -> str:
                          "budgets": task.budgets, "problems": len(task.test),
                          "samples": config.test_samples, "seeds": config.seeds, "levels": levels},
                "selection": held.told["sets"], "tables": tables, "paper": read_json(PAPER)}
-    ranks.first(lambda: write(f"{job.folder}/results.json", json.dumps(results, indent=1)))
+    ranks.first(lambda: write(f"{job.folder}/results.json", json.dumps(shorter(results), indent=1)))
     text = "\n".join(show(table, task.budgets, shown) for table in tables) + f"\n\n{LEGEND}"
     alone = "\none training seed: the intervals hold the spread over problems alone"
     return text + alone * (config.seeds == 1)
+
+
+def shorter(value):
+    """The same, every float with 5 digits: the file is half as long."""
+    if isinstance(value, dict):
+        return {k: shorter(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [shorter(v) for v in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def compare(folder: str, path: str) -> str:

@@ -1,0 +1,273 @@
+"""Figures and the report of a made-up run: every one is there, and shows the run's own numbers."""
+import csv
+import json
+import re
+from collections import Counter
+from html import escape
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import plots
+import report
+from cli import UserError
+from folder import Data
+
+BUDGETS, LEVELS, ARMS = (18, 24, 30, 37, 44), range(3, 16), ("work greedy", "work T=0.75 k=2 p=0.8",
+                                                             "once T=1.25 p=0.8 min-p=0.03")
+#         name: (Pass@1 at the smallest and the largest budget, gain of Pass@8)
+POLICIES = {"greedy": (.10, .57, 0), "best static": (.24, .57, .45), "mixed static": (.2, .4, .5),
+            "softmax bandit": (.255, .66, .42), "LinUCB": (.23, .65, .42), "LPO": (.24, .6, .42),
+            "oracle per prompt (bound)": (.4, .8, .2), "token level": (.36, .71, .3),
+            "REINFORCE": (.33, .65, .3), "EDT <script>alert(1)</script>": (.2, .5, .4),
+            "both levels": (.365, .715, .32), "rule that sees the problem": (.37, .74, .25)}
+TABLES = {"Sequence level, one style: work": (1, 8), "Token level": (1,), "Both levels": (1, 8),
+          "Transfer: levels <= 8": (1,)}
+
+
+# ---- a made-up run ------------------------------------------------------------------------------
+def cell(rng, name: str, B: int, t: int) -> dict:
+    low, high, gain = POLICIES[name]
+    mean = low + (high - low) * t / 4 + gain * np.log2(B) / 3 * (1 - low)
+    d = mean - .24 - .33 * t / 4 + rng.normal(0, .01)
+    return {"mean": mean, "interval": [mean - .025, mean + .03], "difference": d,
+            "difference_interval": [d - .02, d + .02], "p": .01, "holm": .03 if d > 0 else .5}
+
+
+def results(rng) -> dict:
+    where = {"Sequence level, one style: work": ("greedy", "best static", "mixed static", "LPO",
+                                                 "softmax bandit", "LinUCB",
+                                                 "oracle per prompt (bound)"),
+             "Token level": ("greedy", "best static", "EDT <script>alert(1)</script>", "REINFORCE",
+                             "token level", "rule that sees the problem"),
+             "Both levels": ("softmax bandit", "token level", "both levels"),
+             "Transfer: levels <= 8": ("best static", "token level")}
+    tables = [{"title": title, "note": "Difference to best static.", "pass": Bs, "rows": [
+        {"name": name, "rival": "rule" not in name and "oracle" not in name,
+         "cells": {f"pass@{B}[{t}]": cell(rng, name, B, t) for t in range(5) for B in (1, 2, 4, 8)}}
+        for name in where[title]]} for title, Bs in TABLES.items()]
+    first = tables[0]["rows"][1]["cells"]                 # the baseline has no difference to itself
+    for one in first.values():
+        del one["difference"], one["difference_interval"], one["p"], one["holm"]
+    del tables[3]["rows"][1]["cells"]["pass@1[2]"]
+    S = {"names": list(ARMS), "coverage": [.595, .66, .693, .711, .726, .736],
+         "top_average": [.595, .595, .595, .61, .61, .61], "candidates": 180, "bound": .74,
+         "constant": .1, "noise": .2}
+    return {"about": {"lm": "tiny", "task": "sums", "styles": ["work", "once"], "budgets": BUDGETS,
+                      "problems": 500, "samples": 8, "seeds": 3,
+                      "levels": {str(n): 38 for n in LEVELS}},
+            "selection": {"work": S, "work,once": S | {"coverage": [.61, .69, .73, .75, .77, .78],
+                                                       "bound": .78}},
+            "tables": tables,
+            "paper": [["MATH, sequence, Pass@1, w/o CoT", {"best static": 71.7, "LPO": 72.72,
+                                                           "softmax bandit": 72.9}],
+                      ["MATH, token, Pass@1", {"greedy": 71.33, "token level": 80.82}]]}
+
+
+def metrics(rng):
+    for styles in ("work", "work,once"):
+        for kind, steps, rate in (("softmax", 600, 150), ("linucb", 300, 60)):
+            for seed in range(3):
+                for i in range(steps):
+                    yield {"adapter": f"{kind} {styles}", "seed": seed, "step": i, "entropy": 1.5,
+                           "reward": .72 - .12 * np.exp(-i / rate) + rng.normal(0, .04)}
+    for adapter, top in (("token", .56), ("token-reinforce", .5), ("token-lpo", .46)):
+        for seed in range(3):
+            for i in range(150):
+                now = 1 - np.exp(-i / 40)
+                T = np.array((.25 + .2 * now, .25 - .2 * now, .25 - .1 * now, .25 + .1 * now))
+                T = np.abs(T + rng.normal(0, .01, 4))
+                line = dict(zip(("share_T0", "share_T0.5", "share_T1", "share_T1.25"), T / T.sum()))
+                line["validation"] = ("" if i % 10 < 9 else
+                                      .3 + (top - .26) * now + rng.normal(0, .01))
+                yield line | {"adapter": adapter, "seed": seed, "step": i,
+                              "reward": .28 + (top - .3) * now + rng.normal(0, .02)}
+
+
+def tokens(rng):
+    for problem in range(60):
+        for T in BUDGETS:
+            for step in sorted(rng.choice(T, 6, replace=False)):
+                H, left = rng.gamma(3, .25), int(T - step)
+                action = int(rng.choice(4, p=(.6, .05, .1, .25) if left > 12 else (.3, .1, .2, .4)))
+                yield {"policy": "token level", "problem": problem, "budget": T, "step": step,
+                       "left": left, "p_max": rng.uniform(.3, .95), "entropy": H,
+                       "entropy_after": (0, .4 * H, H, 1.2 * H)[action], "action": action,
+                       "temperature": (0, .5, 1, 1.25)[action], "value": rng.random()}
+
+
+def lengths(rng):
+    for policy, mean in (("greedy", 34), ("best static", 20), ("token level", 25)):
+        for T in BUDGETS:
+            drawn = np.minimum(T, rng.poisson(mean, 100))
+            for length in sorted(set(drawn)):
+                yield {"policy": policy, "budget": T, "length": length,
+                       "count": (drawn == length).sum()}
+
+
+def choices(rng):
+    for kind in ("softmax", "linucb"):
+        for styles in ("work", "work,once"):
+            for T in BUDGETS:
+                for level in LEVELS:
+                    for arm, share in zip(ARMS, rng.dirichlet((T / level, 2, level / 5))):
+                        yield {"adapter": kind, "styles": styles, "parallel": 1, "budget": T,
+                               "level": level, "arm": arm, "share": share}
+
+
+def generations(rng) -> list[dict]:
+    def token(text, left):
+        sure = rng.random() < .6
+        return {"text": text, "action": 0 if sure else int(rng.integers(4)), "decision": not sure,
+                "p": rng.uniform(.2, 1), "p_max": .99 if sure else rng.uniform(.3, .95),
+                "entropy": rng.gamma(2, .3), "left": left, "value": rng.random()}
+
+    texts = ["7+8=15;15+5=20;20+9=29#29</s>", "7 <script>alert(2)</script>\nso 7 & 8 \"15\"#15</s>"]
+    return [{"prompt": f"{i}+8+5+9:", "answer": "29", "budget": BUDGETS[i % 5], "reward": i % 2,
+             "ended": i % 3 > 0, "tokens": [token(c, 44 - j) for j, c in enumerate(texts[i % 2])]}
+            for i in range(20)]
+
+
+def write_csv(path, lines):
+    lines = list(lines)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(k for x in lines for k in x)), restval="")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def make_run(folder):
+    """A run folder as train.py leaves it, of plausible numbers."""
+    rng = np.random.default_rng(0)
+    for name, content in (("results", results(rng)), ("generations", generations(rng))):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    for name, lines in (("metrics", metrics), ("tokens", tokens), ("lengths", lengths),
+                        ("choices", choices)):
+        write_csv(folder / f"{name}.csv", lines(rng))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return make_run(tmp_path)
+
+
+# ---- figures: where matplotlib is there ---------------------------------------------------------
+@pytest.fixture
+def drawn(folder):
+    """name -> its matplotlib figure."""
+    pytest.importorskip("matplotlib")
+    data = Data(str(folder))
+    with plots.matplotlib.rc_context(plots.STYLE):
+        return {draw.__name__: draw(data) for draw in plots.FIGURES}
+
+
+def lines(figure, label):
+    return [line for ax in figure.axes for line in ax.lines if line.get_label() == label]
+
+
+def test_lines_are_the_runs_own_numbers(folder, drawn):
+    told = json.loads((folder / "results.json").read_text())["tables"]
+    for table, name in ((0, "softmax bandit"), (1, "token level"), (2, "both levels")):
+        row = next(r for r in told[table]["rows"] if r["name"] == name)
+        line, = lines(drawn["accuracy"], name)
+        assert line.get_xdata().tolist() == list(BUDGETS)
+        assert line.get_ydata() == pytest.approx(
+            [100 * row["cells"][f"pass@1[{t}]"]["mean"] for t in range(5)])
+        line, = lines(drawn["pass_at_k"], name)
+        assert line.get_ydata() == pytest.approx(
+            [100 * row["cells"][f"pass@{k}[2]"]["mean"] for k in (1, 2, 4, 8)])
+
+
+def test_regret_is_what_was_lost_pull_by_pull():
+    assert plots.cumulative_regret(np.array([.5, .7, .75]), .75, 16) == pytest.approx(
+        [4, 4.8, 4.8])
+
+
+def test_no_two_lines_of_a_panel_share_dashes_and_marker(drawn):
+    for name, figure in drawn.items():
+        for ax in figure.axes:
+            looks = [(str(line._dash_pattern), line.get_marker()) for line in ax.lines
+                     if not line.get_label().startswith("_")]
+            assert len(looks) == len(set(looks)), name
+
+
+def test_every_figure_is_written_twice_alike_and_one_without_data_is_named(folder, capsys):
+    pytest.importorskip("matplotlib")
+    (folder / "tokens.csv").unlink()
+    first, again = (dict(plots.pictures(Data(str(folder)))) for _ in range(2))
+    assert set(first) == {f.__name__ for f in plots.FIGURES} - {"entropy", "temperature"}
+    assert first == again and all(x["png"].startswith(b"\x89PNG") for x in first.values())
+    assert "entropy: left out, no tokens.csv" in capsys.readouterr().out
+
+
+def test_figures_without_matplotlib_end_with_one_line(folder, monkeypatch):
+    monkeypatch.setattr(plots, "matplotlib", None)
+    with pytest.raises(UserError, match="figures need matplotlib: pip install"):
+        next(plots.pictures(Data(str(folder))))
+
+
+# ---- the page -----------------------------------------------------------------------------------
+class Reader(HTMLParser):
+    """Counts tags and ids; every tag that opens must close."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.open, self.text = Counter(), Counter(), [], text
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags[tag] += 1
+        self.ids.update(v for k, v in attributes if k == "id")
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.ids.update(v for k, v in attributes if k == "id")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_alone_and_shows_text_as_text(folder):
+    page = Reader(report.page(Data(str(folder))))
+    assert not page.open and page.tags["script"] == 0
+    assert not re.search(r"(src|href)=\"(?!#|data:)|url\((?!#)|@import", page.text)
+    assert max(page.ids.values(), default=1) == 1                     # ids of inlined figures
+    for name in POLICIES:
+        assert escape(name) in page.text
+    assert page.text.count("<div class=text>") == 20
+    assert "&lt;script&gt;alert" in page.text
+    assert page.tags["table"] == 2 + 1 + 2 + 1 + 1
+    if plots.matplotlib is None:
+        assert "matplotlib is not installed" in page.text
+    else:
+        assert page.tags["svg"] == len(plots.FIGURES)
+
+
+def test_cells_carry_difference_bracket_and_star(folder):
+    told = json.loads((folder / "results.json").read_text())
+    cell = told["tables"][1]["rows"][4]["cells"]["pass@1[0]"]
+    low, high = cell["difference_interval"]
+    assert low > 0 and cell["holm"] < .05
+    shown = f"{100 * cell['mean']:.1f} ±{50 * (cell['interval'][1] - cell['interval'][0]):.1f}"
+    expected = f"<td>{shown}<br><small>{100 * cell['difference']:+.1f} ±{50 * (high - low):.1f}*"
+    assert expected in report.result_table(told["tables"][1], BUDGETS)
+    assert report.cell_html(None) == ""
+
+
+def test_a_token_is_coloured_where_it_is_a_decision_and_tells_its_numbers():
+    x = {"text": "<\n", "action": 3, "decision": True, "p": .25, "p_max": .5, "entropy": 1.2,
+         "left": 7, "value": .4}
+    html = report.token_html(x)
+    assert html.startswith('<span class="a3" title="T = 1.25; p = 0.250,') and "&lt;↵\n" in html
+    assert "7 tokens left" in html and "value 0.40" in html
+    assert "class" not in report.token_html(x | {"decision": False})
+
+
+def test_a_folder_that_is_none_and_a_run_without_texts(folder, tmp_path):
+    with pytest.raises(UserError, match="there is no folder"):
+        Data(str(tmp_path / "missing"))
+    (folder / "generations.json").unlink()
+    assert "Left out: no generations.json" in report.page(Data(str(folder)))
