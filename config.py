@@ -100,7 +100,7 @@ def parse(argv: list[str]) -> tuple[Config, bool, bool]:
     parser = Parser(prog="train.py", description="Learn to decode.",
                     argument_default=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="the whole path in under 60 s")
-    parser.add_argument("--full", action="store_true", help="every table of the paper, an hour")
+    parser.add_argument("--full", action="store_true", help="the paper's tables, half an hour")
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished run")
     parser.add_argument("--profile", action="store_true", help="end with a table of time, memory")
     for f in dataclasses.fields(Config):
