@@ -7,7 +7,7 @@ import torch
 import store
 from bandit import Arm, LinUCB, SoftmaxBandit
 from decode import GREEDY, Strategy
-from features import CENTRES
+from features import CENTRES, CONTEXT
 from cli import UserError
 from pomdp import TokenPolicy
 from store import (append_csv, arms_from_json, arms_to_json, load_adapter, read_json, save_adapter,
@@ -37,8 +37,8 @@ def adapters(lm):
     soft, lin = SoftmaxBandit(lm.d + 2 * CENTRES, 3), LinUCB(lm.d + 2 * CENTRES, 3)
     lin.update(torch.randn(lm.d + 2 * CENTRES), 1, 1.0)
     return {"token": (token, token.state_dict(), {"horizon": 40, "parts": ["hidden", "budget"]}),
-            "softmax": (soft, soft.state_dict(), {"arms": arms_to_json(ARMS)}),
-            "linucb": (lin, lin.state_dict(), {"arms": arms_to_json(ARMS)})}
+            "softmax": (soft, soft.state_dict(), {"arms": arms_to_json(ARMS), "parts": CONTEXT}),
+            "linucb": (lin, lin.state_dict(), {"arms": arms_to_json(ARMS), "parts": CONTEXT})}
 
 
 @pytest.mark.parametrize("kind", ["token", "softmax", "linucb"])
