@@ -220,12 +220,12 @@ class LinUCB(nn.Module):
 
 
 def train_linucb(x: Tensor, pull, arms: int, steps: int = 500, batch: int = 16,
-                 alpha: float = ALPHA, seed: int = 0, progress=None) -> LinUCB:
+                 alpha: float = ALPHA, seed: int = 0, progress=None, kind=LinUCB) -> LinUCB:
     """Online, in batches of 16 (ours: a batch is chosen together, which is 10 times faster).
 
-    x and pull as in `train_softmax`.
+    x and pull as in `train_softmax`. kind: LinUCB, or a class of it that chooses otherwise.
     """
-    generator, bandit = torch.Generator().manual_seed(seed), LinUCB(x.shape[1], arms, alpha)
+    generator, bandit = torch.Generator().manual_seed(seed), kind(x.shape[1], arms, alpha)
     for step in range(steps):
         rows = torch.randint(len(x), (batch,), generator=generator)
         actions = bandit.choose(x[rows])

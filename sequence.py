@@ -13,10 +13,11 @@ Prompts in the first style alone are the paper's "w/o CoT" rows, arms of all sty
 Shapes as in bandit.py: P problems, S arms, n samples, T token budgets, X contexts, D inputs.
 """
 from dataclasses import dataclass
+from typing import Callable, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 import ranks
@@ -119,12 +120,27 @@ def describe(s: ActionSet, config: Config):
 
 
 # ---- the bandits --------------------------------------------------------------------------------
-#            name: (training, steps in the options, class in store.py, parts of the context)
-BANDITS = {"softmax": (train_softmax, "bandit_steps", "softmax", CONTEXT),
-           "linucb": (train_linucb, "linucb_steps", "linucb", CONTEXT)}
-RIVALS = {"softmax-no-budget": (train_softmax, "bandit_steps", "softmax", ("prompt",)),
-          "lpo": (train_lpo, "bandit_steps", "softmax", CONTEXT)}
-BOTH = {"both": BANDITS["softmax"]}                                  # the same, over both levels
+class Learner(NamedTuple):
+    """A way to train a bandit, and its row in the tables."""
+    row: str
+    training: Callable[..., nn.Module]     # as bandit.train_softmax
+    steps: str                             # the option that says how many
+    adapter: str = "softmax"               # class of what it trains, in store.BANDITS
+    parts: tuple[str, ...] = CONTEXT       # of the context that it sees
+    rival: bool = False                    # trained with --rivals alone
+
+
+BANDITS = {"lpo": Learner("LPO", train_lpo, "bandit_steps", rival=True),
+           "softmax-no-budget": Learner("softmax bandit, no budget", train_softmax, "bandit_steps",
+                                        parts=("prompt",), rival=True),
+           "softmax": Learner("softmax bandit", train_softmax, "bandit_steps"),
+           "linucb": Learner("LinUCB", train_linucb, "linucb_steps", "linucb")}
+BOTH = {"both": Learner("both levels", train_softmax, "bandit_steps")}
+
+
+def learners(config: Config) -> dict[str, Learner]:
+    """The bandits of a run, by the names of their files."""
+    return {name: x for name, x in BANDITS.items() if config.rivals or not x.rival}
 
 
 def bandit_data(job: Job, table: np.ndarray, problems: list[Problem], parts=CONTEXT):
@@ -143,12 +159,12 @@ def bandit_data(job: Job, table: np.ndarray, problems: list[Problem], parts=CONT
 
 
 def train_bandit(job: Job, name: str, styles: str, arms: list[Arm], data, seed: int):
-    """One of the tables above; data as `bandit_data` gives it. One process is enough."""
+    """One of the learners above; data as `bandit_data` gives it. One process is enough."""
     kind = f"{name} {styles}"
     if job.done(kind, seed):
         return
-    training, steps, adapter, parts = {**BANDITS, **RIVALS, **BOTH}[name]
-    log, steps = [], getattr(job.config, steps)
+    learner = (BANDITS | BOTH)[name]
+    log, steps = [], getattr(job.config, learner.steps)
     with tqdm(total=steps, desc=f"{'5' if name == 'both' else '3'} {kind} {seed}",
               mininterval=1) as bar:
         def progress(**line):
@@ -158,15 +174,16 @@ def train_bandit(job: Job, name: str, styles: str, arms: list[Arm], data, seed: 
             bar.update()
 
         with clock("bandits"):
-            bandit = training(*data, len(arms), steps, seed=seed, progress=progress)
+            bandit = learner.training(*data, len(arms), steps, seed=seed, progress=progress)
     append_csv(job.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
-    job.save(kind, seed, adapter, bandit.state_dict(), arms=arms_to_json(arms), parts=parts)
+    job.save(kind, seed, learner.adapter, bandit.state_dict(), arms=arms_to_json(arms),
+             parts=learner.parts)
 
 
 def train_bandits(job: Job, s: ActionSet):
     """Every bandit on one action set, every seed."""
-    for name, (*_, parts) in (BANDITS | (RIVALS if job.config.rivals else {})).items():
-        data = bandit_data(job, s.table, s.problems, parts)
+    for name, learner in learners(job.config).items():
+        data = bandit_data(job, s.table, s.problems, learner.parts)
         for seed in job.config.all_seeds():
             ranks.first(lambda: train_bandit(job, name, s.styles, s.arms, data, seed))
 

@@ -90,8 +90,11 @@ def arms_from_json(rows: list) -> list[Arm]:
     return [Arm(style, Strategy(*strategy), token) for style, strategy, token in rows]
 
 
+BANDITS = {"softmax": SoftmaxBandit, "linucb": LinUCB}
+
+
 def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about):
-    """kind: of `load_adapter`'s classes. about: whatever JSON can hold, to build it again."""
+    """kind: token, autodeco or one of BANDITS. about: whatever JSON can hold, to build it again."""
     about = {"kind": kind, "model": lm.name, "lm_hash": lm.hash(),
              "actions": list(TEMPERATURES), **about}
     tensors = {k: v.detach().contiguous() for k, v in tensors.items()}
@@ -117,7 +120,6 @@ def load_adapter(path: str, lm: LM):
     elif about["kind"] == "autodeco":
         adapter = AutoDeco(lm.d).to(lm.device)
     else:
-        bandit = {"softmax": SoftmaxBandit, "linucb": LinUCB}[about["kind"]]
-        adapter = bandit(context_size(lm.d, about["parts"]), len(about["arms"]))
+        adapter = BANDITS[about["kind"]](context_size(lm.d, about["parts"]), len(about["arms"]))
     adapter.load_state_dict(tensors)
     return adapter.eval(), about

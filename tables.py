@@ -10,11 +10,10 @@ import numpy as np
 
 from bandit import Arm
 from decode import GREEDY
+from sequence import learners
 from stats import holm, interval, p_value
 from store import arms_from_json
 
-BANDITS = (("LPO", "lpo"), ("softmax bandit, no budget", "softmax-no-budget"),
-           ("softmax bandit", "softmax"), ("LinUCB", "linucb"))
 TOKEN = (("LPO", "token-lpo"), ("REINFORCE", "token-reinforce"),
          ("token level, entropy only", "token-entropy"),
          ("token level, no budget", "token-no-budget"), ("token level", "token"))
@@ -65,14 +64,14 @@ def all_tables(held) -> list[dict]:
 def sequence_table(held, styles: str, told: dict) -> dict:
     arms, baseline = arms_from_json(told["arms"]), held.best_static(told)
     steady, = arms_from_json(told["best_of_all"])
-    known = [x for x in BANDITS if held.job.config.rivals or x[1] in ("softmax", "linucb")]
     policies = {f"arm: {arm}": held.cells(held.static(arm)) for arm in arms}
     policies |= {"greedy": held.cells(held.static(Arm(held.style, GREEDY))),
                  "best static, one for all": held.cells(held.static(steady)),
                  "best static": baseline, "best static, chosen here": held.optimist(told),
                  "mixed static": held.mixed(arms)}
-    for name, kind in known:
-        policies[name] = held.seeds(lambda seed: held.bandit(f"{kind} {styles}", seed, arms))
+    for kind, learner in learners(held.job.config).items():
+        policies[learner.row] = held.seeds(
+            lambda seed: held.bandit(f"{kind} {styles}", seed, arms))
     policies["oracle per prompt (bound)"] = held.bound(arms)
     several = "," in styles
     return make_table(
