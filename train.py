@@ -19,7 +19,6 @@ on. Every draw is keyed by (seed, stage, step), so a resumed run ends with the s
 """
 from cli import run                 # first: Ctrl-C while torch loads gets one line
 
-import io
 import json
 import os
 import shlex
@@ -39,39 +38,11 @@ from pomdp import TokenPolicy, ppo_update, reinforce_update
 from rewards import Rewards, play, sample_blind
 from rivals import EDT_GRID, edt, lpo_update, train_autodeco
 from sequence import both_arms, select, train_bandits, train_both
-from store import append_csv, arms_to_json, damaged, write
+from store import append_csv, arms_to_json, restore, save_checkpoint, write
 from tasks import Problem
 
 GO_ON = "the same command with --resume goes on"
 VALIDATION = 64      # problems (ours: 64 x 5 budgets every 10th iteration cost 6 % of a training)
-
-
-# ---- checkpoints --------------------------------------------------------------------------------
-def load_checkpoint(path: str) -> dict | None:
-    """On the CPU, where every process can read it; None where there is none."""
-    try:
-        return torch.load(path, map_location="cpu") if os.path.exists(path) else None
-    except Exception as error:                   # a damaged file raises kinds of torch's own
-        raise damaged(path, error)
-
-
-def restore(path: str, policy: TokenPolicy, optimizer) -> tuple[int, list]:
-    """Brings both to where the checkpoint, if there is one, was written; (iterations done, log)."""
-    saved = ranks.first(lambda: load_checkpoint(path))
-    if saved is None:
-        return 0, []
-    try:
-        policy.load_state_dict(saved["policy"])
-        optimizer.load_state_dict(saved["optimizer"])
-        return saved["iteration"], saved["log"]
-    except Exception as error:                                      # a file of another kind
-        raise damaged(path, error)
-
-
-def save_checkpoint(path: str, **what):
-    data = io.BytesIO()
-    torch.save(what, data)
-    write(path, data.getvalue())
 
 
 # ---- the token level ----------------------------------------------------------------------------
