@@ -14,13 +14,13 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 import ranks
+from autodeco import AutoDeco
 from bandit import Arm, LinUCB, SoftmaxBandit
 from cli import UserError
 from decode import Strategy
 from features import context_size
 from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
-from rivals import AutoDeco
 
 
 def write(path: str, data: bytes | str):

@@ -31,12 +31,11 @@ from tqdm import tqdm
 import ranks
 from clock import clock
 from config import Config, Variant, load, parse
-from decode import Strategy, static
 from eval import evaluate
 from job import Job, close_folder, first_look, need, open_folder
 from pomdp import TokenPolicy, ppo_update, reinforce_update
-from rewards import Rewards, play, sample_blind
-from rivals import EDT_GRID, edt, lpo_update, train_autodeco
+from rewards import Rewards, play
+from rivals import lpo_update, train_heads, tune_edt
 from sequence import both_arms, select, train_bandits, train_both
 from store import append_csv, arms_to_json, restore, save_checkpoint, write
 from tasks import Problem
@@ -147,40 +146,6 @@ def train_tokens(job: Job, problems: list[Problem], seed: int):
         there = easy(problems) if variant.easy else problems
         if there and budgets_of(job, variant):
             train_token(job, there, kind, variant, seed)
-
-
-# ---- rivals that are tuned or fitted on the training problems -----------------------------------
-def tune_edt(job: Job, problems: list[Problem]) -> list[tuple[float, float]]:
-    """(T0, theta) of EDT for each token budget, the best on the training problems."""
-    config, values = job.config, []
-    for T0, theta in tqdm(EDT_GRID, desc="4 EDT", mininterval=1):
-        table = job.rewards.get(f"train edt {T0:g} {theta:g}", lambda: sample_blind(
-            job.lm, job.task, problems, config.all_styles()[0], lambda rows: edt(T0, theta),
-            config.samples, config.seed, config.rows))                                  # (P, n, T)
-        values.append(table.mean((0, 1)))
-        job.rewards.flush()
-    return [EDT_GRID[i] for i in np.argmax(values, 0)]
-
-
-def right_texts(job: Job, problems: list[Problem], seed: int) -> list[tuple[list[int], list[int]]]:
-    """(prompt, completion) ids of the right ones of 8 texts a problem, sampled at T = 1."""
-    config, n = job.config, job.config.samples
-    prompts = [job.task.prompt(p, config.all_styles()[0]) for p in problems]
-    rows = len(prompts) * n
-    episodes = play(job.lm, job.task, prompts, static(torch.tensor(Strategy()).repeat(rows, 1)),
-                    torch.full((rows,), max(job.task.budgets)), n, seed, config.rows,
-                    lambda i, y: job.task.grade(job.lm.text(y), problems[i]))
-    ids = [job.lm.encode(p, job.task.chat, job.task.thinking) for p in prompts]
-    return [(ids[x.prompt], x.tokens.tolist()) for x in episodes if x.reward]
-
-
-def train_heads(job: Job, problems: list[Problem], seed: int):
-    """AutoDeco's, on the right ones of texts sampled at T = 1."""
-    if job.done("autodeco", seed):
-        return
-    heads = train_autodeco(job.lm, right_texts(job, problems, seed), job.config.bandit_steps,
-                           seed=seed)
-    job.save("autodeco", seed, "autodeco", heads.state_dict())
 
 
 # ---- the job ------------------------------------------------------------------------------------
