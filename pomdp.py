@@ -158,20 +158,12 @@ def flatten(policy: TokenPolicy, episodes: list[Episode]):
             torch.cat([x.logp for x in episodes]))
 
 
-def add_up(parts: list[Tensor]):
-    """Sums each tensor over all processes, in place: as one vector, one message."""
-    if ranks.size() > 1:
-        vector = ranks.add(torch.cat([x.flatten() for x in parts]))
-        for part, total in zip(parts, vector.split([x.numel() for x in parts])):
-            part.copy_(total.view_as(part))
-
-
 def descend(optimizer, parameters: list[Tensor], loss: Tensor, log: dict) -> Tensor:
     """One step down all processes' summed loss; the sums of `log`, then the gradient's norm."""
     optimizer.zero_grad()
     loss.backward()
     seen = torch.stack(list(log.values()))
-    add_up([p.grad for p in parameters] + [seen])
+    ranks.add_up([p.grad for p in parameters] + [seen])
     norm = nn.utils.clip_grad_norm_(parameters, GRAD_NORM)
     optimizer.step()
     return torch.cat([seen, norm[None]])

@@ -145,3 +145,11 @@ def add(tensor: Tensor) -> Tensor:
     there = tensor.cpu()                                 # the tensor itself where it is there
     _together(dist.all_reduce, there)
     return tensor.copy_(there)
+
+
+def add_up(parts: list[Tensor]):
+    """Sums each tensor over all processes, in place: as one vector, one message."""
+    if size() > 1:
+        vector = add(torch.cat([x.flatten() for x in parts]))
+        for part, total in zip(parts, vector.split([x.numel() for x in parts])):
+            part.copy_(total.view_as(part))

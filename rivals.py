@@ -1,6 +1,6 @@
 """Rivals of the adapters: other published ways to set the temperature, on the same LM and sampler.
 
-    python rivals.py                 # EDT's temperatures; what AutoDeco learns where it is known
+    python rivals.py                                              # EDT's temperatures; 4 seconds
 
 LPO, Latent Preference Optimization (Dhuliawala et al. 2024): the choice, an arm or a temperature a
 token, is a latent variable that a policy draws. Of two texts for a prompt the right one's choice
@@ -19,34 +19,28 @@ distribution, T0 and theta tuned on training problems:
 
     T = T0 0.8^(theta / H)
 
-AutoDeco (Wang et al. 2025): two heads on h_t, trained by cross-entropy on right texts of the LM,
-through a top-p with soft edges; w as in `token_weights`:
+AutoDeco stands in autodeco.py; what it reads and when it trains is here.
 
-    T = 2 sigmoid(f(h)),  P = sigmoid(g([h; T])),  p = softmax(logits / T),
-    q = p m / sum p m,    m = exp(-alpha relu(c - P)),    L = -mean w log q(y)
-
-Deviations: (1) c is the mass of the tokens before one, as the sampler counts it, and q tends to
-the sampler's top-p as alpha grows; their c holds the token itself, and the one that crosses P goes.
-(2) f and g have three layers, as our adapters do, theirs two; h passes a layer norm. (3) Their
-code gives g four numbers of the distribution more, and has a second loss without top-p: left out.
-What it learns is what right texts do, not what is right: reward, budget and T never meet.
-
-Shapes: R rows, V vocabulary, d hidden size, S arms, X contexts, K tokens of texts; E episodes, f
-decisions and e episodes in this process, as in pomdp.py.
+Shapes: R rows, V vocabulary, d hidden size, S arms, X contexts, K pairs; E episodes, f decisions
+and e episodes in this process, as in pomdp.py.
 """
 from cli import Parser, run                    # first: Ctrl-C while torch loads gets one line
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, logsigmoid, pad
+from torch.nn.functional import logsigmoid, pad
+from tqdm import tqdm
 
 import ranks
-from bandit import LR, SoftmaxBandit, mlp
-from clock import clock
-from decode import Choice, Episode, Policy, State
+from autodeco import train_autodeco
+from bandit import LR, SoftmaxBandit
+from decode import Choice, Episode, Policy, State, Strategy, static
 from features import distribution
-from lm import LM
+from job import Job
 from pomdp import TokenPolicy, descend, flatten, shares
+from rewards import play, sample_blind
+from tasks import Problem
 
 BETA = 0.1              # LPO's arms (ours: DPO's usual one; see `train_lpo`)
 # LPO's mean over a text's decisions, and pairs a minibatch. Ours: 40 iterations on the embedded LM,
@@ -56,9 +50,6 @@ TOKEN_BETA, PAIRS = 5.0, 8
 N = 0.8                 # EDT's base (its paper)
 COLD = 1e-3             # EDT: below it greedy (ours: logits / T stays finite)
 EDT_GRID = tuple((T0, theta) for T0 in (0.7, 1.0, 1.4, 2.0) for theta in (0.1, 0.5, 2.0))  # ours
-ALPHA = 30.0            # AutoDeco: steepness (its paper)
-EASY = 0.6              # AutoDeco: share of easy tokens left out (its paper)
-COLDEST = 0.01          # AutoDeco (its code)
 
 
 # ---- LPO ----------------------------------------------------------------------------------------
@@ -187,142 +178,48 @@ def edt(T0: float, theta: float) -> Policy:
     return policy
 
 
-# ---- AutoDeco -----------------------------------------------------------------------------------
-class AutoDeco(nn.Module):
-    """The two heads; width 256 (its code). They start at T = 1, P = .5."""
-
-    def __init__(self, d: int, width: int = 256):
-        super().__init__()
-        self.temperature, self.top_p = mlp(d, width, 1), mlp(d + 1, width, 1)
-
-    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """T and P, (R,) both, from h (R, d)."""
-        h = layer_norm(h.float(), h.shape[-1:])
-        T = (2 * torch.sigmoid(self.temperature(h))).clamp(min=COLDEST)
-        P = torch.sigmoid(self.top_p(torch.cat([h, T.detach()], 1)))           # detached: its code
-        return T.squeeze(1), P.squeeze(1)
-
-    def acting(self) -> Policy:
-        def policy(state: State) -> Choice:
-            T, P = self(state.h)
-            return Choice(torch.stack([T, torch.zeros_like(T), P, torch.zeros_like(T)], 1))
-
-        return policy
+def tune_edt(job: Job, problems: list[Problem]) -> list[tuple[float, float]]:
+    """(T0, theta) of EDT for each token budget, the best on the training problems."""
+    config, values = job.config, []
+    for T0, theta in tqdm(EDT_GRID, desc="4 EDT", mininterval=1):
+        table = job.rewards.get(f"train edt {T0:g} {theta:g}", lambda: sample_blind(
+            job.lm, job.task, problems, config.all_styles()[0], lambda rows: edt(T0, theta),
+            config.samples, config.seed, config.rows))                                  # (P, n, T)
+        values.append(table.mean((0, 1)))
+        job.rewards.flush()
+    return [EDT_GRID[i] for i in np.argmax(values, 0)]
 
 
-def soft_top_p(p: Tensor, top_p: Tensor, alpha: float = ALPHA) -> Tensor:
-    """q (R, V) of probabilities p (R, V) and P (R,): differentiable in both."""
-    ranked, order = p.sort(descending=True)
-    before = ranked.cumsum(-1) - ranked                                                 # c (R, V)
-    mask = (-alpha * (before - top_p[:, None]).relu()).exp()           # 1 at the first: sum > 0
-    q = p * torch.zeros_like(p).scatter(1, order, mask)
-    return q / q.sum(-1, keepdim=True)
+# ---- AutoDeco's part of the job ------------------------------------------------------------------
+def right_texts(job: Job, problems: list[Problem], seed: int) -> list[tuple[list[int], list[int]]]:
+    """(prompt, completion) ids of the right ones of 8 texts a problem, sampled at T = 1."""
+    config, n = job.config, job.config.samples
+    prompts = [job.task.prompt(p, config.all_styles()[0]) for p in problems]
+    rows = len(prompts) * n
+    episodes = play(job.lm, job.task, prompts, static(torch.tensor(Strategy()).repeat(rows, 1)),
+                    torch.full((rows,), max(job.task.budgets)), n, seed, config.rows,
+                    lambda i, y: job.task.grade(job.lm.text(y), problems[i]))
+    ids = [job.lm.encode(p, job.task.chat, job.task.thinking) for p in prompts]
+    return [(ids[x.prompt], x.tokens.tolist()) for x in episodes if x.reward]
 
 
-def autodeco_loss(heads: AutoDeco, h: Tensor, logits: Tensor, target: Tensor, weight: Tensor):
-    """(L, mean T, mean P) on h (R, d), logits (R, V), the tokens that came (R,), their w (R,)."""
-    T, P = heads(h)
-    q = soft_top_p((logits / T[:, None]).softmax(-1), P)
-    likelihood = q.gather(1, target[:, None]).squeeze(1)
-    return -(weight * (likelihood + 1e-9).log()).mean(), T.mean(), P.mean()       # 1e-9: its code
+def train_heads(job: Job, problems: list[Problem], seed: int):
+    """AutoDeco's, on the right ones of texts sampled at T = 1."""
+    if job.done("autodeco", seed):
+        return
+    heads = train_autodeco(job.lm, right_texts(job, problems, seed), job.config.bandit_steps,
+                           seed=seed)
+    job.save("autodeco", seed, "autodeco", heads.state_dict())
 
 
-def fit_autodeco(h: Tensor, logits: Tensor, target: Tensor, weight: Tensor, steps: int, batch: int,
-                 lr: float = LR, seed: int = 0, progress=None) -> AutoDeco:
-    """Heads fitted to K tokens in minibatches of `batch` tokens; shapes as in `autodeco_loss`."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        heads = AutoDeco(h.shape[1]).to(h.device)
-    optimizer = torch.optim.Adam(heads.parameters(), lr=lr, fused=True)
-    for step in range(steps):
-        rows = torch.randint(len(h), (batch,), generator=generator).to(h.device)
-        loss, T, P = autodeco_loss(heads, h[rows], logits[rows], target[rows], weight[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(heads.parameters(), 0.5)                  # as in bandit.py
-        optimizer.step()
-        if progress:
-            progress(step=step, loss=loss.item(), temperature=T.item(), top_p=P.item(),
-                     grad_norm=norm.item())
-    return heads
-
-
-@torch.no_grad()
-def read(lm: LM, texts: list[tuple[list[int], list[int]]], rows: int = 16):
-    """h (K, d), logits (K, V) in fp32 and the tokens (K,) of all completions, `rows` texts a pass.
-
-    texts: (prompt ids, completion ids). Padded on the right: no token sees the padding behind it.
-    """
-    kept, parts = [], []
-    hook = lm.model.get_output_embeddings().register_forward_pre_hook(
-        lambda _module, inputs: kept.append(inputs[0]))                   # h, as in lm.LM._keep
-    try:
-        for some in (texts[i:i + rows] for i in range(0, len(texts), rows)):
-            longest = max(len(a) + len(b) for a, b in some)
-            ids = torch.tensor([[*a, *b] + [0] * (longest - len(a) - len(b)) for a, b in some],
-                               device=lm.device)                                        # (rows, L)
-            with clock("LM forward"):
-                logits = lm.model(input_ids=ids, use_cache=False).logits[..., :lm.vocabulary]
-            # A place predicts the token behind it: the prompt's last one a completion's first.
-            where = torch.zeros_like(ids, dtype=torch.bool)
-            for i, (a, b) in enumerate(some):
-                where[i, len(a) - 1:len(a) + len(b) - 1] = True
-            following = ids.roll(-1, 1)[where]
-            parts.append((kept.pop()[where].float(), logits[where].float(), following))
-    finally:
-        hook.remove()
-    return tuple(torch.cat(x) for x in zip(*parts))
-
-
-def token_weights(logits: Tensor, target: Tensor, generator) -> Tensor:
-    """w (K,): the LM's own p(y), and 0 for EASY of the tokens that are the LM's first choice.
-
-    p(y) (its paper's "dynamic fine-tuning") makes T smaller: alone, tokens drawn at T = 1 would
-    teach 1 / 2. Leaving out easy tokens makes it larger.
-    """
-    own = logits.softmax(-1).gather(1, target[:, None]).squeeze(1)
-    out = torch.rand(len(target), generator=generator).to(own.device) < EASY
-    return own * ~(out & (logits.argmax(-1) == target))
-
-
-def train_autodeco(lm: LM, texts: list[tuple[list[int], list[int]]], steps: int, batch: int = 256,
-                   lr: float = LR, seed: int = 0, progress=None) -> AutoDeco:
-    """On right texts, (prompt ids, completion ids with the end token).
-
-    All logits are kept, 4 K V bytes: for some hundred short texts, or a small vocabulary.
-    """
-    h, logits, target = read(lm, texts)
-    weight = token_weights(logits, target, torch.Generator().manual_seed(seed))
-    return fit_autodeco(h, logits, target, weight, steps, batch, lr, seed, progress)
-
-
-# ---- as a program: both where the answer is known -----------------------------------------------
-def cooled(temperature: Tensor, d: int = 16, vocabulary: int = 12, seed: int = 0):
-    """h (K, d), logits (K, V), and tokens (K,) drawn at `temperature` (K,), which h shows."""
-    generator = torch.Generator().manual_seed(seed)
-    h = torch.randn(len(temperature), d, generator=generator)
-    h[:, 0] = 10 * (temperature - 1)
-    logits = 1.5 * torch.randn(len(temperature), vocabulary, generator=generator)
-    p = (logits / temperature[:, None]).softmax(-1)
-    return h, logits, torch.multinomial(p, 1, generator=generator).squeeze(1)
-
-
+# ---- as a program: EDT's temperatures -----------------------------------------------------------
 def main():
-    Parser(prog="rivals.py", description="EDT's temperatures, and what AutoDeco learns where the "
-           "right temperature is known.").parse_args()
+    Parser(prog="rivals.py", description="EDT's temperatures.").parse_args()
     H = torch.tensor([0.0, 0.05, 0.2, 0.5, 1.0, 2.0])
     print("EDT        H = " + "".join(f"{x:7.2f}" for x in H))
     for T0, theta in EDT_GRID:
         print(f"T0 {T0:g}, theta {theta:g}:".ljust(19)
               + "".join(f"{x:7.3f}" for x in edt_temperature(H, T0, theta)))
-    true = torch.tensor([0.5, 1.0, 1.5]).repeat(2000)
-    h, logits, target = cooled(true)
-    heads = fit_autodeco(h, logits, target, torch.ones(len(true)), 400, 256)
-    T, P = heads(h)
-    print("\nAutoDeco, tokens drawn at\n" + "\n".join(
-        f"T = {t:.2f}:  learned T {T[true == t].mean():.2f}, P {P[true == t].mean():.2f}"
-        for t in (0.5, 1.0, 1.5)))
 
 
 if __name__ == "__main__":

@@ -9,16 +9,18 @@ import json
 import os
 from contextlib import suppress
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from cli import UserError
+import ranks
+from autodeco import AutoDeco
 from bandit import Arm, LinUCB, SoftmaxBandit
+from cli import UserError
 from decode import Strategy
 from features import context_size
 from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
-from rivals import AutoDeco
 
 
 def write(path: str, data: bytes | str):
@@ -79,6 +81,34 @@ def append_csv(path: str, key: dict, lines: list[dict]):
     writer.writeheader()
     writer.writerows(rows)
     write(path, text.getvalue())
+
+
+# ---- checkpoints --------------------------------------------------------------------------------
+def load_checkpoint(path: str) -> dict | None:
+    """On the CPU, where every process can read it; None where there is none."""
+    try:
+        return torch.load(path, map_location="cpu") if os.path.exists(path) else None
+    except Exception as error:                   # a damaged file raises kinds of torch's own
+        raise damaged(path, error)
+
+
+def restore(path: str, policy: TokenPolicy, optimizer) -> tuple[int, list]:
+    """Brings both to where the checkpoint, if there is one, was written; (iterations done, log)."""
+    saved = ranks.first(lambda: load_checkpoint(path))
+    if saved is None:
+        return 0, []
+    try:
+        policy.load_state_dict(saved["policy"])
+        optimizer.load_state_dict(saved["optimizer"])
+        return saved["iteration"], saved["log"]
+    except Exception as error:                                      # a file of another kind
+        raise damaged(path, error)
+
+
+def save_checkpoint(path: str, **what):
+    data = io.BytesIO()
+    torch.save(what, data)
+    write(path, data.getvalue())
 
 
 # ---- adapters -----------------------------------------------------------------------------------

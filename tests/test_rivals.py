@@ -4,14 +4,14 @@ import math
 import pytest
 import torch
 
+from autodeco import AutoDeco, cooled, fit_autodeco, read, soft_top_p, token_weights
 from bandit import SoftmaxBandit
 from batch import State
 from decode import Episode, Strategy, probs
 from features import distribution
 from pomdp import TokenPolicy, ppo_loss, reinforce_loss, reinforce_update
-from rivals import (COLD, TOKEN_BETA, AutoDeco, cooled, edt, edt_temperature, fit_autodeco,
-                    lpo_loss, lpo_update, pair_loss, read, right_and_wrong, soft_top_p,
-                    token_weights, train_lpo, two_arms)
+from rivals import (COLD, TOKEN_BETA, edt, edt_temperature, lpo_loss, lpo_update, pair_loss,
+                    right_and_wrong, train_lpo, two_arms)
 from store import load_adapter, save_adapter
 
 
