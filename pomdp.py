@@ -253,7 +253,7 @@ def look(policy: TokenPolicy) -> tuple[Tensor, float]:
     return pi, toy.exact(TEMPERATURES, pi)[1]
 
 
-def learn(update, iterations: int = 30, E: int = 256, lr: float = 5e-3):
+def learn(update, iterations: int = 40, E: int = 192, lr: float = 3e-3):
     """pi after `update`s on E texts each, and the rewards on the way; lr falls as in training."""
     torch.manual_seed(0)
     policy = TokenPolicy(d=3, horizon=toy.HORIZON)
@@ -284,7 +284,7 @@ def main():
     for w, word in enumerate(toy.WORDS[:3]):
         for name, scores in (("optimum", Q[:, w]), ("PPO", pi[:, w])):
             cells = [f"{TEMPERATURES[int(s.argmax())]:5g}" if s.amax() > s.amin() else "    -"
-                     for s in scores]                        # -: all actions are worth the same
+                     for s in scores[:len(Q) - w]]       # what is left at most; -: all are alike
             print(f"{word:6}{name:8}" + "".join(cells))
 
 
