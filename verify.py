@@ -1,5 +1,8 @@
 r"""The reward: is the answer in this text correct, does the program in it pass its tests?
 
+    python verify.py                          # answers and programs with their verdicts, 1 second
+    python verify.py "\frac12" "0.5"          # does the answer say what the gold answer says?
+
     answer = extract_answer(text);  r = answer is not None and math_equal(answer, gold)
     r = sandbox.run_tests(extract_program(text), [("1 2\n", "3\n")], seconds=10, ..).passed
 
@@ -10,13 +13,17 @@ and relations; and at the leaves by value (symbols.py). What is wrongly called e
 answer, so where the texts leave a doubt the answers differ: 0.333 is not 1/3.
 
 Programs run in sandbox.py, within limits.
+
+Deviations from the paper: (1) which answers are equal is ours to say, in the files named above.
 """
 import functools
 import itertools
 import re
 
+from cli import Parser, run
 from notation import (NAME, RELATION, inside, interval, is_name, items, normal, sides, signs, split,
                       union)
+from sandbox import run_tests
 from symbols import WORDS, constant, equal_values, proportional
 
 LONGEST = 1000      # ours: characters, of MATH's at most 159; longer texts are equal or differ
@@ -246,3 +253,36 @@ def complete(header: str, name: str, code: str) -> str:
     body = itertools.takewhile(lambda line: not line.strip() or line[0] in " \t#)]}",
                                code.split("\n"))
     return header + "\n".join(body)
+
+
+# ---- as a program: texts with their verdicts ----------------------------------------------------
+CASES = [(r"so it is \boxed{\frac12}.", "0.5"), (r"The answer is $x = \pm 2$.", "-2, 2"),
+         ("so each has #### 1,234", "1234"), ("The answer is 0.333.", "1/3"),
+         (r"\boxed{x > 5}", r"(5,\infty)"), (r"\boxed{(1,2]}", "[1,2]"),
+         (r"\boxed{\{3, 1\}}", r"\{1, 3\}"), (r"\boxed{2\sqrt{2}}", r"\sqrt{8}"),
+         ("<think>The answer is 3.</think> It is 2.", "2"), (r"cut off: \boxed{12", "12")]
+PROGRAMS = ["print(sum(map(int, input().split())))", "print(input())", "while True: pass"]
+
+
+def main():
+    parser = Parser(prog="verify.py", description="Grades answers; without any, shows how.")
+    parser.add_argument("pair", nargs="*", help=r'an answer and the gold one, "\frac12" "0.5"; '
+                        'behind "--" where one begins with "-"')
+    pair = parser.parse_args().pair
+    if len(pair) not in (0, 2):
+        parser.error("an answer and the gold answer, or nothing")
+    if pair:
+        return print("equal" if math_equal(*pair) else "different")
+    print(f"{'text':42}{'its answer':20}{'gold answer':14}verdict")
+    for text, gold in CASES:
+        answer = extract_answer(text)
+        right = answer is not None and math_equal(answer, gold)
+        print(f"{text:42}{str(answer):20}{gold:14}{'right' if right else 'wrong'}")
+    print(f"\n{'program, given 1 2, to print 3':42}verdict")
+    for code in PROGRAMS:
+        program = extract_program(f"```python\n{code}\n```")
+        print(f"{code:42}{run_tests(program, [('1 2', '3')], seconds=1, megabytes=256).status}")
+
+
+if __name__ == "__main__":
+    run("verify.py", main)
