@@ -33,7 +33,7 @@ from rewards import Rewards, embed, sample_blind, sample_policy, sample_static
 from rivals import edt
 from stats import oracle
 from store import arms_from_json, damaged, load_adapter, read_json, write
-from tables import LEGEND, all_tables, show
+from tables import LEGEND, all_tables, compare, show
 from traces import write_traces
 
 PAPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reference", "paper.json")
@@ -229,24 +229,6 @@ def shorter(value):
     if isinstance(value, (list, tuple)):
         return [shorter(v) for v in value]
     return float(f"{value:.5g}") if isinstance(value, float) else value
-
-
-def compare(folder: str, path: str) -> str:
-    """Holds a run's results.json to another's. Raises UserError naming the cells whose mean is
-    outside of the other's interval."""
-    def means(results):
-        return {f"{table['title']}: {row['name']}, {at}": cell for table in results["tables"]
-                for row in table["rows"] for at, cell in row["cells"].items()}
-
-    ours, theirs = (means(read_json(x)) for x in (f"{folder}/results.json", path))
-    missing = [name for name in theirs if name not in ours]
-    outside = [f"{name} is {ours[name]['mean']:.3f}, not within {low:.3f} .. {high:.3f}"
-               for name, (low, high) in ((n, c["interval"]) for n, c in theirs.items())
-               if name in ours and not low - 1e-9 <= ours[name]["mean"] <= high + 1e-9]
-    if missing or outside:
-        raise UserError(f"{len(missing)} missing, {len(outside)} outside of {len(theirs)} cells: "
-                        + "; ".join([*missing, *outside][:20]))
-    return f"all {len(theirs)} cells within the intervals of {path}"
 
 
 def main():
