@@ -12,7 +12,7 @@ baselines, the sequence-level and the token-level adapter differ only in who cho
     for t = 0 .. T-1:
         s_t ~ policy(h_t, p_t, b_t = T - t);   y_t ~ probs(logits_t, s_t);   h_t+1 = LM(y_t)
 
-Deviations from the paper: none in the sampler. Each row draws from a random stream of its own,
+Deviations from the paper: (1) none in the sampler, but each row draws from a stream of its own,
 keyed by (seed, prompt, sample, step), so that its text does not depend on its neighbours.
 
 | symbol | meaning | shape |

@@ -11,6 +11,9 @@
 
 The baseline, "best static", is for each (B, token budget) the best on training problems of all
 strategies that were sampled there. What is missing on disk is sampled.
+
+Deviations from the paper: (1) its intervals fit a binomial over all problems; ours are paired, and
+hold the spread of trainings. (2) Holm's correction.
 """
 from cli import Parser, UserError, run, whole_numbers       # first: see train.py
 
@@ -32,7 +35,7 @@ from job import Job, read_config
 from rewards import Rewards, embed, sample_blind, sample_policy, sample_static
 from rivals import edt
 from stats import oracle
-from store import arms_from_json, damaged, load_adapter, read_json, write
+from store import arms_from_json, damaged, load_adapter, read_json, shorter, write
 from tables import LEGEND, all_tables, compare, show
 from traces import write_traces
 
@@ -220,15 +223,6 @@ def evaluate(job: Job, shown: list[int] = ()) -> str:
     text = "\n".join(show(table, task.budgets, shown) for table in tables) + f"\n\n{LEGEND}"
     alone = "\none training seed: the intervals hold the spread over problems alone"
     return text + alone * (config.seeds == 1)
-
-
-def shorter(value):
-    """The same, every float with 5 digits: the file is half as long."""
-    if isinstance(value, dict):
-        return {k: shorter(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [shorter(v) for v in value]
-    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def main():

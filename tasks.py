@@ -12,7 +12,7 @@ from a row to a Problem (data.py), and a line in KINDS.
     r = grade(text, problem),  text ~ LM(prompt(problem, style)),  0 or 1, at the end only
 
 Deviations from the paper: (1) its prompt templates are not published; ours are below. (2) Its
-tasks are MATH, AIME and CodeContests; the others are small, for the embedded LM and small real ones.
+tasks are MATH, AIME and CodeContests; sums and addition are for LMs that two cores can run.
 """
 from cli import Parser, UserError, run         # first: Ctrl-C while torch loads gets one line
 
@@ -177,7 +177,7 @@ FUNCTIONS = {
     "bare": Style("{question}", *CODE)}                   # the header goes on: for base models
 
 
-# ---- the list ------------------------------------------------------------------------------------
+# ---- the list -----------------------------------------------------------------------------------
 class Kind(NamedTuple):
     """A task from files: names of its two splits in a folder, how a row is read, asked, graded."""
     train: str

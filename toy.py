@@ -1,4 +1,4 @@
-"""A language model of three words: the best temperatures are known exactly. `python pomdp.py` uses it.
+"""A language model of three words, whose best temperatures are known exactly: for pomdp.py.
 
     fork     work on (doubt .6), or answer at once (right .25, wrong .15)
     doubt    go on (loop .6), or give up (wrong .4)
