@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from cli import UserError
+from verify import extract_answer
 
 
 @dataclass
@@ -165,3 +166,55 @@ def split(problems: list[Problem], held_out: list[Problem] | None, train: int,
     if not rest or not held:
         raise UserError("at least two different problems are needed, one to train and one to test")
     return rest[:train], list(held.values())[:test]
+
+
+# ---- from a row to a problem --------------------------------------------------------------------
+def math_problem(row: dict) -> Problem | None:
+    """MATH and its kin. Some copies have no answer, only the last box of the solution.
+
+    Two of MATH's training problems have an empty one, and are left out.
+    """
+    solution = row.get("solution") or ""
+    answer = row.get("answer")
+    if answer in (None, "") and "\\boxed" in solution:
+        answer = extract_answer(solution[solution.rfind("\\boxed"):])
+    if answer == "":
+        return None
+    if not isinstance(answer, (str, int, float)):
+        raise ValueError("neither an answer nor a boxed one in its solution")
+    digits = re.findall(r"\d+", str(row.get("level")))              # 5, "Level 5", "Level ?", None
+    return Problem(row["problem"].strip(), str(answer), flat(solution),
+                   int(digits[0]) if digits else None)
+
+
+def gsm8k_problem(row: dict) -> Problem:
+    """The answer ends in "#### n"; its level is the number of steps, <<3+4=7>> in the text."""
+    work, mark, answer = row["answer"].rpartition("####")
+    if not (mark and answer.strip()):
+        raise ValueError("no #### and number end its answer")
+    return Problem(row["question"].strip(), answer.strip(),
+                   flat(re.sub(r"<<.*?>>", "", work)), work.count("<<"))
+
+
+def code_contests_problem(row: dict) -> Problem | None:
+    """All of its tests; None for a problem that reads or writes named files."""
+    if row.get("input_file") or row.get("output_file"):
+        return None
+    tests = [pair for kind in ("public_tests", "private_tests", "generated_tests")
+             for pair in zip(*((row.get(kind) or {}).get(x, ()) for x in ("input", "output")))]
+    limit = row.get("time_limit") or {}
+    seconds = (limit.get("seconds") or 0) + (limit.get("nanos") or 0) / 1e9
+    solutions = row.get("solutions") or {"language": [], "solution": []}
+    shown = [text for language, text in zip(solutions["language"], solutions["solution"])
+             if language == 3]                                                         # Python 3
+    if not tests:
+        raise ValueError("no tests")
+    return Problem(row["description"].strip(), (shown or [""])[0], tests=tests,
+                   seconds=max(Problem.seconds, 3 * seconds))
+
+
+def humaneval_problem(row: dict) -> Problem:
+    if not re.search(rf"^def {row['entry_point']}\b", row["prompt"], re.MULTILINE):
+        raise ValueError("its prompt does not define its entry point")
+    return Problem(row["prompt"], row["canonical_solution"],
+                   check=f"{row['test']}\ncheck({row['entry_point']})\n")

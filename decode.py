@@ -1,5 +1,6 @@
 """Sampling and the decode loop: a strategy a row, chosen at every token by a policy.
 
+    python decode.py                          # what the sampler draws, beside exact p; 4 seconds
     python decode.py "7+8+5+9:"                      # text coloured by the action at each token
     python decode.py "7+8+5+9:" --run runs/sums --budget 24 --seed 3
 
@@ -11,7 +12,7 @@ baselines, the sequence-level and the token-level adapter differ only in who cho
     for t = 0 .. T-1:
         s_t ~ policy(h_t, p_t, b_t = T - t);   y_t ~ probs(logits_t, s_t);   h_t+1 = LM(y_t)
 
-Deviations from the paper: none in the sampler. Each row draws from a random stream of its own,
+Deviations from the paper: (1) none in the sampler, but each row draws from a stream of its own,
 keyed by (seed, prompt, sample, step), so that its text does not depend on its neighbours.
 
 | symbol | meaning | shape |
@@ -37,6 +38,7 @@ from torch import Tensor
 from batch import Batch, State
 from clock import clock
 from lm import LM
+from term import bar
 
 
 # ---- strategies and the sampler -----------------------------------------------------------------
@@ -262,6 +264,24 @@ COLOURS = ("\033[32m", "\033[36m", "\033[33m", "\033[31m")            # greedy, 
 MARKS = "₀₁₂₃"                                                     # without a colour terminal
 
 
+def demonstrate(draws: int = 20_000) -> float:
+    """Prints how often each of six tokens is drawn, and p; the largest difference, in standard
+    errors sqrt(p (1 - p) / draws)."""
+    strategies = [Strategy(), Strategy(0.5), Strategy(1.25, top_k=4), Strategy(top_p=0.8),
+                  Strategy(1.5, min_p=0.3)]
+    p = probs(torch.linspace(2, -1, 6).expand(5, 6), torch.tensor(strategies))       # (5, V)
+    keys = row_keys(0, torch.tensor(prompt_key("six tokens")), torch.arange(draws))
+    drawn = torch.stack([sample(row.expand(draws, 6), uniforms(keys, torch.tensor(i), 0))
+                         .bincount(minlength=6) / draws for i, row in enumerate(p)])
+    print(f"of {draws:,} draws, and the exact probability\n"
+          + "".join(f"{str(s):20}" for s in strategies))
+    for lines in zip(drawn.T.tolist(), p.T.tolist()):
+        print(" ".join(f"{bar(f, 8)}{f:5.3f} {q:5.3f}" for f, q in zip(*lines)))
+    worst = float(((drawn - p).abs() / (p * (1 - p) / draws).sqrt()).nan_to_num(0).max())
+    print(f"largest difference: {worst:.1f} standard errors")
+    return worst
+
+
 def coloured(lm: LM, episode: Episode, colour: bool) -> str:
     """The text, a colour (or a mark behind it) for the action at each decision."""
     pieces, decided = [], set(episode.where.tolist())
@@ -278,11 +298,13 @@ def main():
     from pomdp import SURE, TEMPERATURES
     from store import load_adapter
     parser = Parser(description="Decode one prompt with a trained token policy.")
-    parser.add_argument("prompt", help='such as "7+8+5+9:"')
+    parser.add_argument("prompt", nargs="?", help='such as "7+8+5+9:"; without: the sampler alone')
     parser.add_argument("--run", default="runs/sums", help="run folder (default runs/sums)")
     parser.add_argument("--budget", type=int, help="tokens (default: the run's largest)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default 0)")
     args = parser.parse_args()
+    if args.prompt is None:
+        return demonstrate()
     config = read_config(args.run)
     lm = config.load_lm()
     policy, about = load_adapter(f"{args.run}/token-{config.seed}.safetensors", lm)

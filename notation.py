@@ -2,6 +2,7 @@ r"""One notation for answers: LaTeX and plain text in, a normal form out that ve
 
     normal(r"\dfrac12 \text{ cm}")        \frac{1}{2}
     normal(r"10{,}080")                   10080
+    interval(r"2<x\le5")                  ("x", "(2,5]"), for the parts of a form are found here too
 
 Units, styles and spaces go; each symbol is written in one way. All of the tables are ours: the
 notation of MATH's answers, and what language models write for it.
@@ -78,3 +79,88 @@ def _without_thousands(text: str) -> str:
         result.append(piece if depth else re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d)",
                                                  lambda n: n[0].replace(",", ""), piece))
     return "".join(result)
+
+
+# ---- the parts of a normal form -----------------------------------------------------------------
+SYMBOL = r"(?:\\(?:angle|triangle|overline)\s?)?\\?[A-Za-z]+(?:_\{?\w+\}?)?'*"
+NAME = re.compile(rf"(?:{SYMBOL}(?:\({SYMBOL}(?:,{SYMBOL})*\))?|\({SYMBOL}(?:,{SYMBOL})+\))")
+RELATION = re.compile(r"(=|<|>|\\[lgn]e(?![A-Za-z]))\s?")
+PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])\s?")
+FLIPPED = {">": "<", "\\ge": "\\le"}
+OPENING, CLOSING = "([{⦃", ")]}⦄"
+
+
+def is_name(text: str) -> bool:
+    """A name such as x, AB, x_1, f(x) or (x,y)."""
+    return bool(NAME.fullmatch(text)) and text not in ("e", "i", "\\pi")
+
+
+def split(text: str, separators: str) -> list[str]:
+    """The parts between separators that stand outside of all brackets."""
+    depth, parts = 0, [""]
+    for character in text:
+        depth += (character in OPENING) - (character in CLOSING)
+        if depth == 0 and character in separators:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def inside(text: str) -> list[str] | None:
+    """The items that one pair of brackets encloses, if it encloses the whole text."""
+    if text[:1] not in ("(", "[", "⦃") or text[-1:] not in (")", "]", "⦄"):
+        return None
+    depth = 0
+    for i, character in enumerate(text):
+        depth += (character in OPENING) - (character in CLOSING)
+        if depth == 0:
+            return split(text[1:i], ",") if i == len(text) - 1 else None
+    return None
+
+
+def items(text: str) -> list[str]:
+    """The items of a list without brackets."""
+    return signs(part for part in split(text, ",;") if part)
+
+
+def signs(parts) -> list[str]:
+    r"""1 \pm 2 is two items; the signs of \pm and \mp in one are opposite."""
+    found = []
+    for part in parts:
+        upper, lower = ([PLUS_MINUS.sub(lambda mark: sign[mark[0][1]], part)
+                         for sign in ({"p": "+", "m": "-"}, {"p": "-", "m": "+"})])
+        found += [upper] if upper == lower else [upper, lower]
+    return found
+
+
+def union(text: str) -> list[str]:
+    """The intervals of a union, or of inequalities joined by "or"."""
+    parts = re.split(r"\\cup\b\s?", text)
+    if len(parts) == 1:
+        parts = [part for part in split(text, ",;") if part]
+        if not all(interval(part)[0] for part in parts):
+            return [text]
+    return [interval(part)[1] for part in parts]
+
+
+def sides(text: str) -> list[str]:
+    r"""[a, "<", b] of a < b and of b > a; longer chains too."""
+    parts = re.split(RELATION, text)
+    if set(parts[1::2]) and set(parts[1::2]) <= set(FLIPPED):
+        parts = [FLIPPED.get(part, part) for part in reversed(parts)]
+    return parts
+
+
+def interval(text: str) -> tuple[str, str]:
+    """(name, interval) of an inequality such as -2 < x <= 7 or x > 5; else ("", text)."""
+    match sides(text):
+        case [low, ("<" | "\\le") as left, name, ("<" | "\\le") as right, high] if is_name(name):
+            pass
+        case [name, ("<" | "\\le") as right, high] if is_name(name):
+            low, left = "-∞", "<"
+        case [low, ("<" | "\\le") as left, name] if is_name(name):
+            high, right = "∞", "<"
+        case _:
+            return "", text
+    return name, "[("[left == "<"] + f"{low},{high}" + "])"[right == "<"]

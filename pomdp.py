@@ -1,6 +1,7 @@
 """Token level: a policy that picks a temperature before every token, trained by PPO.
 
-    python train.py                                   # trains it after the bandits
+    python pomdp.py      # PPO against the exact optimum of a small problem; 6 seconds
+    python train.py      # trains it after the bandits
 
     observation   o_t = [h_t; e; f(p_t); b_t]        hidden state, prompt, distribution, tokens left
     action     a_t in {greedy, T = .5, 1, 1.25}    over the sequence-level strategy, if there is one
@@ -33,14 +34,18 @@ Deviations from the paper: (1) PPO instead of REINFORCE, which stands beside it 
 (2) Where p_max > .95 the policy does not act: the token is greedy, so that an untrained choice
 cannot spoil a sure token. (3) One policy for all token budgets: every row of a batch draws its own.
 """
+from cli import Parser, run                    # first: Ctrl-C while torch loads gets one line
+
 import torch
 from torch import Tensor, nn
 
 import ranks
+import toy
 from bandit import mlp
 from clock import clock
 from decode import Choice, Episode, State, Strategy, has_filters, sample
 from features import P_MAX, PARTS, distribution, observation_size, observe, steps
+from term import curves
 
 TEMPERATURES = (0.0, 0.5, 1.0, 1.25)          # paper; 0 is greedy
 SURE = 0.95                                   # paper
@@ -238,3 +243,50 @@ def reinforce_update(policy: TokenPolicy, optimizer, episodes: list[Episode], se
         logs.append(descend(optimizer, parameters, loss, log))
     mean = dict(zip([*log, "grad_norm"], torch.stack(logs).mean(0).tolist()))
     return {"decisions": F, **mean, **shares(action, F)}
+
+
+# ---- as a program: a problem whose optimum is known exactly -------------------------------------
+@torch.no_grad()
+def look(policy: TokenPolicy) -> tuple[Tensor, float]:
+    """pi (b, word, action) on the toy, and its exact reward."""
+    pi = toy.chances(policy)
+    return pi, toy.exact(TEMPERATURES, pi)[1]
+
+
+def learn(update, iterations: int = 40, E: int = 192, lr: float = 3e-3):
+    """pi after `update`s on E texts each, and the rewards on the way; lr falls as in training."""
+    torch.manual_seed(0)
+    policy = TokenPolicy(d=3, horizon=toy.HORIZON)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=lr, eps=1e-5, fused=True)
+    curve = [look(policy)[1]]
+    for i in range(iterations):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (1 - 0.9 * i / iterations)
+        with torch.no_grad():
+            episodes = toy.texts(policy, E, seed=i)
+        update(policy, optimizer, episodes, seed=i, entropy_bonus=0.01)
+        curve.append(look(policy)[1])
+    return look(policy)[0], curve
+
+
+def main():
+    Parser(prog="pomdp.py", description="PPO against an exact optimum.").parse_args()
+    Q, optimum = toy.exact(TEMPERATURES)
+    (pi, curve), (_, other) = learn(ppo_update), learn(reinforce_update)
+    static = max(toy.exact([t])[1] for t in TEMPERATURES)
+    sure = toy.exact(TEMPERATURES, nn.functional.one_hot(pi.argmax(-1)).float())[1]
+    lines = {"optimum": [optimum], "PPO": curve, "REINFORCE": other, "static": [static]}
+    print(f"reward after 0 .. {len(curve) - 1} updates: "
+          + ", ".join(f"{name} {line[-1]:.3f}" for name, line in lines.items())
+          + f" (the best one temperature)\n{curves(lines)}\n\n"
+          f"the best action, and PPO's most likely one; with these alone the reward is {sure:.3f}\n"
+          + "tokens left".ljust(14) + "".join(f"{b:5}" for b in range(1, len(Q) + 1)))
+    for w, word in enumerate(toy.WORDS[:3]):
+        for name, scores in (("optimum", Q[:, w]), ("PPO", pi[:, w])):
+            cells = [f"{TEMPERATURES[int(s.argmax())]:5g}" if s.amax() > s.amin() else "    -"
+                     for s in scores[:len(Q) - w]]       # what is left at most; -: all are alike
+            print(f"{word:6}{name:8}" + "".join(cells))
+
+
+if __name__ == "__main__":
+    run("pomdp.py", main)

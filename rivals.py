@@ -190,7 +190,7 @@ def tune_edt(job: Job, problems: list[Problem]) -> list[tuple[float, float]]:
     return [EDT_GRID[i] for i in np.argmax(values, 0)]
 
 
-# ---- AutoDeco's part of the job ------------------------------------------------------------------
+# ---- AutoDeco's part of the job -----------------------------------------------------------------
 def right_texts(job: Job, problems: list[Problem], seed: int) -> list[tuple[list[int], list[int]]]:
     """(prompt, completion) ids of the right ones of 8 texts a problem, sampled at T = 1."""
     config, n = job.config, job.config.samples

@@ -9,10 +9,11 @@ Rows that are no rivals (they see the problem, or were chosen on the held-out on
 import numpy as np
 
 from bandit import Arm
+from cli import UserError
 from decode import GREEDY
 from sequence import learners
 from stats import holm, interval, p_value
-from store import arms_from_json
+from store import arms_from_json, read_json
 
 TOKEN = (("LPO", "token-lpo"), ("REINFORCE", "token-reinforce"),
          ("token level, entropy only", "token-entropy"),
@@ -182,3 +183,22 @@ def difference(cell: dict) -> str:
     text = f"{round(100 * cell['difference'], 1) + 0.0:+.1f} ±{half((low, high)):.1f}"    # no -0.0
     text = f"({text})" if low <= 0 <= high else text
     return text + ("*" if cell.get("holm", 1) < 0.05 else "")
+
+
+# ---- another run's tables -----------------------------------------------------------------------
+def compare(folder: str, path: str) -> str:
+    """Holds a run's results.json to another's. Raises UserError naming the cells whose mean is
+    outside of the other's interval."""
+    def means(results):
+        return {f"{table['title']}: {row['name']}, {at}": cell for table in results["tables"]
+                for row in table["rows"] for at, cell in row["cells"].items()}
+
+    ours, theirs = (means(read_json(x)) for x in (f"{folder}/results.json", path))
+    missing = [name for name in theirs if name not in ours]
+    outside = [f"{name} is {ours[name]['mean']:.3f}, not within {low:.3f} .. {high:.3f}"
+               for name, (low, high) in ((n, c["interval"]) for n, c in theirs.items())
+               if name in ours and not low - 1e-9 <= ours[name]["mean"] <= high + 1e-9]
+    if missing or outside:
+        raise UserError(f"{len(missing)} missing, {len(outside)} outside of {len(theirs)} cells: "
+                        + "; ".join([*missing, *outside][:20]))
+    return f"all {len(theirs)} cells within the intervals of {path}"

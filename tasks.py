@@ -1,15 +1,21 @@
 """Problems and prompts: what is asked, how, and which answers are right.
 
+    python tasks.py       # prompts, budgets and grades of the tasks that need no file, 4 seconds
     python train.py                                                        # sums, the embedded task
     python train.py --task gsm8k --data gsm8k_train.jsonl --model FOLDER   # a real LLM
     python train.py --task math500 --data FOLDER --model Qwen/Qwen3-4B     # FOLDER has both splits
 
 A task is a list of problems for training, one for testing that shares no text with it (data.py),
 the styles in which a problem can be asked, and a grader. To add one that reads files: a function
-from a row to a Problem, and a line in KINDS.
+from a row to a Problem (data.py), and a line in KINDS.
 
-Deviations from the paper: its prompt templates are not published; ours are below.
+    r = grade(text, problem),  text ~ LM(prompt(problem, style)),  0 or 1, at the end only
+
+Deviations from the paper: (1) its prompt templates are not published; ours are below. (2) Its
+tasks are MATH, AIME and CodeContests; sums and addition are for LMs that two cores can run.
 """
+from cli import Parser, UserError, run         # first: Ctrl-C while torch loads gets one line
+
 import functools
 import itertools
 import re
@@ -18,8 +24,8 @@ from dataclasses import dataclass, field
 from typing import Callable, NamedTuple
 
 import tiny
-from cli import UserError
-from data import Problem, Source, flat, split
+from data import (Problem, Source, code_contests_problem, gsm8k_problem, humaneval_problem,
+                  math_problem, split)
 from decode import Policy
 from sandbox import Verdict, run_tests
 from verify import complete, extract_answer, extract_program, math_equal
@@ -120,34 +126,7 @@ def addition(source: Source) -> Task:
                 grade=grade_answer)
 
 
-# ---- from files ---------------------------------------------------------------------------------
-def math_problem(row: dict) -> Problem | None:
-    """MATH and its kin. Some copies have no answer, only the last box of the solution.
-
-    Two of MATH's training problems have an empty one, and are left out.
-    """
-    solution = row.get("solution") or ""
-    answer = row.get("answer")
-    if answer in (None, "") and "\\boxed" in solution:
-        answer = extract_answer(solution[solution.rfind("\\boxed"):])
-    if answer == "":
-        return None
-    if not isinstance(answer, (str, int, float)):
-        raise ValueError("neither an answer nor a boxed one in its solution")
-    digits = re.findall(r"\d+", str(row.get("level")))              # 5, "Level 5", "Level ?", None
-    return Problem(row["problem"].strip(), str(answer), flat(solution),
-                   int(digits[0]) if digits else None)
-
-
-def gsm8k_problem(row: dict) -> Problem:
-    """The answer ends in "#### n"; its level is the number of steps, <<3+4=7>> in the text."""
-    work, mark, answer = row["answer"].rpartition("####")
-    if not (mark and answer.strip()):
-        raise ValueError("no #### and number end its answer")
-    return Problem(row["question"].strip(), answer.strip(),
-                   flat(re.sub(r"<<.*?>>", "", work)), work.count("<<"))
-
-
+# ---- answers ------------------------------------------------------------------------------------
 def grade_answer(text: str, problem: Problem, extract=extract_answer) -> float:
     answer = extract(text)
     return float(answer is not None and math_equal(answer, problem.answer))
@@ -161,30 +140,6 @@ ANSWERS = {                                # with chain of thought, without, as 
 
 
 # ---- programs -----------------------------------------------------------------------------------
-def code_contests_problem(row: dict) -> Problem | None:
-    """All of its tests; None for a problem that reads or writes named files."""
-    if row.get("input_file") or row.get("output_file"):
-        return None
-    tests = [pair for kind in ("public_tests", "private_tests", "generated_tests")
-             for pair in zip(*((row.get(kind) or {}).get(x, ()) for x in ("input", "output")))]
-    limit = row.get("time_limit") or {}
-    seconds = (limit.get("seconds") or 0) + (limit.get("nanos") or 0) / 1e9
-    solutions = row.get("solutions") or {"language": [], "solution": []}
-    shown = [text for language, text in zip(solutions["language"], solutions["solution"])
-             if language == 3]                                                         # Python 3
-    if not tests:
-        raise ValueError("no tests")
-    return Problem(row["description"].strip(), (shown or [""])[0], tests=tests,
-                   seconds=max(Problem.seconds, 3 * seconds))
-
-
-def humaneval_problem(row: dict) -> Problem:
-    if not re.search(rf"^def {row['entry_point']}\b", row["prompt"], re.MULTILINE):
-        raise ValueError("its prompt does not define its entry point")
-    return Problem(row["prompt"], row["canonical_solution"],
-                   check=f"{row['test']}\ncheck({row['entry_point']})\n")
-
-
 def grade_program(text: str, problem: Problem) -> float:
     return reward_of(run_tests(extract_program(text), problem.tests, problem.seconds, MEGABYTES))
 
@@ -222,7 +177,7 @@ FUNCTIONS = {
     "bare": Style("{question}", *CODE)}                   # the header goes on: for base models
 
 
-# ---- the list ------------------------------------------------------------------------------------
+# ---- the list -----------------------------------------------------------------------------------
 class Kind(NamedTuple):
     """A task from files: names of its two splits in a folder, how a row is read, asked, graded."""
     train: str
@@ -250,3 +205,20 @@ KINDS = {
 }
 TASKS = {"sums": sums, "addition": addition,
          **{name: functools.partial(from_files, name, kind) for name, kind in KINDS.items()}}
+
+
+# ---- as a program: the tasks that need no file --------------------------------------------------
+def main():
+    Parser(prog="tasks.py", description="Prompts and grades of the tasks that need no file.")\
+        .parse_args()
+    for make, mark in ((sums, "#"), (addition, "The answer is ")):
+        task = make(Source("", "", 100, 10, []))
+        print(f"{task.name}: {len(task.train)} training problems, token budgets {task.budgets}")
+        for style, problem in zip(task.styles, task.train):
+            texts = (mark + problem.answer, f"{mark}{problem.answer}0", f"= {problem.answer}")
+            print(f"  {style:7}{task.prompt(problem, style)!r}\n{'':9}graded " + ", ".join(
+                f"{text!r} {task.grade(text, problem):g}" for text in texts))
+
+
+if __name__ == "__main__":
+    run("tasks.py", main)

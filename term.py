@@ -1,5 +1,5 @@
 """Text plots for a terminal: what the concept files draw when they run as programs."""
-BLOCKS = " ▏▎▍▌▋▊▉█"
+BLOCKS = " ▏▎▍▌▋▊▉"
 HEIGHTS = " ▁▂▃▄▅▆▇█"
 
 
@@ -15,15 +15,16 @@ def column(share: float) -> str:
 
 
 def curves(lines: dict[str, list[float]], height: int = 12, width: int = 60) -> str:
-    """Lines of numbers over one axis from 0 up, each drawn with the first letter of its name.
+    """Lines of numbers over one axis, the first letter of its name for each.
 
-    Where two meet the first one is seen.
+    Of lines that meet the first one is seen.
     """
-    top = max(max(line) for line in lines.values())
+    low, top = (f(f(line) for line in lines.values()) for f in (min, max))
     canvas = [[" "] * width for _ in range(height)]
     for name, line in reversed(lines.items()):
         for x in range(width):
             value = line[round(x * (len(line) - 1) / (width - 1))]
-            canvas[height - 1 - round(value / top * (height - 1))][x] = name[0]
-    scale = [f"{top * (height - 1 - y) / (height - 1):8.4g} |" for y in range(height)]
-    return "\n".join(label + "".join(row).rstrip() for label, row in zip(scale, canvas))
+            canvas[round((top - value) / (top - low) * (height - 1))][x] = name[0]
+    step = (top - low) / (height - 1)
+    return "\n".join(f"{top - y * step:8.4g} |" + "".join(row).rstrip()
+                     for y, row in enumerate(canvas))

@@ -1,6 +1,6 @@
 """The main job: sample rewards, select the action set, train both adapters, evaluate.
 
-    python train.py                       # embedded LM, some minutes on 2 cores
+    python train.py                       # embedded LM, 4 minutes on 2 cores
     python train.py --quick               # the same path in under a minute
     python train.py --profile             # where the time goes, and the memory
     python train.py --full                # 3 seeds, two styles, every rival of the paper
@@ -10,12 +10,14 @@
     1. reward table  R(prompt, arm, sample, token budget)                 rewards.py
     2. action sets   greedy coverage of it                                sequence.py, bandit.py
     3. sequence      bandits replay it                                    sequence.py, bandit.py
-    4. token         PPO on fresh rollouts, and with --rivals its rivals  pomdp.py, rivals.py
+    4. token         PPO on fresh rollouts, with --rivals others beside   token_level.py, pomdp.py
     5. both levels   a softmax bandit over S and the token policy         sequence.py
     6. evaluation    held-out problems, the tables                        eval.py
 
 Everything lands in runs/NAME; while it is unfinished, in runs/NAME.part, from which --resume goes
 on. Every draw is keyed by (seed, stage, step), so a resumed run ends with the same files.
+
+Deviations from the paper: (1) both levels at once (5). Those of the parts stand in their files.
 """
 from cli import run                 # first: Ctrl-C while torch loads gets one line
 

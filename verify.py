@@ -1,5 +1,8 @@
 r"""The reward: is the answer in this text correct, does the program in it pass its tests?
 
+    python verify.py                          # answers and programs with their verdicts, 1 second
+    python verify.py "\frac12" "0.5"          # does the answer say what the gold answer says?
+
     answer = extract_answer(text);  r = answer is not None and math_equal(answer, gold)
     r = sandbox.run_tests(extract_program(text), [("1 2\n", "3\n")], seconds=10, ..).passed
 
@@ -10,12 +13,17 @@ and relations; and at the leaves by value (symbols.py). What is wrongly called e
 answer, so where the texts leave a doubt the answers differ: 0.333 is not 1/3.
 
 Programs run in sandbox.py, within limits.
+
+Deviations from the paper: (1) which answers are equal is ours to say, in the files named above.
 """
 import functools
 import itertools
 import re
 
-from notation import normal
+from cli import Parser, run
+from notation import (NAME, RELATION, inside, interval, is_name, items, normal, sides, signs, split,
+                      union)
+from sandbox import run_tests
 from symbols import WORDS, constant, equal_values, proportional
 
 LONGEST = 1000      # ours: characters, of MATH's at most 159; longer texts are equal or differ
@@ -91,13 +99,7 @@ def _said(tail: str) -> str:
 CHOICE = re.compile(r"\(([A-Za-z])\)|([A-Z])[.):]?")
 CHOICE_AND_MORE = re.compile(r"(?:\(([A-Z])\)|([A-Z])[).:])[^-+*/^=(,]")
 WORD = re.compile(r"-?(?=.*[A-Za-z]{3}|[A-Z]{2})[A-Za-z][A-Za-z\d.'-]*")
-SYMBOL = r"(?:\\(?:angle|triangle|overline)\s?)?\\?[A-Za-z]+(?:_\{?\w+\}?)?'*"
-NAME = re.compile(rf"(?:{SYMBOL}(?:\({SYMBOL}(?:,{SYMBOL})*\))?|\({SYMBOL}(?:,{SYMBOL})+\))")
-RELATION = re.compile(r"(=|<|>|\\[lgn]e(?![A-Za-z]))\s?")
-PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])\s?")
-FLIPPED = {">": "<", "\\ge": "\\le"}
 MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}")
-OPENING, CLOSING = "([{⦃", ")]}⦄"
 
 
 @functools.lru_cache(2 ** 16)        # of a problem's samples many end in the same answer
@@ -130,105 +132,28 @@ def _equal(a: str, b: str) -> bool:
     a, b = _unwrapped(a), _unwrapped(b)
     if (_is_word(a) or _is_word(b)) and "=" not in a + b:
         return re.sub(r"[^\w-]", "", a).casefold() == re.sub(r"[^\w-]", "", b).casefold()
-    for parts in (_union, _items):
+    for parts in (union, items):
         xs, ys = parts(a), parts(b)
         if max(len(xs), len(ys)) > 1:
-            return _same_items(xs, ys) if parts is _union else _equal_lists(a, b, xs, ys)
+            return _same_items(xs, ys) if parts is union else _equal_lists(a, b, xs, ys)
     if RELATION.search(a + b):
         return _equal_relations(a, b)
     if MATRIX.fullmatch(a) or MATRIX.fullmatch(b):
         return _equal_matrices(MATRIX.fullmatch(a), MATRIX.fullmatch(b))
-    if _inside(a) and _inside(b) and max(len(_inside(a)), len(_inside(b))) > 1:
+    if inside(a) and inside(b) and max(len(inside(a)), len(inside(b))) > 1:
         compare = _same_items if a[0] == "⦃" else _in_order
-        return a[0] + a[-1] == b[0] + b[-1] and compare(_inside(a), _inside(b))
+        return a[0] + a[-1] == b[0] + b[-1] and compare(inside(a), inside(b))
     return equal_values(a, b)
 
 
 def _unwrapped(text: str) -> str:
     r"""Without x \in, and without the braces of a set of one."""
     text = re.sub(rf"^{NAME.pattern}\\in\b\s?", "", text)
-    return text[1:-1] if text[:1] == "⦃" and len(_signs(_inside(text) or [])) == 1 else text
+    return text[1:-1] if text[:1] == "⦃" and len(signs(inside(text) or [])) == 1 else text
 
 
 def _is_word(text: str) -> bool:
     return bool(WORD.fullmatch(text)) and not re.search("|".join(WORDS), text)
-
-
-def _is_name(text: str) -> bool:
-    """A name such as x, AB, x_1, f(x) or (x,y)."""
-    return bool(NAME.fullmatch(text)) and text not in ("e", "i", "\\pi")
-
-
-# ---- the structure of a normal form -------------------------------------------------------------
-def _split(text: str, separators: str) -> list[str]:
-    """The parts between separators that stand outside of all brackets."""
-    depth, parts = 0, [""]
-    for character in text:
-        depth += (character in OPENING) - (character in CLOSING)
-        if depth == 0 and character in separators:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return parts
-
-
-def _inside(text: str) -> list[str] | None:
-    """The items that one pair of brackets encloses, if it encloses the whole text."""
-    if text[:1] not in ("(", "[", "⦃") or text[-1:] not in (")", "]", "⦄"):
-        return None
-    depth = 0
-    for i, character in enumerate(text):
-        depth += (character in OPENING) - (character in CLOSING)
-        if depth == 0:
-            return _split(text[1:i], ",") if i == len(text) - 1 else None
-    return None
-
-
-def _items(text: str) -> list[str]:
-    """The items of a list without brackets."""
-    return _signs(part for part in _split(text, ",;") if part)
-
-
-def _signs(parts) -> list[str]:
-    r"""1 \pm 2 is two items; the signs of \pm and \mp in one are opposite."""
-    items = []
-    for part in parts:
-        upper, lower = ([PLUS_MINUS.sub(lambda found: sign[found[0][1]], part)
-                         for sign in ({"p": "+", "m": "-"}, {"p": "-", "m": "+"})])
-        items += [upper] if upper == lower else [upper, lower]
-    return items
-
-
-def _union(text: str) -> list[str]:
-    """The intervals of a union, or of inequalities joined by "or"."""
-    parts = re.split(r"\\cup\b\s?", text)
-    if len(parts) == 1:
-        parts = [part for part in _split(text, ",;") if part]
-        if not all(_interval(part)[0] for part in parts):
-            return [text]
-    return [_interval(part)[1] for part in parts]
-
-
-def _sides(text: str) -> list[str]:
-    r"""[a, "<", b] of a < b and of b > a; longer chains too."""
-    sides = re.split(RELATION, text)
-    if set(sides[1::2]) and set(sides[1::2]) <= set(FLIPPED):
-        sides = [FLIPPED.get(side, side) for side in reversed(sides)]
-    return sides
-
-
-def _interval(text: str) -> tuple[str, str]:
-    """(name, interval) of an inequality such as -2 < x <= 7 or x > 5; else ("", text)."""
-    match _sides(text):
-        case [low, ("<" | "\\le") as left, name, ("<" | "\\le") as right, high] if _is_name(name):
-            pass
-        case [name, ("<" | "\\le") as right, high] if _is_name(name):
-            low, left = "-∞", "<"
-        case [low, ("<" | "\\le") as left, name] if _is_name(name):
-            high, right = "∞", "<"
-        case _:
-            return "", text
-    return name, "[("[left == "<"] + f"{low},{high}" + "])"[right == "<"]
 
 
 # ---- equality, kind by kind ---------------------------------------------------------------------
@@ -238,7 +163,7 @@ def _in_order(xs: list[str], ys: list[str]) -> bool:
 
 def _same_items(xs: list[str], ys: list[str]) -> bool:
     """Whether the items match one to one in some order."""
-    xs, ys = _signs(xs), _signs(ys)
+    xs, ys = signs(xs), signs(ys)
     if len(xs) != len(ys) or len(xs) > MOST_ITEMS:
         return False
     for x in xs:
@@ -252,12 +177,12 @@ def _same_items(xs: list[str], ys: list[str]) -> bool:
 def _equal_lists(a: str, b: str, xs: list[str], ys: list[str]) -> bool:
     """Lists without brackets: solutions in any order, which a set may hold too. The order counts
     among words, against a tuple, and where names say it: AB = 9, CD = 4 against 9, 4."""
-    names = [{x.split("=")[0] for x in items if "=" in x} for items in (xs, ys)]
+    names = [{x.split("=")[0] for x in zs if "=" in x} for zs in (xs, ys)]
     ordered = any(map(_is_word, xs)) or min(map(len, names)) == 0 and max(map(len, names)) > 1
-    brackets = [text[0] + text[-1] for text, items in ((a, xs), (b, ys))
-                if len(items) == 1 and _inside(text)]
+    brackets = [text[0] + text[-1] for text, zs in ((a, xs), (b, ys))
+                if len(zs) == 1 and inside(text)]
     if brackets:
-        xs, ys = _inside(a) or xs, _inside(b) or ys
+        xs, ys = inside(a) or xs, inside(b) or ys
         if brackets[0] not in ("()", "⦃⦄"):
             return False
     return (_in_order if ordered or brackets == ["()"] else _same_items)(xs, ys)
@@ -265,10 +190,10 @@ def _equal_lists(a: str, b: str, xs: list[str], ys: list[str]) -> bool:
 
 def _equal_relations(a: str, b: str) -> bool:
     """Equations and inequalities, or one beside a value."""
-    (name_a, set_a), (name_b, set_b) = _interval(a), _interval(b)
+    (name_a, set_a), (name_b, set_b) = interval(a), interval(b)
     if name_a or name_b:
         return (name_a == name_b or not name_a or not name_b) and _equal(set_a, set_b)
-    xs, ys = _sides(a), _sides(b)
+    xs, ys = sides(a), sides(b)
     if not set(xs[1::2] + ys[1::2]) <= {"="}:
         return xs[1::2] == ys[1::2] and _in_order(xs[::2], ys[::2])
     (x, value_x), (y, value_y) = _assignment(xs), _assignment(ys)
@@ -284,17 +209,17 @@ def _equal_relations(a: str, b: str) -> bool:
     return len(xs) == len(ys) == 3 and proportional(f"{xs[0]}-({xs[2]})", f"{ys[0]}-({ys[2]})")
 
 
-def _assignment(sides: list[str]) -> tuple[str, str]:
+def _assignment(xs: list[str]) -> tuple[str, str]:
     """(name, value) of x = 5, 5 = x or x = 2 + 3 = 5; ("", "") of another equation or a value."""
-    if len(sides) > 1 and (_is_name(sides[0]) or not sides[0]):
-        return sides[0], sides[-1]
-    return (sides[2], sides[0]) if len(sides) == 3 and _is_name(sides[2]) else ("", "")
+    if len(xs) > 1 and (is_name(xs[0]) or not xs[0]):
+        return xs[0], xs[-1]
+    return (xs[2], xs[0]) if len(xs) == 3 and is_name(xs[2]) else ("", "")
 
 
 def _equal_matrices(a: re.Match | None, b: re.Match | None) -> bool:
     if not a or not b:
         return False
-    a, b = ([_split(row, "&") for row in matrix[2].strip("¶").split("¶")] for matrix in (a, b))
+    a, b = ([split(row, "&") for row in matrix[2].strip("¶").split("¶")] for matrix in (a, b))
     return len(a) == len(b) and all(map(_in_order, a, b))
 
 
@@ -328,3 +253,36 @@ def complete(header: str, name: str, code: str) -> str:
     body = itertools.takewhile(lambda line: not line.strip() or line[0] in " \t#)]}",
                                code.split("\n"))
     return header + "\n".join(body)
+
+
+# ---- as a program: texts with their verdicts ----------------------------------------------------
+CASES = [(r"so it is \boxed{\frac12}.", "0.5"), (r"The answer is $x = \pm 2$.", "-2, 2"),
+         ("so each has #### 1,234", "1234"), ("The answer is 0.333.", "1/3"),
+         (r"\boxed{x > 5}", r"(5,\infty)"), (r"\boxed{(1,2]}", "[1,2]"),
+         (r"\boxed{\{3, 1\}}", r"\{1, 3\}"), (r"\boxed{2\sqrt{2}}", r"\sqrt{8}"),
+         ("<think>The answer is 3.</think> It is 2.", "2"), (r"cut off: \boxed{12", "12")]
+PROGRAMS = ["print(sum(map(int, input().split())))", "print(input())", "while True: pass"]
+
+
+def main():
+    parser = Parser(prog="verify.py", description="Grades answers; without any, shows how.")
+    parser.add_argument("pair", nargs="*", help=r'an answer and the gold one, "\frac12" "0.5"; '
+                        'behind "--" where one begins with "-"')
+    pair = parser.parse_args().pair
+    if len(pair) not in (0, 2):
+        parser.error("an answer and the gold answer, or nothing")
+    if pair:
+        return print("equal" if math_equal(*pair) else "different")
+    print(f"{'text':42}{'its answer':20}{'gold answer':14}verdict")
+    for text, gold in CASES:
+        answer = extract_answer(text)
+        right = answer is not None and math_equal(answer, gold)
+        print(f"{text:42}{str(answer):20}{gold:14}{'right' if right else 'wrong'}")
+    print(f"\n{'program, given 1 2, to print 3':42}verdict")
+    for code in PROGRAMS:
+        program = extract_program(f"```python\n{code}\n```")
+        print(f"{code:42}{run_tests(program, [('1 2', '3')], seconds=1, megabytes=256).status}")
+
+
+if __name__ == "__main__":
+    run("verify.py", main)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bandit import (LinUCB, SoftmaxBandit, contexts, coverage, informative, pass_at, pool,
-                    reinforce_loss, top_average, train_linucb, train_softmax)
+                    regrets, reinforce_loss, top_average, train_linucb, train_softmax)
 
 
 def test_the_pool_holds_180_different_strategies_and_greedy():
@@ -101,3 +101,12 @@ def test_both_bandits_find_the_best_arm_of_a_known_problem(trainer):
     uniform = (mean.max(1).values - mean.mean(1)).mean()
     regret = (mean.max(1).values - (chosen * mean).sum(1)).mean()
     assert regret < 0.05 * uniform
+
+
+def test_both_bandits_lose_less_and_less_where_fixed_choices_go_on_losing():
+    lines = regrets()
+    last = {name: line[-1] - line[-1000] for name, line in lines.items()}
+    assert lines["one arm"][-1] < lines["uniform"][-1]
+    for name in ("softmax", "LinUCB"):
+        assert (np.diff(lines[name]) >= 0).all() and lines[name][-1] < 0.5 * lines["one arm"][-1]
+        assert last[name] < 0.5 * last["one arm"]

@@ -7,7 +7,7 @@ from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCaus
                           MinPLogitsWarper)
 
 from batch import Belt, beginnings
-from decode import (GREEDY, Strategy, probs, prompt_key, rollout, row_keys, sample,
+from decode import (GREEDY, Strategy, demonstrate, probs, prompt_key, rollout, row_keys, sample,
                     static, uniforms)
 from cli import UserError
 from lm import LM
@@ -289,3 +289,10 @@ def test_in_bf16_the_frequencies_are_those_of_the_uncached_lm():
             share = torch.tensor(drawn).bincount(minlength=len(p)) / len(drawn)
             error = 4.5 * (p * (1 - p) / len(drawn)).sqrt() + 0.005             # bf16: 8 bits
             assert len(drawn) > 50 and ((share - p).abs() < error).all()
+
+
+def test_the_program_draws_a_histogram_within_the_error_of_the_exact_probabilities(capsys):
+    worst = demonstrate()
+    *_, rare, last = capsys.readouterr().out.splitlines()
+    assert 0.5 < worst < 3.5 and last.endswith(f"{worst:.1f} standard errors")
+    assert [x for x in rare.split() if "." in x][4:] == ["0.000"] * 6          # what is cut off

@@ -8,10 +8,9 @@ import torch
 from bandit import Arm
 from cli import UserError
 from decode import GREEDY, Strategy, static
-from eval import compare
 from rewards import Rewards, play, sample_policy, sample_static
 from data import Source
-from tables import better, make_row, make_table, show
+from tables import better, compare, make_row, make_table, show
 from tasks import TASKS
 
 

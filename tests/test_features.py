@@ -1,10 +1,12 @@
 """Features against numbers worked by hand."""
 import math
+import re
 
 import pytest
 import torch
 
-from features import CENTRES, P_MAX, PARTS, context, distribution, observation_size, observe, steps
+from features import (CENTRES, P_MAX, PARTS, context, distribution, observation_size, observe, show,
+                      steps)
 
 
 def test_distribution_of_known_probabilities():
@@ -41,3 +43,13 @@ def test_context_tells_parallel_and_token_budgets_apart():
     x = context(e, torch.tensor([1, 2, 1, 2]), torch.tensor([16, 16, 32, 32]), 52)
     assert x.shape == (4, 8 + 2 * CENTRES)
     assert all((x[i] - x[j]).abs().max() > 0.3 for i in range(4) for j in range(i))
+
+
+def test_the_program_shows_every_token_and_two_ways_at_the_forks_alone():
+    lines = show("7+8+5:", 24)
+    assert "".join(line[0] for line in lines[:-1]) == "7+8=15;15+5=20#20"
+    assert lines[-1].startswith("<eos>")
+    forks = {i: line.split("decides: ")[1] for i, line in enumerate(lines) if "decides" in line}
+    assert forks == {4: "1 or ?", 6: "; or #", 12: "2 or ?"}
+    left = [int(re.findall(r" (\d+)  [ ▁-█]{14}", line)[0]) for line in lines]
+    assert left == [*range(24, 6, -1)]

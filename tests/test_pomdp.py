@@ -2,9 +2,11 @@
 import pytest
 import torch
 
+import toy
 from bandit import mlp
 from decode import GREEDY, prompt_key, rollout, static
-from pomdp import SURE, TEMPERATURES, TokenPolicy, flatten, gae, ppo_loss, ppo_update
+from pomdp import (SURE, TEMPERATURES, TokenPolicy, flatten, gae, learn, ppo_loss, ppo_update,
+                   reinforce_update)
 
 
 def test_gae_equals_a_hand_worked_example():
@@ -127,3 +129,28 @@ def test_mlp_has_three_layers_and_starts_at_zero():
     assert sum(isinstance(m, torch.nn.Linear) for m in net) == 3
     assert not net(torch.randn(2, 5)).any()
     assert TEMPERATURES[0] == 0
+
+
+def test_the_toys_values_are_worked_by_hand_and_what_sampling_finds():
+    Q, optimum = toy.exact(TEMPERATURES)
+    exit_hot = 0.25 ** 0.8 / (0.25 ** 0.8 + 0.75 ** 0.8)             # of the loop, at T = 1.25
+    assert Q[0, 0, 2].item() == pytest.approx(0.25) and Q[0, 2, 0] == 0
+    assert Q[1, 1, 0].item() == pytest.approx(exit_hot)              # go on, then answer
+    assert Q[1, 2, 3].item() == pytest.approx(1 - (1 - exit_hot) ** 2)
+    best = torch.nn.functional.one_hot(Q.argmax(-1)).float()
+    assert toy.exact(TEMPERATURES, best)[1] == pytest.approx(optimum)
+    torch.manual_seed(0)
+    policy = TokenPolicy(3, toy.HORIZON)
+    torch.nn.init.normal_(policy.actor[-1].weight)
+    with torch.no_grad():
+        rewards = [x.reward for x in toy.texts(policy, 8000, 0)]
+        exact = toy.exact(TEMPERATURES, toy.chances(policy))[1]
+    assert sum(rewards) / 8000 == pytest.approx(exact, abs=0.02) and exact < 0.9 * optimum
+
+
+@pytest.mark.parametrize("update, share", [(ppo_update, 0.95), (reinforce_update, 0.9)])
+def test_both_learners_come_near_the_exact_optimum(update, share):
+    pi, curve = learn(update)
+    assert share * toy.exact(TEMPERATURES)[1] < curve[-1] < toy.exact(TEMPERATURES)[1]
+    assert curve[-1] > 1.3 * max(toy.exact([t])[1] for t in TEMPERATURES)
+    assert curve[0] < 0.65 * curve[-1] and pi.shape == (toy.HORIZON, 3, 4)

@@ -2,6 +2,7 @@
 import itertools
 import json
 import os
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -11,8 +12,8 @@ import pytest
 import tasks
 import tiny
 from cli import UserError
-from data import Problem, Source, split
-from tasks import TASKS, code_contests_problem, grade_function, grade_program, math_problem
+from data import Problem, Source, code_contests_problem, math_problem, split
+from tasks import TASKS, grade_function, grade_program
 from sandbox import Verdict
 from verify import extract_program
 
@@ -293,3 +294,11 @@ def test_humanevals_own_solutions_pass():
     some = (task.train + task.test)[::8]
     with ThreadPoolExecutor(2) as pool:
         assert all(pool.map(lambda p: task.grade(p.answer, p), some))
+
+
+def test_the_program_shows_every_style_and_its_grades(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tasks.py"])
+    tasks.main()
+    out = capsys.readouterr().out
+    grades = [[float(x) for x in re.findall(r"' ([01])", line)] for line in out.splitlines()]
+    assert [x for x in grades if x] == [[1, 0, 0]] * 2 + [[1, 0, 1]] * 3     # sums want a mark

@@ -148,6 +148,12 @@ def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken):
     (["decode.py", "7+8:", "--run", "missing"], "missing"),
     (["decode.py", "7+8:", "--loud"], "--loud"),
     (["tiny.py", "--steps", "0"], "--steps"),
+    (["features.py", "7+8:", "--budget", "0"], "budget must be at least 1"),
+    (["features.py", "hello:"], "does not know every character"),
+    (["bandit.py", "--arms", "2"], "--arms"),
+    (["pomdp.py", "now"], "now"),
+    (["tasks.py", "now"], "now"),
+    (["verify.py", "1/2"], "the gold answer"),
     (["bench.py", "--rows", "0"], "--rows must be above 0"),
 ])
 def test_a_mistake_gets_one_line_and_a_failing_exit(command, says, tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import symbols
+import verify
+from cli import UserError
 from verify import extract_answer, math_equal
 
 DATA = Path(os.environ.get("ALD_DATA", Path(__file__).parents[1] / "../shared/data"))
@@ -211,3 +213,17 @@ def test_math_verify_agrees(math500):
         (math500[j][1], math500[i][1]) for i, j in indices
         if theirs.verify(parsed[i], parsed[j]) != math_equal(math500[j][1], math500[i][1])]
     assert len(disagreements) <= 3, disagreements
+
+
+def test_the_program_shows_right_verdicts_and_takes_a_pair(monkeypatch, capsys):
+    def shown(*arguments):
+        monkeypatch.setattr(sys, "argv", ["verify.py", *arguments])
+        verify.main()
+        return capsys.readouterr().out
+
+    verdicts = [line.split()[-1] for line in shown().splitlines() if line]
+    assert verdicts == ["verdict", *("right " * 3 + "wrong right wrong " + "right " * 3).split(),
+                        "wrong", "verdict", "passed", "wrong", "timeout"]
+    assert shown(r"\frac12", "0.5") == "equal\n" and shown("0.333", "1/3") == "different\n"
+    with pytest.raises(UserError, match="gold"):
+        shown("1/2")

@@ -1,0 +1,73 @@
+"""A language model of three words, whose best temperatures are known exactly: for pomdp.py.
+
+    fork     work on (doubt .6), or answer at once (right .25, wrong .15)
+    doubt    go on (loop .6), or give up (wrong .4)
+    loop     say the same again (loop .75), or answer (right .25)
+
+The hidden state is the last word. A text starts at a fork with b = 1 .. 12 tokens, each as likely,
+and ends with "right" or "wrong", or without tokens. No one temperature suits: greedy is best in
+doubt and never leaves a loop, and at a fork it is best where the work fits into the tokens left.
+
+Shapes: E texts, A temperatures; y is one of 5 words, w one of the first 3.
+"""
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+
+from batch import State
+from decode import Episode, Record, Strategy, probs, sample
+from features import distribution
+
+WORDS = ("fork", "doubt", "loop", "right", "wrong")
+NEXT = torch.tensor([[0, 0.6, 0, 0.25, 0.15], [0, 0, 0.6, 0, 0.4], [0, 0, 0.75, 0.25, 0]])
+HORIZON = 12
+
+
+def exact(temperatures, pi: Tensor | None = None) -> tuple[Tensor, float]:
+    """Q (b, w, a) of the best policy, and its reward; by dynamic programming. Or those of pi.
+
+    Q_b(w, a) = sum_y p(y|w, a) V_{b-1}(y),    V(right) = 1,  V(wrong) = V_0(w) = 0
+    V_b(w) = max_a Q_b(w, a);  of a policy pi (b, w, a):  sum_a pi_b(a|w) Q_b(w, a)
+    """
+    each = torch.tensor([Strategy(t) for t in temperatures])
+    p = torch.stack([probs(row.log().expand(len(each), -1), each) for row in NEXT])     # (3, A, 5)
+    end = torch.tensor([1.0, 0])
+    Q, V = [], [torch.cat([torch.zeros(3), end])]
+    for b in range(HORIZON):
+        Q.append(p @ V[b])
+        V.append(torch.cat([Q[b].amax(1) if pi is None else (pi[b] * Q[b]).sum(1), end]))
+    return torch.stack(Q), float(torch.stack(V[1:])[:, 0].mean())
+
+
+def texts(policy, E: int, seed: int) -> list[Episode]:
+    """E sampled texts with rewards: `decode.rollout` for an LM without keys and values.
+
+    policy: a token policy of d = 3 at this horizon.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    left = torch.randint(1, HORIZON + 1, (E,), generator=generator)
+    draws = torch.rand(E, 2, HORIZON, generator=generator)
+    record = Record(left, 1, SimpleNamespace(device="cpu", ends=torch.tensor([3, 4])))
+    record.lengths, acting = left.tolist(), policy.acting(explore=True)
+    w, reward, rows = torch.zeros(E).long(), torch.zeros(E), torch.arange(E)
+    for t in range(HORIZON):
+        s = State(rows, left, NEXT[w].log(), torch.eye(3)[w], torch.zeros(E, 3),
+                  torch.full((E,), t), rows, draws)
+        choice = acting(s)
+        y = sample(probs(s.logits, choice.strategies), s.uniform(0))
+        record.add(s, y, choice)
+        reward[(y == 3) & (left > 0)] = 1
+        left, w = (left - 1).clamp(min=0) * (y < 3), y.clamp(max=2)
+    episodes = record.episodes(torch.zeros(E, 3))
+    for x, r in zip(episodes, reward.tolist()):
+        x.reward = r
+    return episodes
+
+
+def chances(policy) -> Tensor:
+    """pi (b, w, a) of a token policy, for every observation that there is."""
+    left, w = torch.cartesian_prod(torch.arange(HORIZON) + 1, torch.arange(3)).unbind(1)
+    obs = policy.observation(torch.eye(3)[w], torch.zeros(len(w), 3), distribution(NEXT[w].log()),
+                             left)
+    return policy.actor(obs).softmax(-1).view(HORIZON, 3, -1)
