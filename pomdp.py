@@ -103,6 +103,7 @@ def gae(values: Tensor, lengths: list[int], rewards: Tensor, lam: float = LAMBDA
 
     A_i = delta_i + lambda A_{i+1}: backwards over a padded (E, longest) block, all E at once.
     """
+    # assignment 7
     ends = torch.tensor(lengths)
     longest = int(ends.max())
     inside = torch.arange(longest) < ends[:, None]                                   # (E, longest)
@@ -124,6 +125,7 @@ def ppo_loss(policy: TokenPolicy, obs, action, old_logp, advantage, target, entr
     obs (m, D), action, old_logp, advantage, target (m,); advantages come normalised (prototype).
     The gradient at rho = 1 is REINFORCE's.
     """
+    # assignment 8
     logp_all = policy.actor(obs).log_softmax(-1)                                     # (m, A)
     logp = logp_all.gather(1, action[:, None]).squeeze(1)
     ratio = (logp - old_logp).exp()

@@ -17,6 +17,7 @@ from verify import extract_answer, math_equal
 DATA = Path(os.environ.get("ALD_DATA", Path(__file__).parents[1] / "../shared/data"))
 
 
+@pytest.mark.assignment_11
 @pytest.mark.parametrize("text, answer", [
     ("# Step 1\n6 * 3\nThe answer is 18.", "18"), ("#### 12 and #### 29", "29"), ("7 ####", "7"),
     ("so \\boxed{\\frac{1}{2}} it is", "\\frac{1}{2}"), ("\\boxed{1} then \\boxed{2}", "2"),
