@@ -17,6 +17,7 @@ sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)),
                 ROOT := os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 from cli import Parser, UserError, run                                             # noqa: E402
 
+import gc                                                                          # noqa: E402
 import importlib                                                                   # noqa: E402
 import json                                                                        # noqa: E402
 import signal                                                                      # noqa: E402
@@ -70,6 +71,8 @@ def warm():
         if os.path.dirname(file) in ours and name not in ("cli", "__main__"):
             del sys.modules[name]
     sys.path[:] = [path for path in sys.path if path not in ours]
+    gc.collect()
+    gc.freeze()                                 # pytest collects garbage twice: half of its time
 
 
 class Watch:
@@ -158,6 +161,7 @@ def main():
     if not set(numbers) <= set(there):
         raise UserError(f"there are assignments {', '.join(map(str, there))}")
     os.environ["OMP_NUM_THREADS"] = "1"                         # a fork has no pool of threads
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"          # others' plugins, slow to import
     files = cut_files()
     warm()
     with tempfile.TemporaryDirectory() as above:

@@ -81,6 +81,20 @@ def test_reinforce_gradient_equals_the_hand_computed_one():
     assert bandit.critic[-1].bias.grad.item() == pytest.approx(-1.6)           # d/db of (b - r)^2
 
 
+@pytest.mark.assignment_4
+def test_actions_are_drawn_from_the_policy_and_means_are_over_rows():
+    torch.manual_seed(1)
+    bandit, x, taken = SoftmaxBandit(3, 4), torch.randn(1, 3).repeat(4000, 1), []
+    torch.nn.init.normal_(bandit.actor[-1].bias)
+    _, reward, entropy = reinforce_loss(bandit, x, lambda a: taken.append(a) or (a == 2).float(),
+                                        torch.Generator().manual_seed(0), 0.1)
+    p = bandit(x[:1]).exp().detach()[0]
+    share = taken[0].bincount(minlength=4) / 4000
+    assert ((share - p).abs() < 4 * (p * (1 - p) / 4000).sqrt()).all()
+    assert reward == pytest.approx(share[2].item())
+    assert entropy == pytest.approx(-(p * p.log()).sum().item(), abs=1e-5)
+
+
 @pytest.mark.assignment_5
 def test_linucb_equals_a_hand_worked_example():
     bandit = LinUCB(2, 2, alpha=0.5)
