@@ -125,9 +125,9 @@ def ppo_loss(policy: TokenPolicy, obs, action, old_logp, advantage, target, entr
     obs (m, D), action, old_logp, advantage, target (m,); advantages come normalised (prototype).
     The gradient at rho = 1 is REINFORCE's.
     """
-    # assignment 8
     logp_all = policy.actor(obs).log_softmax(-1)                                     # (m, A)
     logp = logp_all.gather(1, action[:, None]).squeeze(1)
+    # assignment 8
     ratio = (logp - old_logp).exp()
     near = ratio.clamp(1 - CLIP, 1 + CLIP)
     surrogate = torch.min(ratio * advantage, near * advantage).sum() / M
