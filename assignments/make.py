@@ -88,9 +88,9 @@ def _stand_in(path: str, cut: Cut, first: Cut, marker: str) -> list[str]:
             "Hint: " + task["hint"], f"Graded by: ./run -m pytest -m assignment_{cut.number}"]
     if cut != first:
         said = [f"Assignment {cut.number} as well: see `{first.function}` above."]
-    comment = [line for part in said for paragraph in part.strip().split("\n")
-               for line in textwrap.wrap(paragraph, 98 - len(indent)) or [""]]
-    return [*(f"{indent}# {line}".rstrip() for line in comment),
+    comment = [line for part in said for item in part.strip().split("\n- ")
+               for line in textwrap.wrap(" ".join(item.split()), 98 - len(indent))]
+    return [*(f"{indent}# {line}" for line in comment),
             f'{indent}raise NotImplementedError("assignment {cut.number}: {cut.function} of {path}")']
 
 

@@ -42,6 +42,11 @@ def test_the_eleven_assignments_are_marked_described_and_registered():
     registered = re.findall(r'"assignment_(\d+): (.*)"', read(ROOT, "pyproject.toml"))
     assert [(int(n), title) for n, title in registered] == [
         (n, task["title"]) for n, task in make.tasks().items()]
+    for number, task in make.tasks().items():                   # and they stand in the table
+        row = f"| {number} | {task['title']} | .* | {task['difficulty']} | {task['hours']} |"
+        line, = re.findall(row.replace("|", r"\|").replace("?", r"\?"), read(make.HERE, "README.md"))
+        named = FUNCTIONS[number][:1] if number == 1 else FUNCTIONS[number]
+        assert all(f"`{name}`" in line for name in named)
 
 
 def test_the_handout_is_this_code_but_for_the_marked_bodies(handout):
