@@ -13,8 +13,8 @@ a start costs a tenth of a second so, and not four.
 import os
 import sys
 
-sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)),
-                ROOT := os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
 from cli import Parser, UserError, run                                             # noqa: E402
 
 import gc                                                                          # noqa: E402
@@ -89,7 +89,7 @@ class Watch:
 
 
 def run_tests(root: str, number: int, changed: dict[str, str], first: bool) -> dict:
-    """In this process, for good: the tests of an assignment with some files' texts changed.
+    """In this process, for good: the tests of an assignment, with other texts of some files.
 
     first: stop at the first failure.
     """
@@ -125,6 +125,11 @@ def forked(*what) -> dict:
     return json.loads(text or '{"code": -1, "passed": [], "failed": {}}')
 
 
+def told(seen: dict) -> str:
+    died = f"died, or took more than {SECONDS} s"
+    return died if seen["code"] < 0 else str(seen["failed"] or "every test passed")
+
+
 # ---- the check ----------------------------------------------------------------------------------
 def check(number: int, folder: str, files: dict[str, str]) -> list[str]:
     """What is wrong with an assignment; prints its line."""
@@ -138,7 +143,7 @@ def check(number: int, folder: str, files: dict[str, str]) -> list[str]:
     alone = {path: make.blank(path, text, number) for path, text in files.items()}
     solved = forked(folder, number, alone, False)
     if solved["code"] or len(solved["passed"]) != len(empty["failed"]):
-        wrong.append(f"does not pass where it alone is solved: {solved['failed'] or 'it died'}")
+        wrong.append(f"does not pass where it alone is solved: {told(solved)}")
     mistakes = [(name, mutated(files, number, old, new))
                 for n, name, old, new in MUTANTS if n == number]
     found = 0
@@ -147,7 +152,7 @@ def check(number: int, folder: str, files: dict[str, str]) -> list[str]:
         if seen["code"] == 1 and not TYPOS & set(seen["failed"].values()):
             found += 1
         else:
-            wrong.append(f"not found: {name} ({seen['failed'] or 'all passed' if seen['code'] >= 0 else 'died'})")
+            wrong.append(f"not found: {name} ({told(seen)})")
     print(f"{number:2}  {title:52} {len(solved['passed']):3} tests, {found:2} of "
           f"{len(mistakes):2} mistakes found, {time.monotonic() - start:4.1f} s",
           *(f"    {line}" for line in wrong), sep="\n", flush=True)

@@ -91,13 +91,14 @@ def _stand_in(path: str, cut: Cut, first: Cut, marker: str) -> list[str]:
     comment = [line for part in said for item in part.strip().split("\n- ")
                for line in textwrap.wrap(" ".join(item.split()), 98 - len(indent))]
     return [*(f"{indent}# {line}" for line in comment),
-            f'{indent}raise NotImplementedError("assignment {cut.number}: {cut.function} of {path}")']
+            f"{indent}raise NotImplementedError("
+            f'"assignment {cut.number}: {cut.function} of {path}")']
 
 
 # ---- the folder ---------------------------------------------------------------------------------
 def sources() -> list[str]:
     """What is handed out: tracked files, or without git all that .gitignore does not name."""
-    if os.path.exists(os.path.join(ROOT, ".git")):
+    if os.path.exists(os.path.join(ROOT, ".git")) and shutil.which("git"):
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True)
         if listed.returncode:
             raise UserError(f"git ls-files: {listed.stderr.decode().strip()}")
@@ -110,7 +111,8 @@ def sources() -> list[str]:
 
 def _walk() -> list[str]:
     with open(os.path.join(ROOT, ".gitignore")) as file:
-        ignored = [line.strip().rstrip("/") for line in file if line.strip()]
+        ignored = [line.strip().rstrip("/") for line in file if line.strip()] + [".git"]
+
     def kept(name):
         return not any(fnmatch.fnmatch(name, pattern) for pattern in ignored)
 
@@ -123,8 +125,8 @@ def _walk() -> list[str]:
 
 def handout(out: str):
     """Writes the handout to `out`: whole or not at all. Raises UserError where it cannot."""
-    out = os.path.abspath(out)
-    if os.path.commonpath([os.path.realpath(out), os.path.realpath(ROOT)]) == os.path.realpath(ROOT):
+    out, root = os.path.abspath(out), os.path.realpath(ROOT)
+    if os.path.commonpath([os.path.realpath(out), root]) == root:
         raise UserError(f"{out} lies in this repository: name a folder outside of it")
     if os.path.lexists(out) and not (os.path.isdir(out) and not os.listdir(out)):
         raise UserError(f"{out} exists and is not empty")

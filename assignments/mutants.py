@@ -22,7 +22,8 @@ MUTANTS = [
      "p < min_p * p.amax(-1, keepdim=True)", "p < min_p"),
     (1, "the filters come before the temperature",
      "x = _top_k_top_p(x, top_k.long(), top_p)",
-     "x = _top_k_top_p(logits.float(), top_k.long(), top_p) / temperature.masked_fill(greedy, 1.0)"),
+     "x = _top_k_top_p(logits.float(), top_k.long(), top_p)\n"
+     "    x = x / temperature.masked_fill(greedy, 1.0)"),
     (1, "not normalised again after min-p",
      "p = p / p.sum(-1, keepdim=True)", "pass"),
     (1, "temperature 0 is sampled at 1",
