@@ -28,7 +28,7 @@ import types                                                                    
 import make                                                                        # noqa: E402
 from mutants import MUTANTS                                                        # noqa: E402
 
-SECONDS = 60                    # ours: a test run that takes longer hangs; the longest takes 4
+SECONDS = 120        # ours: a test run that takes longer hangs; the longest takes 4, alone on a core
 TYPOS = {"NameError", "SyntaxError", "IndentationError"}        # no student's mistake runs into it
 
 
@@ -142,7 +142,7 @@ def check(number: int, folder: str, files: dict[str, str]) -> list[str]:
         wrong.append("no marked test fails in the handout")
     alone = {path: make.blank(path, text, number) for path, text in files.items()}
     solved = forked(folder, number, alone, False)
-    if solved["code"] or len(solved["passed"]) != len(empty["failed"]):
+    if solved["code"]:
         wrong.append(f"does not pass where it alone is solved: {told(solved)}")
     mistakes = [(name, mutated(files, number, old, new))
                 for n, name, old, new in MUTANTS if n == number]
@@ -174,7 +174,7 @@ def main():
         make.handout(folder)
         wrong = [line for number in numbers or there for line in check(number, folder, files)]
     if wrong:
-        raise UserError(f"{len(wrong)} faults")
+        raise UserError(f"faults: {len(wrong)}")
 
 
 if __name__ == "__main__":
