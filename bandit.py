@@ -69,6 +69,7 @@ def pass_at(rewards: np.ndarray, B: int) -> np.ndarray:
     n = rewards.shape[-1]
     if not 1 <= B <= n:
         raise ValueError(f"Pass@{B} needs at least {B} samples, not {n}")
+    # assignment 9
     wrong = n - rewards.sum(-1, dtype=np.float64)
     misses = np.ones_like(wrong)
     for i in range(B):
@@ -101,6 +102,7 @@ def coverage(values: np.ndarray, size: int) -> tuple[list[int], list[float]]:
 
     F is monotone and submodular, so greedy reaches at least 1 - 1/e of the best (Nemhauser 1978).
     """
+    # assignment 6
     best, chosen, curve = np.zeros(len(values)), [], []
     for _ in range(min(size, values.shape[1])):
         gain = np.maximum(values, best[:, None]).mean(0)                                # F(S + s)
@@ -144,6 +146,7 @@ def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw, generator, entropy_bo
 
     x (R, D) contexts; draw(actions (R,)) gives their rewards (R,), to which b(x) is fitted.
     """
+    # assignment 4
     logp = bandit(x)                                                                    # (R, S)
     action = torch.multinomial(logp.exp(), 1, generator=generator).squeeze(1)           # (R,)
     reward = draw(action)
@@ -207,6 +210,7 @@ class LinUCB(nn.Module):
 
     def width(self, x: Tensor) -> Tensor:
         """Of the confidence interval, (R, S): alpha sqrt(x . A_s^-1 x)."""
+        # assignment 5
         x = x.double()
         variance = torch.einsum("ri,sij,rj->rs", x, self.inverse, x)
         return self.alpha * variance.sqrt()
@@ -217,6 +221,7 @@ class LinUCB(nn.Module):
 
     def update(self, x: Tensor, action: int, reward: float):
         """x (D,). (A + x x^T)^-1 = A^-1 - A^-1 x x^T A^-1 / (1 + x A^-1 x)   (Sherman, Morrison)"""
+        # assignment 5
         x = x.double()
         v = self.inverse[action] @ x
         self.inverse[action] -= torch.outer(v, v) / (1 + x @ v)

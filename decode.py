@@ -70,6 +70,7 @@ def probs(logits: Tensor, strategies: Tensor, filters: bool = True) -> Tensor:
     The order is that of transformers' warpers: temperature, top-k, top-p, min-p, each on what the
     one before has left. Temperature 0 puts all mass on the arg-max. filters: see `Choice`.
     """
+    # assignment 1
     temperature, top_k, top_p, min_p = strategies.unsqueeze(-1).unbind(1)            # (R, 1) each
     greedy = temperature == 0
     x = logits.float() / temperature.masked_fill(greedy, 1.0)                        # (R, V)
@@ -90,6 +91,7 @@ def _top_k_top_p(x: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
 
     The FIRST best are enough where they hold all that stays; else more of them are ranked, or all.
     """
+    # assignment 1
     on, whole = (top_k > 0) | (top_p < 1), x.logsumexp(-1, keepdim=True)
     for size in sorted({min(s, x.shape[-1]) for s in (FIRST, 16 * FIRST, x.shape[-1])}):
         ranked, order = x.topk(size)                                                 # (R, size)

@@ -232,6 +232,7 @@ class LM:
         for i, layer in enumerate(self.prefix[1].layers if start else ()):
             cache.update(*(x.expand(len(prompts), -1, -1, -1) for x in (layer.keys, layer.values)),
                          i)
+        # assignment 3
         gaps = [max(map(len, prompts)) - len(p) for p in prompts]     # between prefix and the rest
         ids = torch.tensor([[0] * g + p[shared:] for p, g in zip(prompts, gaps)],
                            device=self.device)

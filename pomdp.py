@@ -108,6 +108,7 @@ def gae(values: Tensor, lengths: list[int], rewards: Tensor, lam: float = LAMBDA
 
     A_i = delta_i + lambda A_{i+1}: backwards over a padded (E, longest) block, all E at once.
     """
+    # assignment 7
     ends = torch.tensor(lengths)
     longest = int(ends.max())
     inside = torch.arange(longest) < ends[:, None]                                   # (E, longest)
@@ -131,6 +132,7 @@ def ppo_loss(policy: TokenPolicy, obs, action, old_logp, advantage, target, entr
     """
     logp_all = policy.actor(obs).log_softmax(-1)                                     # (m, A)
     logp = logp_all.gather(1, action[:, None]).squeeze(1)
+    # assignment 8
     ratio = (logp - old_logp).exp()
     near = ratio.clamp(1 - CLIP, 1 + CLIP)
     surrogate = torch.min(ratio * advantage, near * advantage).sum() / M

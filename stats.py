@@ -30,6 +30,7 @@ DRAWS = 2000                                               # ours: the ends are 
 @functools.lru_cache
 def _resamplings(K: int, P: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights of the seeds (draws, K) and of the problems (draws, P)."""
+    # assignment 10
     rng = np.random.default_rng(0)
     u = rng.multinomial(K, np.full(K, 1 / K), draws)
     w = 1 / K + math.sqrt(K / max(K - 1, 1)) * (u - 1) / K
@@ -41,6 +42,7 @@ def resampled(values: np.ndarray, draws: int = DRAWS) -> np.ndarray:
 
     The same draws serve all policies of a table: what is compared is drawn alike.
     """
+    # assignment 10
     by_seed, by_problem = _resamplings(*values.shape, draws)
     return (by_seed * (by_problem @ values.T)).sum(1)
 

@@ -45,6 +45,7 @@ def extract_answer(text: str) -> str | None:
 
     Of a thinking model's text what `_spoken` says. A text whose only box never closes has none.
     """
+    # assignment 11
     text = _spoken(text)
     boxes, cut_off = _boxes(text)
     if boxes or cut_off:

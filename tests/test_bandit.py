@@ -13,6 +13,7 @@ def test_the_pool_holds_180_different_strategies_and_greedy():
     assert len(set(pool())) == 180 and sum(s.temperature == 0 for s in pool()) == 1
 
 
+@pytest.mark.assignment_9
 @pytest.mark.parametrize("n, right, B", [(5, 2, 1), (5, 2, 3), (6, 0, 2), (4, 4, 4), (8, 1, 8)])
 def test_pass_at_equals_enumeration(n, right, B):
     rewards = np.array([1] * right + [0] * (n - right))
@@ -25,6 +26,7 @@ def test_pass_at_refuses_more_than_it_has():
         pass_at(np.ones(4), 5)
 
 
+@pytest.mark.assignment_9
 def test_contexts_keep_prompt_budget_and_arm_apart():
     table = np.zeros((2, 3, 4, 5))                       # prompts, arms, samples, token budgets
     table[1, 2, :, 4] = 1
@@ -34,10 +36,21 @@ def test_contexts_keep_prompt_budget_and_arm_apart():
     assert values[0, 0, 3, 1] == 0.25 and values[0, 1, 3, 1] == 0.5
 
 
+@pytest.mark.assignment_6
 def test_coverage_finds_complements_that_averages_miss():
     values = np.array([[.9, .8, 0], [.9, .8, 0], [.9, .8, 0], [0, 0, 1]])
     assert coverage(values, 2)[0] == [0, 2] and top_average(values, 2)[0] == [0, 1]
     assert coverage(values, 2)[1][1] == pytest.approx((2.7 + 1) / 4)
+    assert coverage(values, 9)[0] == [0, 2, 1]               # each once, though 1 adds nothing
+
+
+@pytest.mark.assignment_6
+def test_every_step_of_coverage_is_the_best_one():
+    values = np.random.default_rng(0).random((30, 8)) ** 4
+    chosen, curve = coverage(values, 6)
+    for i, best in enumerate(curve):
+        F = [values[:, chosen[:i] + [s]].max(1).mean() for s in range(8)]
+        assert best == pytest.approx(max(F)) and F[chosen[i]] == max(F)
 
 
 def test_the_filter_leaves_out_constant_and_noise():
@@ -50,10 +63,12 @@ def test_the_filter_leaves_out_constant_and_noise():
     assert 0.15 < noisy < 0.35                           # about half of the pure noise, by chance
 
 
+@pytest.mark.assignment_4
 def test_reinforce_gradient_equals_the_hand_computed_one():
     torch.manual_seed(0)
     bandit, x = SoftmaxBandit(3, 2), torch.randn(1, 3)
     torch.nn.init.normal_(bandit.actor[-1].bias)
+    torch.nn.init.constant_(bandit.critic[-1].bias, 0.2)                       # b(x), whatever x
     taken = []
     loss, *_ = reinforce_loss(bandit, x, lambda a: taken.append(int(a)) or torch.ones(1),
                               torch.Generator().manual_seed(0), 0.1)
@@ -61,11 +76,26 @@ def test_reinforce_gradient_equals_the_hand_computed_one():
     p = bandit(x).exp().detach()[0]
     H = -(p * p.log()).sum()
     onehot = torch.eye(2)[taken[0]]
-    by_hand = -(1 - 0) * (onehot - p) + 0.1 * p * (p.log() + H)   # d/dz of -(r-b) log pi - c H
+    by_hand = -(1 - 0.2) * (onehot - p) + 0.1 * p * (p.log() + H)   # d/dz of -(r-b) log pi - c H
     assert torch.allclose(bandit.actor[-1].bias.grad, by_hand, atol=1e-6)
-    assert bandit.critic[-1].bias.grad.item() == pytest.approx(-2)             # d/db of (b - r)^2
+    assert bandit.critic[-1].bias.grad.item() == pytest.approx(-1.6)           # d/db of (b - r)^2
 
 
+@pytest.mark.assignment_4
+def test_actions_are_drawn_from_the_policy_and_means_are_over_rows():
+    torch.manual_seed(1)
+    bandit, x, taken = SoftmaxBandit(3, 4), torch.randn(1, 3).repeat(4000, 1), []
+    torch.nn.init.normal_(bandit.actor[-1].bias)
+    _, reward, entropy = reinforce_loss(bandit, x, lambda a: taken.append(a) or (a == 2).float(),
+                                        torch.Generator().manual_seed(0), 0.1)
+    p = bandit(x[:1]).exp().detach()[0]
+    share = taken[0].bincount(minlength=4) / 4000
+    assert ((share - p).abs() < 4 * (p * (1 - p) / 4000).sqrt()).all()
+    assert reward == pytest.approx(share[2].item())
+    assert entropy == pytest.approx(-(p * p.log()).sum().item(), abs=1e-5)
+
+
+@pytest.mark.assignment_5
 def test_linucb_equals_a_hand_worked_example():
     bandit = LinUCB(2, 2, alpha=0.5)
     bandit.update(torch.tensor([1.0, 0.0]), 0, 1.0)      # A_0 = diag(2, 1), b_0 = (1, 0)

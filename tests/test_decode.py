@@ -34,6 +34,7 @@ def warped(logits, s):
     return x.softmax(-1)
 
 
+@pytest.mark.assignment_1
 @pytest.mark.parametrize("V, spread", [(50, 3), (1000, 8), (1000, 0.5)])
 def test_probs_equal_transformers_warpers_in_a_mixed_batch(V, spread):
     strategies = [Strategy(t, k, p, m) for t in (0, 0.5, 1.0, 1.5) for k in (0, 1, 3, 500)
@@ -46,11 +47,20 @@ def test_probs_equal_transformers_warpers_in_a_mixed_batch(V, spread):
     assert torch.equal(ours > 0, alone > 0)               # whether or not the first 256 were enough
 
 
+@pytest.mark.assignment_1
 def test_all_ties_at_top_k_stay_as_in_transformers():
     flat = torch.zeros(1, 1000)
     flat[0, 3] = 1.0
     assert (probs(flat, torch.tensor([Strategy(1.0, 5)])) > 0).sum() == 1000
     assert (warped(flat, Strategy(1.0, 5)) > 0).sum() == 1000
+
+
+@pytest.mark.assignment_1
+def test_probabilities_of_no_numbers_are_none():
+    logits = torch.zeros(6, 5)
+    logits[:3, 2] = torch.nan
+    strategies = torch.tensor([GREEDY, Strategy(1.0), Strategy(0.7, 5, 0.9, 0.1)] * 2)
+    assert probs(logits, strategies).isnan().any(1).tolist() == [True] * 3 + [False] * 3
 
 
 def test_sampled_frequencies_are_the_probabilities():

@@ -9,12 +9,14 @@ from pomdp import (SURE, TEMPERATURES, TokenPolicy, flatten, gae, learn, ppo_los
                    reinforce_update)
 
 
+@pytest.mark.assignment_7
 def test_gae_equals_a_hand_worked_example():
     values, rewards, lam = torch.tensor([.5, .2, .4, .1]), torch.tensor([1., 0.]), 0.5
     # episode 1: deltas -.3, .2, .6;  A_3 = .6, A_2 = .2 + .3 = .5, A_1 = -.3 + .25 = -.05
     assert gae(values, [3, 1], rewards, lam).tolist() == pytest.approx([-.05, .5, .6, -.1])
 
 
+@pytest.mark.assignment_7
 def test_gae_at_lambda_one_is_return_minus_value_and_at_zero_is_delta():
     V, r = torch.rand(7), torch.tensor([1., 0.])
     assert torch.allclose(gae(V, [4, 3], r, 1.0), r.repeat_interleave(torch.tensor([4, 3])) - V)
@@ -71,6 +73,7 @@ def test_explored_actions_follow_the_policy(lm):
     assert (share - torch.tensor([.1, .2, .3, .4])).abs().max() < 0.03
 
 
+@pytest.mark.assignment_8
 def test_ppo_gradient_equals_policy_gradient_before_the_first_update():
     """At rho = 1 the clipped surrogate's gradient is that of A log pi."""
     torch.manual_seed(0)
@@ -85,6 +88,7 @@ def test_ppo_gradient_equals_policy_gradient_before_the_first_update():
     assert torch.allclose(policy.actor[-1].bias.grad, by_hand, atol=1e-6)
 
 
+@pytest.mark.assignment_8
 def test_entropy_and_value_gradients_equal_the_hand_computed_ones():
     torch.manual_seed(0)
     policy = TokenPolicy(4, 10, ("distribution",))
@@ -98,6 +102,7 @@ def test_entropy_and_value_gradients_equal_the_hand_computed_ones():
     assert policy.critic[-1].bias.grad.item() == pytest.approx(-1)             # V = 0, target 1
 
 
+@pytest.mark.assignment_8
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_clip_stops_the_gradient_only_where_it_should(sign):
     policy = TokenPolicy(4, 10, ("distribution",))
@@ -107,6 +112,25 @@ def test_the_clip_stops_the_gradient_only_where_it_should(sign):
     ppo_loss(policy, obs, action, old, advantage, torch.zeros(1), 0.0, 1)[0].backward()
     moved = policy.actor[-1].bias.grad.abs().sum() > 0
     assert moved == (sign < 0)
+
+
+@pytest.mark.assignment_8
+def test_parts_of_a_minibatch_add_up_to_its_loss_and_diagnostics():
+    torch.manual_seed(0)
+    policy = TokenPolicy(4, 10, ("distribution",))
+    torch.nn.init.normal_(policy.actor[-1].weight)
+    obs, action, a, target = torch.randn(7, 4), torch.arange(7) % 4, torch.randn(7), torch.rand(7)
+    rho = torch.tensor([1.5, 0.6, 1.1, 0.9, 1.3, 1.0, 0.7])
+    logp = policy.actor(obs).log_softmax(-1).gather(1, action[:, None]).squeeze(1).detach()
+    every = (obs, action, logp - rho.log(), a, target)
+    loss, log = ppo_loss(policy, *every, 0.1, 7)
+    parts = [ppo_loss(policy, *(x[part] for x in every), 0.1, 7)
+             for part in (slice(0, 3), slice(3, 7), slice(7, 7))]
+    assert sum(part[0] for part in parts).item() == pytest.approx(loss.item(), abs=1e-6)
+    for name, value in {"kl": (rho - 1 - rho.log()).mean(), "clipped": 4 / 7}.items():
+        assert log[name].item() == pytest.approx(float(value), abs=1e-5)
+        assert sum(part[1][name] for part in parts).item() == pytest.approx(log[name].item())
+    assert not any(x.requires_grad for x in log.values())
 
 
 def test_ppo_learns_which_temperature_pays(lm):

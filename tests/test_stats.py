@@ -8,6 +8,21 @@ from bandit import pass_at
 from stats import holm, interval, oracle, p_value, resampled, simulated
 
 
+@pytest.mark.assignment_10
+@pytest.mark.parametrize("K", [1, 3])
+def test_draws_of_a_difference_are_the_difference_of_the_draws(K):
+    a, b = np.random.default_rng(7).random((2, K, 50))
+    assert resampled(a - b, 99) == pytest.approx(resampled(a, 99) - resampled(b, 99), abs=1e-12)
+
+
+@pytest.mark.assignment_10
+def test_a_spread_over_seeds_is_in_the_interval_at_its_unbiased_size():
+    by_seed = np.array([[0.2], [0.5], [0.8]]).repeat(300, 1)            # problems: all the same
+    assert resampled(by_seed, 20000).std() == pytest.approx(0.3 / 3 ** 0.5, rel=0.02)
+    assert resampled(by_seed[:1]).std() < 1e-12
+
+
+@pytest.mark.assignment_10
 @pytest.mark.parametrize("K, P, spread", [(1, 200, 0), (3, 500, 0.01)])
 def test_the_interval_holds_the_true_mean_95_percent_of_the_time(K, P, spread):
     rng, inside = np.random.default_rng(3), 0
@@ -17,12 +32,7 @@ def test_the_interval_holds_the_true_mean_95_percent_of_the_time(K, P, spread):
     assert 0.93 <= inside / 1000 <= 0.97
 
 
-def test_a_spread_over_seeds_is_in_the_interval_at_its_unbiased_size():
-    by_seed = np.array([[0.2], [0.5], [0.8]]).repeat(300, 1)            # problems: all the same
-    assert resampled(by_seed, 20000).std() == pytest.approx(0.3 / 3 ** 0.5, rel=0.02)
-    assert resampled(by_seed[:1]).std() < 1e-12
-
-
+@pytest.mark.assignment_10
 def test_p_values_are_uniform_where_there_is_no_difference_and_small_where_there_is():
     rng = np.random.default_rng(4)
     p = [p_value(rng.normal(0, 1, (1, 300))) for _ in range(400)]
@@ -37,6 +47,7 @@ def test_holm_equals_a_hand_worked_example():
     assert holm([0.5, 0.9]) == [1, 1] and holm([]) == []
 
 
+@pytest.mark.assignment_9
 def test_pass_at_equals_the_mean_over_all_choices_of_samples():
     rng = np.random.default_rng(5)
     for _ in range(20):
