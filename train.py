@@ -22,7 +22,6 @@ from cli import run                 # first: Ctrl-C while torch loads gets one l
 import io
 import json
 import os
-import shlex
 import sys
 
 import numpy as np
@@ -161,8 +160,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant, 
 
 def save_token(job: Job, kind: str, seed: int, policy: TokenPolicy, log: list[dict]):
     append_csv(job.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
-    job.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts,
-             chat=job.task.chat, thinking=job.task.thinking, stop=job.task.stop)
+    job.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts)
 
 
 def easy(problems: list[Problem]) -> list[Problem]:
@@ -199,7 +197,7 @@ def right_texts(job: Job, problems: list[Problem], seed: int) -> list[tuple[list
     episodes = play(job.lm, job.task, prompts, static(torch.tensor(Strategy()).repeat(rows, 1)),
                     torch.full((rows,), max(job.task.budgets)), n, seed, config.rows,
                     lambda i, y: job.task.grade(job.lm.text(y), problems[i]))
-    ids = [job.lm.encode(p, job.task.chat, job.task.thinking) for p in prompts]
+    ids = [job.lm.encode(p) for p in prompts]
     return [(ids[x.prompt], x.tokens.tolist()) for x in episodes if x.reward]
 
 
@@ -241,9 +239,8 @@ def train(config: Config, resume: bool, profile: bool):
     ranks.first(lambda: finish(part, final))
     if profile:
         print(f"\n{clock.report()}")
-    prompt = task.prompt(task.test[0], config.all_styles()[0])
     print(f"\nwrote {final}/, {len(os.listdir(final))} files, results.json with all that is above\n"
-          f"next: ./run decode.py {shlex.quote(prompt)} --run {final}")
+          f"next: ./run decode.py --problem 0 --compare --run {final}")
 
 
 def finish(part: str, final: str):
