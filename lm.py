@@ -150,7 +150,7 @@ class LM:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
         except Exception as error:                       # safetensors and others raise their own
             raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
-        return cls(model.to(device), tokenizer, name)
+        return cls(model.to(device), tokenizer, title(name))
 
     def require(self, rows: int, tokens: int) -> str:
         """What `rows` texts of `tokens` tokens need, as a line. Raises UserError if too much."""
@@ -263,12 +263,21 @@ def place(name: str) -> str:
     return TINY if name == "tiny" else name
 
 
+def title(name: str) -> str:
+    """Of an LM in a file that others may read: no folders of this machine."""
+    return os.path.basename(os.path.normpath(name)) if os.path.isabs(name) else name
+
+
+def hub_id(name: str) -> bool:
+    return not os.path.isdir(name) and bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name))
+
+
 def from_hub(name: str, what: str, files: list[str]) -> str:
     """The folder on this machine that holds a hub id's files. Raises UserError: no such id.
 
     A mistyped name fails at once: this asks the hub once, `from_pretrained` six times in 24 s.
     """
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+    if not hub_id(name):
         raise UserError(f"cannot load the {what} {name!r}: no such folder, and no hub id")
     try:
         return snapshot_download(name, allow_patterns=files)

@@ -106,17 +106,22 @@ def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about):
     write(path, save(tensors, {"config": json.dumps(about, sort_keys=True)}))
 
 
+def read_adapter(path: str) -> tuple[dict, dict]:
+    """(tensors, configuration) of an adapter's file. Raises UserError: damaged, or not there."""
+    try:
+        with safe_open(path, "pt") as file:
+            return ({k: file.get_tensor(k) for k in file.keys()},
+                    json.loads(file.metadata()["config"]))
+    except Exception as error:                       # safetensors raises kinds of its own
+        raise damaged(path, error)
+
+
 def load_adapter(path: str, lm: LM):
     """(adapter, its configuration); from now on the LM is asked as in the adapter's training.
 
     Raises UserError for another LM, action set, or no file.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads(file.metadata()["config"])
-            tensors = {k: file.get_tensor(k) for k in file.keys()}
-    except Exception as error:                       # safetensors raises kinds of its own
-        raise damaged(path, error)
+    tensors, about = read_adapter(path)
     if about["lm_hash"] != lm.hash():
         raise UserError(f"{path} was trained for the LM {about['model']} ({about['lm_hash']}), "
                         f"not for {lm.name} ({lm.hash()})")

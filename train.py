@@ -29,6 +29,7 @@ import torch
 from tqdm import tqdm
 
 import ranks
+from card import card
 from clock import clock
 from config import Config, Variant, load, parse
 from decode import Strategy, static
@@ -236,14 +237,15 @@ def train(config: Config, resume: bool, profile: bool):
             ranks.first(lambda: train_heads(job, table, seed))
         train_both(job, whole, arms, seed)
     print(evaluate(job))
-    ranks.first(lambda: finish(part, final))
+    ranks.first(lambda: finish(config, part, final))
     if profile:
         print(f"\n{clock.report()}")
     print(f"\nwrote {final}/, {len(os.listdir(final))} files, results.json with all that is above\n"
           f"next: ./run decode.py --problem 0 --compare --run {final}")
 
 
-def finish(part: str, final: str):
+def finish(config: Config, part: str, final: str):
+    write(os.path.join(part, "README.md"), card(config, part))
     for name in os.listdir(part):
         if name.endswith((".checkpoint", ".tmp")):
             os.remove(os.path.join(part, name))
