@@ -3,13 +3,14 @@
     python card.py runs/sums                # writes it again; train.py writes it when it ends
 
 A YAML header that the hub reads, then for people: which LM, what was gained, how to use it. Made
-from the run's files. No folder of this machine is named: a local LM by its last name alone.
+from the run's files, after card.md. No folder of this machine is named: of a path its last part.
 """
 from cli import Parser, run                                 # first: see train.py
 
 import dataclasses
 import json
 import os
+import shlex
 
 from config import Config
 from job import read_config
@@ -17,61 +18,20 @@ from lm import hub_id, place, title
 from store import arms_from_json, read_adapter, read_json, write
 from tables import difference, percent
 
-EXAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "examples", "adapter.py")
-CARD = """---
-{header}
----
-# {name}: learned decoding for {lm}
+HERE = os.path.dirname(os.path.abspath(__file__))
 
-Adapters that choose how a frozen language model samples, trained by reinforcement learning on a
-verified reward, as in *Learning Adaptive LLM Decoding* (Su et al. 2026,
-[arXiv 2603.09065](https://arxiv.org/abs/2603.09065)). The LM is unchanged, and not in this folder.
 
-- LM: {lm}{embedded}; its hash here: {hash}
-- task: {task}, prompt styles {styles}; token budgets {budgets}
-- token level, `token-*.safetensors`: picks {actions} before every token
-- sequence level, `softmax-*`, `linucb-*`: picks for the whole prompt one of
-{arms}
+def text(*names: str) -> str:
+    """Of a file that comes with the code."""
+    with open(os.path.join(HERE, *names), encoding="utf-8") as file:
+        return file.read()
 
-## Results
-
-{problems} held-out problems, {samples} samples each, {seeds} training seed(s). Pass@1 in %, ± half
-of the 95 % interval; then the paired difference to the baseline named below, in brackets where its
-interval holds 0, * where p < .05 after Holm's correction for the whole table. ° is no competitor:
-it sees the problem, or was chosen on these very problems.
-
-{tables}
-
-## Use
-
-With the code's folder on the path:
-
-```python
-{example}
-```
-
-or `python decode.py --run OWNER/NAME --problem 0 --compare` (`--model` where the LM lies elsewhere).
-The programs that write into a run's folder want it here:
-`hf download OWNER/NAME --local-dir runs/{name}`, then `python eval.py runs/{name}`.
-
-## Training
-
-    python train.py {options}
-
-## Limits
-
-- For this LM alone: the adapters are refused for another one, by its hash.
-- Learned on this task and on prompts like its own ({asked}), up to {horizon} tokens; nothing
-  else was measured.
-- `config.json` holds the options as they were given, with the places of the LM and the problems;
-  `generations.json` and this card quote held-out prompts. See that both may be public before
-  `hf upload OWNER/NAME runs/{name}`.
-"""
 
 
 def header(config: Config) -> str:
     """YAML, each value in JSON, which is YAML as well. base_model and datasets: hub ids alone."""
-    told = {"license": "mit", "library_name": "adaptive-decoding", "pipeline_tag": "text-generation",
+    told = {"license": "mit", "library_name": "adaptive-decoding",
+            "pipeline_tag": "text-generation",
             "tags": ["adaptive-decoding", "reinforcement-learning", "arxiv:2603.09065"]}
     if hub_id(place(config.model)):
         told |= {"base_model": config.model, "base_model_relation": "adapter"}
@@ -98,7 +58,7 @@ def options(config: Config) -> str:
     """What was not left at its default, on the command line of train.py."""
     changed = [(f.name.replace("_", "-"), getattr(config, f.name)) for f in
                dataclasses.fields(Config) if getattr(config, f.name) != f.default]
-    return " ".join(f"--{name}" + ("" if value is True else f" {title(str(value))}")
+    return " ".join(f"--{name}" + ("" if value is True else f" {shlex.quote(title(str(value)))}")
                     for name, value in changed)
 
 
@@ -112,8 +72,7 @@ def asked(config: Config, about: dict) -> str:
 
 def example(config: Config, prompt: str, budget: int) -> str:
     """examples/adapter.py, of this run."""
-    with open(EXAMPLE, encoding="utf-8") as file:
-        code = file.read().split('"""', 2)[2].strip()
+    code = text("examples", "adapter.py").split('"""', 2)[2].strip()
     for old, new in (('"tiny"', json.dumps(title(config.model))), ('"runs/sums"', '"OWNER/NAME"'),
                      ("token-0", f"token-{config.seed}"), (" 24,", f" {budget},"),
                      ('["7+8+5+9:", "12+3+4+11+6:"]', json.dumps([prompt], ensure_ascii=False))):
@@ -127,7 +86,7 @@ def card(config: Config, folder: str) -> str:
     _, about = read_adapter(f"{folder}/token-{config.seed}.safetensors")
     seen, sets = results["about"], selection["sets"]
     budgets, prompt = seen["budgets"], read_json(f"{folder}/generations.json")[0]["prompt"]
-    return CARD.format(
+    return text("card.md").format(
         header=header(config), name=config.name or config.task, lm=title(config.model),
         embedded=", which comes with the code" * (config.model == "tiny"), hash=about["lm_hash"],
         task=seen["task"], styles=", ".join(seen["styles"]), budgets=", ".join(map(str, budgets)),

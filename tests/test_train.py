@@ -54,8 +54,8 @@ def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_comma
     assert out.splitlines()[-1].startswith("next: ./run decode.py")
     files = set(os.listdir(folder / "runs" / "sums"))
     assert files == {"README.md", "config.json", "metrics.csv", "results.json", "rewards.npz",
-                     "selection.json", "tokens.csv", "lengths.csv", "choices.csv", "generations.json",
-                     "token-0.safetensors", "both-work+once-0.safetensors",
+                     "selection.json", "tokens.csv", "lengths.csv", "choices.csv",
+                     "generations.json", "token-0.safetensors", "both-work+once-0.safetensors",
                      *(f"{kind}-{styles}-0.safetensors" for kind in ("softmax", "linucb")
                        for styles in ("work", "work+once"))}
 
