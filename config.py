@@ -147,12 +147,11 @@ def check(config: Config):
 
 
 def load(config: Config) -> tuple[LM, Task]:
-    """Both, a mistake in the task first; the LM stops where the task's answers end."""
+    """Both, a mistake in the task first; the LM is asked as the task asks."""
     task = make_task(config)
     lm = config.load_lm()
     task.chat = task.chat and bool(lm.tokenizer.chat_template)
-    if task.stop:
-        lm.stop_at(task.stop)
+    lm.ask(task.chat, task.thinking, task.stop)
     return lm, task
 
 

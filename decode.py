@@ -3,6 +3,7 @@
     python decode.py                          # what the sampler draws, beside exact p; 4 seconds
     python decode.py "7+8+5+9:"                      # text coloured by the action at each token
     python decode.py "7+8+5+9:" --run runs/sums --budget 24 --seed 3
+    python decode.py --problem 3 --compare           # a held-out problem, every policy, its verdict
 
 A *strategy* is four numbers: temperature, top-k, top-p, min-p. A *policy* is a callable: it sees
 the `State` of every running row before each token and returns a `Choice` of strategies. Static
@@ -27,8 +28,6 @@ from cli import Parser, UserError, run         # first: Ctrl-C while torch loads
 
 import functools
 import hashlib
-import os
-import sys
 from dataclasses import dataclass
 from typing import Callable, NamedTuple
 
@@ -225,6 +224,17 @@ def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, k
         return record.episodes(batch.e)
 
 
+def generate(lm: LM, prompts: list[str], policy: Policy, budgets: int | Tensor, n: int = 1,
+             seed: int = 0, rows: int = 512, ended=None) -> list[Episode]:
+    """`rollout` of texts, encoded as `LM.ask` says; their draws are keyed by their own characters.
+
+    budgets: one for all rows, or (N * n,).
+    """
+    keys = torch.tensor([prompt_key(p) for p in prompts])
+    each = torch.as_tensor(budgets).expand(len(prompts) * n)
+    return rollout(lm, [lm.encode(p) for p in prompts], policy, each, keys, n, seed, rows, ended)
+
+
 class Record:
     """What was drawn, row by row, on the LM's device until the end."""
 
@@ -262,10 +272,6 @@ class Record:
 
 
 # ---- as a program: one prompt in, text coloured by action out -----------------------------------
-COLOURS = ("\033[32m", "\033[36m", "\033[33m", "\033[31m")            # greedy, T = .5, 1, 1.25
-MARKS = "₀₁₂₃"                                                     # without a colour terminal
-
-
 def demonstrate(draws: int = 20_000) -> float:
     """Prints how often each of six tokens is drawn, and p; the largest difference, in standard
     errors sqrt(p (1 - p) / draws)."""
@@ -284,45 +290,45 @@ def demonstrate(draws: int = 20_000) -> float:
     return worst
 
 
-def coloured(lm: LM, episode: Episode, colour: bool) -> str:
-    """The text, a colour (or a mark behind it) for the action at each decision."""
-    pieces, decided = [], set(episode.where.tolist())
-    for t, (token, action) in enumerate(zip(episode.tokens.tolist(), episode.action.tolist())):
-        piece = lm.tokenizer.decode([token])
-        if t in decided:
-            piece = f"{COLOURS[action]}{piece}\033[0m" if colour else piece + MARKS[action]
-        pieces.append(piece)
-    return "".join(pieces)
-
-
 def main():
-    from job import read_config                       # here alone: the loop knows no policy
-    from pomdp import SURE, TEMPERATURES
-    from store import load_adapter
+    from config import load                           # here alone: the loop knows no policy
+    from job import Job, read_config
+    from store import load_adapter, run_folder
+    from stream import contenders, show
     parser = Parser(description="Decode one prompt with a trained token policy.")
-    parser.add_argument("prompt", nargs="?", help='such as "7+8+5+9:"; without: the sampler alone')
-    parser.add_argument("--run", default="runs/sums", help="run folder (default runs/sums)")
+    parser.add_argument("prompt", nargs="?", help='such as "7+8+5+9:"; without: the sampler')
+    parser.add_argument("--problem", type=int, help="in its place, a held-out problem by number")
+    parser.add_argument("--run", default="runs/sums", help="run folder or hub id (runs/sums)")
+    parser.add_argument("--model", help="the LM, where it is not at the place that the run names")
     parser.add_argument("--budget", type=int, help="tokens (default: the run's largest)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default 0)")
+    parser.add_argument("--compare", action="store_true", help="beside greedy and best static")
     args = parser.parse_args()
-    if args.prompt is None:
+    if args.prompt is None and args.problem is None:
         return demonstrate()
-    config = read_config(args.run)
-    lm = config.load_lm()
-    policy, about = load_adapter(f"{args.run}/token-{config.seed}.safetensors", lm)
-    budget = torch.tensor([about["horizon"] if args.budget is None else args.budget])
-    if about["stop"]:
-        lm.stop_at(about["stop"])
-    ids = lm.encode(args.prompt, about["chat"], about["thinking"])
-    episode, = rollout(lm, [ids], policy.acting(), budget, torch.tensor([prompt_key(args.prompt)]),
-                       seed=args.seed)
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    names = ["greedy"] + [f"T = {t:g}" for t in TEMPERATURES[1:]]
-    print(args.prompt + coloured(lm, episode, colour))
-    print("legend: " + ", ".join(f"{c}{name}\033[0m" if colour else f"{name} {m}"
-                                 for c, m, name in zip(COLOURS, MARKS, names))
-          + f"; unmarked: p_max > {SURE:g}, greedy; {len(episode.tokens)} of {int(budget)} tokens"
-          + ("" if episode.ended else ", ran out"))
+    if None not in (args.prompt, args.problem):
+        raise UserError("give a prompt, or --problem and a number")
+    folder = run_folder(args.run)
+    config = read_config(folder)
+    config.model = args.model or config.model
+    problem, prompt = None, args.prompt
+    lm, task = (config.load_lm(), None) if prompt is not None else load(config)
+    if task:
+        if not 0 <= args.problem < len(task.test):
+            raise UserError(f"--problem is 0 to {len(task.test) - 1}, not {args.problem}")
+        problem = task.test[args.problem]
+        prompt = task.prompt(problem, config.all_styles()[0])
+    job = Job(lm, task, config, folder, None)
+    adapter, about = load_adapter(job.file("token", config.seed), lm)
+    T = about["horizon"] if args.budget is None else args.budget
+    policies = {"": (prompt, adapter.acting())}
+    if args.compare:
+        policies = contenders(job, adapter.acting(), prompt, T, about["budgets"], problem)
+    show(job, policies, T, args.seed, problem)
+    if T > about["horizon"]:
+        print(f"trained up to T = {about['horizon']}: more tokens left count as that many")
+    if args.compare and not problem:
+        print("sequence level: with --problem only, since its arms may ask in another style")
 
 
 if __name__ == "__main__":

@@ -215,7 +215,7 @@ def evaluate(job: Job, shown: list[int] = ()) -> str:
         if not os.path.exists(f"{job.folder}/choices.csv"):               # the last of them
             ranks.first(lambda: write_traces(held))
     levels = Counter(str(p.level) for p in task.test if p.level is not None)
-    results = {"about": {"lm": config.model, "task": task.name, "styles": config.all_styles(),
+    results = {"about": {"lm": job.lm.name, "task": task.name, "styles": config.all_styles(),
                          "budgets": task.budgets, "problems": len(task.test),
                          "samples": config.test_samples, "seeds": config.seeds, "levels": levels},
                "selection": held.told["sets"], "tables": tables, "paper": read_json(PAPER)}

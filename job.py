@@ -48,7 +48,7 @@ def need(lm: LM, task: Task, config: Config) -> str:
     """What memory --rows takes. Raises UserError where it cannot fit."""
     longest = sorted((task.prompt(p, style) for p in task.train + task.test
                       for style in config.all_styles()), key=len)[-64:]    # ours: in characters
-    tokens = max(len(lm.encode(x, task.chat, task.thinking)) for x in longest) + max(task.budgets)
+    tokens = max(len(lm.encode(x)) for x in longest) + max(task.budgets)
     return lm.require(config.rows, tokens)
 
 

@@ -22,6 +22,7 @@ import re
 from dataclasses import dataclass
 
 import torch
+from huggingface_hub import snapshot_download
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.cache_utils import DynamicSlidingWindowLayer
@@ -120,7 +121,8 @@ class LM:
         if ends == {None}:
             raise UserError(f"{name} names no end token")
         # The config's list and the tokenizer's: a chat may end in one that only the latter names.
-        self.ends = torch.tensor(sorted(ends - {None}), device=self.device)
+        self.ends = self.own_ends = torch.tensor(sorted(ends - {None}), device=self.device)
+        self.ask()
         # The input of the output head is h_t, in every architecture and with no other layer kept.
         model.get_output_embeddings().register_forward_pre_hook(self._keep)
 
@@ -148,7 +150,7 @@ class LM:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
         except Exception as error:                       # safetensors and others raise their own
             raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
-        return cls(model.to(device), tokenizer, name)
+        return cls(model.to(device), tokenizer, title(name))
 
     def require(self, rows: int, tokens: int) -> str:
         """What `rows` texts of `tokens` tokens need, as a line. Raises UserError if too much."""
@@ -174,32 +176,36 @@ class LM:
             digest.update(f"{name} {tuple(value.shape)}".encode() + some.tobytes())
         return digest.hexdigest()[:16]
 
-    def encode(self, prompt: str, chat: bool = False, thinking: bool = False) -> list[int]:
-        """Ids of a prompt. A chat template brings its own special tokens: once, to ids.
+    def ask(self, chat: bool = False, thinking: bool = False, stop: str | None = None):
+        """How a prompt is put and what ends its answer, from now on.
 
-        A tokenizer without a template gets the plain prompt. thinking: for templates that know
-        `enable_thinking` (Qwen3). Raises UserError for thinking that the template does not know,
-        and for characters that the tokenizer does not know.
+        chat: in the chat template; a tokenizer without one gets the plain prompt. thinking: for
+        templates that know `enable_thinking` (Qwen3), UserError for others. stop: every token that
+        holds this text, such as a line's end, ends a row as well.
         """
-        template = chat and self.tokenizer.chat_template
-        if thinking and "enable_thinking" not in (template or ""):
+        chat = chat and bool(self.tokenizer.chat_template)
+        if thinking and not (chat and "enable_thinking" in self.tokenizer.chat_template):
             raise UserError(f"{self.name} has no chat template that knows --thinking")
-        if template:
+        self.asked, self.ends = {"chat": chat, "thinking": thinking, "stop": stop}, self.own_ends
+        if stop:
+            tokens = self.tokenizer.batch_decode([[i] for i in range(len(self.tokenizer))])
+            more = [i for i, token in enumerate(tokens) if stop in token]
+            self.ends = torch.tensor(sorted({*self.ends.tolist(), *more}), device=self.device)
+
+    def encode(self, prompt: str) -> list[int]:
+        """Ids of a prompt, put as `ask` says. A chat template brings its own special tokens: once,
+        to ids. Raises UserError for characters that the tokenizer does not know."""
+        if self.asked["chat"]:
             message = [{"role": "user", "content": prompt}]
             return self.tokenizer.apply_chat_template(
-                message, add_generation_prompt=True, return_dict=False, enable_thinking=thinking)
+                message, add_generation_prompt=True, return_dict=False,
+                enable_thinking=self.asked["thinking"])
         ids = self.tokenizer(prompt).input_ids
         unknown, known = self.tokenizer.unk_token_id, (self.tokenizer.bos_token_id,
                                                        self.tokenizer.eos_token_id)
         if unknown in ids and unknown not in known:        # OPT: one token for all three
             raise UserError(f"{self.name} does not know every character of {prompt[:60]!r}")
         return ids
-
-    def stop_at(self, text: str):
-        """Every token that holds `text`, such as a line's end, ends a row from now on."""
-        tokens = self.tokenizer.batch_decode([[i] for i in range(len(self.tokenizer))])
-        more = [i for i, token in enumerate(tokens) if text in token]
-        self.ends = torch.tensor(sorted({*self.ends.tolist(), *more}), device=self.device)
 
     def text(self, tokens: Tensor) -> str:
         return self.tokenizer.decode(tokens, skip_special_tokens=True)
@@ -258,14 +264,36 @@ def place(name: str) -> str:
     return TINY if name == "tiny" else name
 
 
+def title(name: str) -> str:
+    """Of an LM in a file that others may read: no folders of this machine."""
+    return os.path.basename(os.path.normpath(name)) if os.path.isabs(name) else name
+
+
+def hub_id(name: str) -> bool:
+    return not os.path.isdir(name) and bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name))
+
+
+def from_hub(name: str, what: str, files: list[str]) -> str:
+    """The folder on this machine that holds a hub id's files. Raises UserError: no such id.
+
+    A mistyped name fails at once: this asks the hub once, `from_pretrained` six times in 24 s.
+    """
+    if not hub_id(name):
+        raise UserError(f"cannot load the {what} {name!r}: no such folder, and no hub id")
+    try:
+        return snapshot_download(name, allow_patterns=files)
+    except Exception as error:                           # of the hub, the network, the cache
+        raise UserError(f"cannot load the {what} {name!r}: no folder here holds it, and the hub "
+                        f"does not give it: {str(error).strip().splitlines()[0]}")
+
+
 def read_config(name: str):
-    if not os.path.isdir(name) and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        raise UserError(f"cannot load the model {name!r}: no such folder, and no hub id")
+    if not os.path.isdir(name):
+        from_hub(name, "model", ["config.json"])
     try:
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"cannot load the model {name!r}: no folder here holds it, and the hub "
-                        f"does not give it: {str(error).strip().splitlines()[0]}")
+        raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
 
 
 def belt_length(texts: int) -> int:

@@ -18,7 +18,7 @@ import ranks
 import sandbox
 from bandit import Arm
 from clock import clock
-from decode import GREEDY, Episode, Policy, prompt_key, rollout, static
+from decode import GREEDY, Episode, Policy, generate, static
 from lm import LM
 from store import damaged, write
 from tasks import Problem, Task
@@ -62,7 +62,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
 # ---- sampling: each process plays its share of the problems; what all get is gathered -----------
 def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor, n: int, seed: int,
          rows: int, judge=None) -> list[Episode]:
-    """`rollout` of n samples a prompt; budgets (N * n,). N may be 0: an empty share.
+    """`generate`, with rewards; budgets (N * n,). N may be 0: an empty share.
 
     judge(prompt index, tokens) gives an episode's reward. Where it runs programs, which take their
     seconds in processes of their own, it does so in threads, as soon as the text has ended and
@@ -70,16 +70,14 @@ def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor
     """
     if not prompts:
         return []
-    keys = torch.tensor([prompt_key(p) for p in prompts])
-    ids = [lm.encode(p, task.chat, task.thinking) for p in prompts]
     judges, verdicts = ThreadPoolExecutor(sandbox.CORES), {}
 
     def ended(row, tokens):
         verdicts[row] = judges.submit(judge, row // n, tokens)
 
     try:
-        episodes = rollout(lm, ids, policy, budgets, keys, n, seed, rows,
-                           ended if judge and task.programs else None)
+        episodes = generate(lm, prompts, policy, budgets, n, seed, rows,
+                            ended if judge and task.programs else None)
         with clock("grading, or waiting for it"):
             for row, x in enumerate(episodes if judge else ()):
                 x.reward = verdicts[row].result() if verdicts else judge(row // n, x.tokens)

@@ -199,7 +199,7 @@ def right_texts(job: Job, problems: list[Problem], seed: int) -> list[tuple[list
     episodes = play(job.lm, job.task, prompts, static(torch.tensor(Strategy()).repeat(rows, 1)),
                     torch.full((rows,), max(job.task.budgets)), n, seed, config.rows,
                     lambda i, y: job.task.grade(job.lm.text(y), problems[i]))
-    ids = [job.lm.encode(p, job.task.chat, job.task.thinking) for p in prompts]
+    ids = [job.lm.encode(p) for p in prompts]
     return [(ids[x.prompt], x.tokens.tolist()) for x in episodes if x.reward]
 
 

@@ -1,7 +1,8 @@
 """What a run leaves on disk: files that are whole or absent, and adapters with their configuration.
 
 An adapter is one safetensors file; its metadata holds what it was trained for: the LM's id and
-hash, its arms or actions, its features, its budgets. `load_adapter` refuses what does not fit.
+hash, how that is asked, its arms or actions, its features, its budgets. `load_adapter` refuses what
+does not fit.
 """
 import csv
 import io
@@ -19,7 +20,7 @@ from bandit import Arm, LinUCB, SoftmaxBandit
 from cli import UserError
 from decode import Strategy
 from features import context_size
-from lm import LM
+from lm import LM, from_hub
 from pomdp import TEMPERATURES, TokenPolicy
 
 
@@ -120,6 +121,13 @@ def save_checkpoint(path: str, **what):
     write(path, data.getvalue())
 
 
+def run_folder(run: str) -> str:
+    """Of a run that is here, or of one that was uploaded to a hub: a hub id's."""
+    if run.count("/") != 1 or run.startswith("runs/") or os.path.isdir(os.path.dirname(run)):
+        return run
+    return from_hub(run, "run", ["*.json", "*.safetensors"])
+
+
 # ---- adapters -----------------------------------------------------------------------------------
 def arms_to_json(arms: list[Arm]) -> list:
     return [[arm.style, list(arm.strategy), arm.token] for arm in arms]
@@ -135,25 +143,36 @@ BANDITS = {"softmax": SoftmaxBandit, "linucb": LinUCB}
 def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about):
     """kind: token, autodeco or one of BANDITS. about: whatever JSON can hold, to build it again."""
     about = {"kind": kind, "model": lm.name, "lm_hash": lm.hash(),
-             "actions": list(TEMPERATURES), **about}
+             "actions": list(TEMPERATURES), **lm.asked, **about}
     tensors = {k: v.detach().contiguous() for k, v in tensors.items()}
     write(path, save(tensors, {"config": json.dumps(about, sort_keys=True)}))
 
 
-def load_adapter(path: str, lm: LM):
-    """(adapter, its configuration). Raises UserError for another LM, action set, or no file."""
+def read_adapter(path: str) -> tuple[dict, dict]:
+    """(tensors, configuration) of an adapter's file. Raises UserError: damaged, or not there."""
     try:
         with safe_open(path, "pt") as file:
-            about = json.loads(file.metadata()["config"])
-            tensors = {k: file.get_tensor(k) for k in file.keys()}
+            return ({k: file.get_tensor(k) for k in file.keys()},
+                    json.loads(file.metadata()["config"]))
     except Exception as error:                       # safetensors raises kinds of its own
         raise damaged(path, error)
+
+
+def load_adapter(path: str, lm: LM):
+    """(adapter, its configuration); from now on the LM is asked as in the adapter's training.
+
+    Raises UserError for another LM, action set, or no file.
+    """
+    tensors, about = read_adapter(path)
     if about["lm_hash"] != lm.hash():
         raise UserError(f"{path} was trained for the LM {about['model']} ({about['lm_hash']}), "
                         f"not for {lm.name} ({lm.hash()})")
     if about["actions"] != list(TEMPERATURES):
         raise UserError(f"{path} was trained for the actions {about['actions']}, "
                         f"not for {list(TEMPERATURES)}")
+    asked = {k: about[k] for k in lm.asked if k in about}      # none in older bandits' files
+    if asked and asked != lm.asked:
+        lm.ask(**asked)
     if about["kind"] == "token":
         adapter = TokenPolicy(lm.d, about["horizon"], about["parts"]).to(lm.device)
     elif about["kind"] == "autodeco":

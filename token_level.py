@@ -114,8 +114,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant, 
 
 def save_token(job: Job, kind: str, seed: int, policy: TokenPolicy, log: list[dict]):
     append_csv(job.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
-    job.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts,
-             chat=job.task.chat, thinking=job.task.thinking, stop=job.task.stop)
+    job.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts)
 
 
 def easy(problems: list[Problem]) -> list[Problem]:

@@ -43,6 +43,7 @@ from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
 from rewards import play
 from store import arms_from_json, write
+from stream import Pieces
 
 PROBLEMS, SHOWN = 100, 20       # ours: 500 texts of the embedded LM take seconds; a page shows 20
 TOKENS = ("policy", "problem", "budget", "step", "left", "p_max", "entropy", "entropy_after",
@@ -154,24 +155,12 @@ def generations(held, problems: list[Problem], episodes: list[Episode],
 
 
 def told_tokens(lm: LM, notes: list[Note]) -> list[dict]:
+    """Special tokens are a part of the text here."""
+    pieces = Pieces(lm.tokenizer.decode)
+    texts = [pieces.add(x.token, x is notes[-1]) for x in notes]
     return [{"text": piece, "action": x.action, "decision": bool(x.decision), "left": x.left,
              **{k: float(f"{getattr(x, k):.6g}") for k in ("p", "p_max", "entropy", "value")}}
-            for piece, x in zip(pieces(lm, [x.token for x in notes]), notes)]
-
-
-def pieces(lm: LM, tokens: list[int]) -> list[str]:
-    """What each token adds to the text: together they are the text, special tokens included.
-
-    A token alone may lose the space before it, or hold a part of a character: decoded behind the
-    piece before it, and "" until the character is complete.
-    """
-    told, start, end = [], 0, 0                     # tokens start .. end: the piece before
-    for i in range(1, len(tokens) + 1):
-        before, text = (lm.tokenizer.decode(tokens[start:stop]) for stop in (end, i))
-        whole = i == len(tokens) or not text.endswith("\N{REPLACEMENT CHARACTER}")
-        told.append(text[len(before):] if whole else "")
-        start, end = (end, i) if whole else (start, end)
-    return told
+            for piece, x in zip(texts, notes)]
 
 
 def choice_lines(held, bandits: dict) -> Iterable[tuple]:

@@ -23,10 +23,10 @@ from cli import run                 # first: Ctrl-C while torch loads gets one l
 
 import json
 import os
-import shlex
 import sys
 
 import ranks
+from card import card
 from clock import clock
 from config import Config, load, parse
 from eval import evaluate
@@ -66,15 +66,15 @@ def train(config: Config, resume: bool, profile: bool):
             ranks.first(lambda: train_heads(job, table, seed))
         train_both(job, whole, arms, seed)
     print(evaluate(job))
-    ranks.first(lambda: finish(part, final))
+    ranks.first(lambda: finish(config, part, final))
     if profile:
         print(f"\n{clock.report()}")
-    prompt = task.prompt(task.test[0], config.all_styles()[0])
     print(f"\nwrote {final}/, {len(os.listdir(final))} files, results.json with all that is above\n"
-          f"next: ./run decode.py {shlex.quote(prompt)} --run {final}")
+          f"next: ./run decode.py --problem 0 --compare --run {final}")
 
 
-def finish(part: str, final: str):
+def finish(config: Config, part: str, final: str):
+    write(os.path.join(part, "README.md"), card(config, part))
     for name in os.listdir(part):
         if name.endswith((".checkpoint", ".tmp")):
             os.remove(os.path.join(part, name))

@@ -78,8 +78,15 @@ def greedy(lm, ids, n=1, **options):
     return rollout(lm, ids, policy, torch.full((len(ids) * n,), 24), keys, n, **options)
 
 
+def encoded(lm, prompt, *how):
+    lm.ask(*how)
+    ids = lm.encode(prompt)
+    lm.ask()
+    return ids
+
+
 def test_greedy_rows_equal_generate_in_chat_and_plain(family):
-    ids = [family.encode(p, chat) for p in PROMPTS for chat in (True, False)]
+    ids = [encoded(family, p, chat) for p in PROMPTS for chat in (True, False)]
     family.model.generation_config.suppress_tokens = list(range(len(family.tokenizer), 140))
     for one, episode in zip(ids, greedy(family, ids)):
         theirs = family.model.generate(torch.tensor([one]), do_sample=False, max_new_tokens=24,
@@ -99,11 +106,11 @@ def test_rows_do_not_depend_on_the_batch_nor_on_a_shared_prefix(family):
 
 
 def test_a_chat_template_is_applied_once_to_ids(family):
-    text = family.tokenizer.decode(family.encode("7+8?", chat=True))
+    text = family.tokenizer.decode(encoded(family, "7+8?", True))
     template = family.tokenizer.chat_template
     assert text.count("7+8?") == 1 and text.count("<s>") == template.count("bos_token")
     assert text.rstrip("\n").endswith(("assistant", "model", "<end>", "<|end|>", "<think></think>"))
-    assert family.encode("7+8?", chat=False)[-4:] == family.tokenizer("7+8?").input_ids[-4:]
+    assert family.encode("7+8?")[-4:] == family.tokenizer("7+8?").input_ids[-4:]
 
 
 def test_no_gradient_reaches_the_lm(family):
@@ -125,7 +132,7 @@ def test_every_end_token_ends_a_row_and_padded_rows_of_the_head_are_no_tokens(fa
 
 def test_a_tokenizer_without_a_template_gets_a_plain_prompt(tmp_path):
     lm = LM.load(save(tmp_path, *FAMILIES["Llama"][:3], None, []), device="cpu")
-    assert lm.encode("7+8?", chat=True) == lm.encode("7+8?")
+    assert encoded(lm, "7+8?", True) == lm.encode("7+8?")
 
 
 def test_the_tokenizers_end_counts_beside_the_configs_list(tmp_path):
@@ -135,18 +142,20 @@ def test_the_tokenizers_end_counts_beside_the_configs_list(tmp_path):
 
 def test_thinking_is_for_templates_that_know_it(tmp_path):
     lm = LM.load(save(tmp_path, *FAMILIES["Qwen3"]), device="cpu")
-    on, off = (lm.tokenizer.decode(lm.encode("7", True, thinking)) for thinking in (True, False))
+    on, off = (lm.tokenizer.decode(encoded(lm, "7", True, thinking)) for thinking in (True, False))
     assert off.endswith("<think></think>") and "<think>" not in on
     lm.tokenizer.chat_template = CHATML
     with pytest.raises(UserError, match="--thinking"):
-        lm.encode("7", True, True)
+        lm.ask(True, True)
 
 
-def test_stop_at_ends_a_row_at_every_token_with_that_text(tmp_path):
+def test_a_stop_ends_a_row_at_every_token_with_that_text_until_asked_otherwise(tmp_path):
     lm = LM.load(save(tmp_path, *FAMILIES["Llama"]), device="cpu")
     before = set(lm.ends.tolist())
-    lm.stop_at("\n")
+    lm.ask(stop="\n")
     assert set(lm.ends.tolist()) - before == {lm.encode("\n")[0]}
+    lm.ask()
+    assert set(lm.ends.tolist()) == before
 
 
 @pytest.mark.parametrize("config, model", [

@@ -23,7 +23,7 @@ from job import Job
 from pomdp import TEMPERATURES, TokenPolicy, flatten
 from rewards import embed, play, sample_policy
 from store import arms_to_json, save_adapter
-from traces import Witness, as_csv, choice_lines, pieces, static_lengths, token_lines, watch
+from traces import Witness, as_csv, choice_lines, static_lengths, token_lines, watch
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CONFIG = Config(styles="work,once", budgets="12,20,30", seed=3, pool_problems=4, problems=4,
@@ -225,24 +225,6 @@ def test_generations_and_tokens_csv_agree(folder):
         for n in decisions:
             line = listed[str(i), str(x["budget"]), str(n["left"])]
             assert all(float(line[k]) == n[k] for k in ("action", "p_max", "entropy", "value"))
-
-
-class Bytes:
-    """A token is a byte, as of a byte-level tokenizer, or a word with a mark for its space."""
-    words = {256: "\N{LOWER ONE EIGHTH BLOCK}so", 257: "\N{LOWER ONE EIGHTH BLOCK}be"}
-
-    def decode(self, tokens):
-        whole = b"".join(self.words[t].encode() if t in self.words else bytes([t]) for t in tokens)
-        return whole.decode(errors="replace").replace("\N{LOWER ONE EIGHTH BLOCK}", " ").lstrip(" ")
-
-
-@pytest.mark.parametrize("tokens, expected", [
-    ([256, 257, 33], ["so", " be", "!"]),
-    ([65, *"é".encode(), *"漢".encode(), 256], ["A", "", "é", "", "", "漢", " so"]),
-    ([65, *"é".encode()[:1]], ["A", "\N{REPLACEMENT CHARACTER}"]), ([], [])])
-def test_pieces_are_together_the_text_with_its_spaces_and_whole_characters(tokens, expected):
-    lm = type("lm", (), {"tokenizer": Bytes()})
-    assert pieces(lm, tokens) == expected
 
 
 # ---- choices -------------------------------------------------------------------------------------

@@ -53,9 +53,9 @@ def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_comma
     assert "memory" in out.splitlines()[0] and "reward" in out.splitlines()[3]
     assert out.splitlines()[-1].startswith("next: ./run decode.py")
     files = set(os.listdir(folder / "runs" / "sums"))
-    assert files == {"config.json", "metrics.csv", "results.json", "rewards.npz", "selection.json",
-                     "tokens.csv", "lengths.csv", "choices.csv", "generations.json",
-                     "token-0.safetensors", "both-work+once-0.safetensors",
+    assert files == {"README.md", "config.json", "metrics.csv", "results.json", "rewards.npz",
+                     "selection.json", "tokens.csv", "lengths.csv", "choices.csv",
+                     "generations.json", "token-0.safetensors", "both-work+once-0.safetensors",
                      *(f"{kind}-{styles}-0.safetensors" for kind in ("softmax", "linucb")
                        for styles in ("work", "work+once"))}
 
@@ -101,6 +101,8 @@ def test_eval_and_decode_read_the_run(unbroken):
     assert code == 1 and "--parallel of this run: 1, 2" in err
     code, text, err = finish("decode.py", "7+8+5+9:", "--budget", "20", folder=folder)
     assert code == 0 and text.startswith("7+8+5+9:") and "legend: greedy" in text, err
+    code, text, err = finish(*out.splitlines()[-1].split()[2:], folder=folder)      # "next: .."
+    assert code == 0 and text.count("; answer ") == 4 == text.count(" of 44 tokens"), err
 
 
 def test_two_processes_never_write_one_run(tmp_path):

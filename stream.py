@@ -1,0 +1,134 @@
+"""What decode.py prints: texts as they are sampled, coloured by action, policies below each other.
+
+    python decode.py "7+8+5+9:" --budget 18 --compare          # greedy, best static, token level
+    python decode.py --problem 3 --compare                     # the sequence level and verdicts too
+
+Deviations from the paper: none; this is display.
+"""
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Callable
+
+import torch
+
+from batch import State
+from data import Problem
+from decode import GREEDY, Choice, Episode, Policy, generate, probs, sample, static
+from features import context
+from job import Job
+from lm import LM
+from pomdp import SURE, TEMPERATURES
+from rewards import embed
+from store import arms_from_json, load_adapter, read_json
+
+COLOURS = ("\033[32m", "\033[36m", "\033[33m", "\033[31m")            # greedy, T = .5, 1, 1.25
+MARKS = "₀₁₂₃"                                                     # without a colour terminal
+NAMES = ["greedy"] + [f"T = {t:g}" for t in TEMPERATURES[1:]]
+TAIL = 300         # characters of a prompt that are shown (ours: a question, but no examples)
+
+
+# ---- one text -----------------------------------------------------------------------------------
+@dataclass
+class Pieces:
+    """What each token adds to a text: together they are the text, and none holds half a character.
+
+    A token alone may lose the space before it, or hold a part of a character: it is decoded behind
+    the piece before it, and adds "" until the character is complete.
+    """
+    decode: Callable[[list[int]], str]
+    before: list[int] = field(default_factory=list)        # the tokens of the last piece
+    new: list[int] = field(default_factory=list)           # those that have added nothing yet
+
+    def add(self, token: int, last: bool) -> str:
+        self.new.append(token)
+        old, text = self.decode(self.before), self.decode(self.before + self.new)
+        if text == old or text.endswith("\N{REPLACEMENT CHARACTER}") and not last:
+            return ""
+        self.before, self.new = self.new, []
+        return text[len(old):]
+
+
+@dataclass
+class Stream:
+    """Acts as a policy does, and prints `start` and behind it the text of its one row.
+
+    A policy sees the state before each token: what the loop is going to draw is known here.
+    """
+    lm: LM
+    policy: Policy
+    colour: bool
+    start: str = ""
+
+    def __post_init__(self):
+        self.pieces = Pieces(self.lm.text)
+
+    def __call__(self, s: State) -> Choice:
+        choice = self.policy(s)
+        p = probs(s.logits, choice.strategies, choice.filters)                       # (1, V)
+        y = sample(p, s.uniform(0))                                                  # (1,)
+        last = int(s.left) == 1 or bool(torch.isin(y, self.lm.ends))
+        decision = choice.free is not None and len(choice.free)
+        piece = coloured(self.pieces.add(int(y), last), int(choice.action) if decision else None,
+                         self.colour)
+        print(self.start + piece, end="", flush=True)
+        self.start = ""
+        return choice
+
+
+def coloured(piece: str, action: int | None, colour: bool) -> str:
+    """In the colour of a decision's action, or with a mark behind it."""
+    if action is None or not piece:
+        return piece
+    return f"{COLOURS[action]}{piece}\033[0m" if colour else piece + MARKS[action]
+
+
+def legend(colour: bool) -> str:
+    return ("legend: " + ", ".join(f"{c}{name}\033[0m" if colour else f"{name} {m}"
+                                   for c, m, name in zip(COLOURS, MARKS, NAMES))
+            + f"; unmarked: p_max > {SURE:g}, greedy")
+
+
+def result(job: Job, episode: Episode, problem: Problem | None) -> str:
+    """Tokens used, whether the text came to its end, and the verdict where there is a problem."""
+    told = (f"{len(episode.tokens)} of {episode.budget} tokens"
+            + ("" if episode.ended else ", ran out"))
+    if problem:
+        right = job.task.grade(job.lm.text(episode.tokens), problem)
+        answer = "" if job.task.programs else f"answer {problem.answer}: "
+        told += f"; {answer}{'right' if right else 'wrong'}"
+    return told
+
+
+# ---- several policies ---------------------------------------------------------------------------
+def contenders(job: Job, token: Policy, prompt: str, T: int, budgets: list[int],
+               problem: Problem | None) -> dict[str, tuple[str, Policy]]:
+    """label -> (prompt, policy), as `eval.py` compares them at B = 1 and the trained budget next to
+    T. The sequence level may ask in another style, and so needs a problem."""
+    t = min(range(len(budgets)), key=lambda i: abs(budgets[i] - T))
+    sets = read_json(f"{job.folder}/selection.json")["sets"]
+    best = arms_from_json(next(iter(sets.values()))["best_static"][0])[t]
+    found = {"greedy": (prompt, static(torch.tensor([GREEDY]))),
+             f"best static at T = {budgets[t]}, {best.strategy}":
+                 (prompt, static(torch.tensor([best.strategy]))),
+             "token level": (prompt, token)}
+    if problem:
+        bandit, about = load_adapter(job.file(f"softmax {list(sets)[-1]}", job.config.seed), job.lm)
+        x = context(embed(job.lm, job.task, [problem], 1), torch.ones(1), torch.tensor([T]),
+                    budgets[-1], about["parts"])                                         # (1, D)
+        arm = arms_from_json(about["arms"])[int(bandit(x).argmax())]
+        found[f"sequence level, {arm}"] = (job.task.prompt(problem, arm.style),
+                                           static(torch.tensor([arm.strategy])))
+    return found
+
+
+def show(job: Job, policies: dict[str, tuple[str, Policy]], T: int, seed: int,
+         problem: Problem | None):
+    """Every policy's text with the same random numbers, one below the other."""
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for label, (prompt, policy) in policies.items():
+        start = f"{label}:\n" * bool(label) + "… " * (len(prompt) > TAIL) + prompt[-TAIL:]
+        stream = Stream(job.lm, policy, colour, start)
+        episode, = generate(job.lm, [prompt], stream, T, seed=seed)
+        print(f"\n{result(job, episode, problem)}" + "\n" * bool(label))
+    print(legend(colour))
