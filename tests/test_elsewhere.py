@@ -185,7 +185,7 @@ def test_one_line_says_what_is_left_out(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("arguments, says", [
-    ([], "a prompt, or --problem"), (["7+8:", "--problem", "1"], "a prompt, or --problem"),
+    (["7+8:", "--problem", "1"], "a prompt, or --problem"),
     (["--problem", "8"], "--problem is 0 to 7"), (["--problem", "-1"], "--problem is 0 to 7"),
     (["7+8:", "--run", "runs/other"], "runs/other/config.json"),
     (["7+8:", "--run", "owner/name"], "the run 'owner/name'"),
