@@ -7,7 +7,7 @@
     action    s in S                  an arm: (prompt style, strategy)
     reward    r in {0, 1}             did any of the B samples verify?
 
-1. The action set S: greedy coverage selection out of 180 strategies (`POOL`),
+1. The action set S: greedy coverage selection out of 180 strategies (`pool`),
        F(S) = mean_x max_{s in S} R(x, s),   S <- S + argmax_s F(S + s)                      (paper)
 2. Softmax bandit: a 3-layer MLP, REINFORCE with a baseline and an entropy bonus,
        grad J = E[(r - b(x)) grad log pi(s|x)] + c grad H(pi(.|x))                           (paper)

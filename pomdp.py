@@ -255,7 +255,7 @@ def look(policy: TokenPolicy) -> tuple[Tensor, float]:
     return pi, toy.exact(TEMPERATURES, pi)[1]
 
 
-def learn(update, iterations: int = 40, E: int = 192, lr: float = 3e-3):
+def learn(update, iterations: int = 30, E: int = 128, lr: float = 4e-3):
     """pi after `update`s on E texts each, and the rewards on the way; lr falls as in training."""
     torch.manual_seed(0)
     policy = TokenPolicy(d=3, horizon=toy.HORIZON)
