@@ -1,6 +1,6 @@
 """Do the assignments work? For each of them, out of a handout that is made for it and thrown away:
 
-    python assignments/check.py            # all: about a minute on one core
+    python assignments/check.py            # all: half a minute on one core
     python assignments/check.py 7 9        # some
 
     1. its tests all fail in the handout, for want of the solution
