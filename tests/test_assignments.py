@@ -95,8 +95,9 @@ def test_one_assignment_can_be_put_back(handout):
 
 
 def test_a_cut_ends_with_the_innermost_function_and_one_outside_of_all_is_named():
-    text = "class A:\n    def f():\n        def g():\n            # assignment 3\n            pass\n"
-    assert make.cuts(text + "        return g\n") == [make.Cut(3, "A.f.g", 3, 5)]
+    lines = ["class A:", "    def f():", "        def g():", "            # assignment 3",
+             "            pass", "        return g"]
+    assert make.cuts("\n".join(lines)) == [make.Cut(3, "A.f.g", 3, 5)]
     with pytest.raises(UserError, match='line 2: "# assignment 3"'):
         make.cuts("if x:\n    # assignment 3\n    pass\n")
 
