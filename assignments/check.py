@@ -28,7 +28,7 @@ import types                                                                    
 import make                                                                        # noqa: E402
 from mutants import MUTANTS                                                        # noqa: E402
 
-SECONDS = 120        # ours: a test run that takes longer hangs; the longest takes 4, alone on a core
+SECONDS = 120        # ours: a test run that takes longer hangs; the longest takes 4, alone
 TYPOS = {"NameError", "SyntaxError", "IndentationError"}        # no student's mistake runs into it
 
 
