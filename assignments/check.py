@@ -1,6 +1,6 @@
 """Do the assignments work? For each of them, out of a handout that is made for it and thrown away:
 
-    python assignments/check.py            # all: about a minute on one core
+    python assignments/check.py            # all: half a minute on one core
     python assignments/check.py 7 9        # some
 
     1. its tests all fail in the handout, for want of the solution
@@ -28,7 +28,7 @@ import types                                                                    
 import make                                                                        # noqa: E402
 from mutants import MUTANTS                                                        # noqa: E402
 
-SECONDS = 120        # ours: a test run that takes longer hangs; the longest takes 4, alone on a core
+SECONDS = 120        # ours: a test run that takes longer hangs; the longest takes 4, alone
 TYPOS = {"NameError", "SyntaxError", "IndentationError"}        # no student's mistake runs into it
 
 

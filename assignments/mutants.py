@@ -154,7 +154,7 @@ MUTANTS = [
      "math.sqrt(K / max(K - 1, 1)) * (u - 1) / K", "0 * u"),
     (10, "without the factor: K seeds show too little",
      "math.sqrt(K / max(K - 1, 1))", "1"),
-    (10, "samples and problems mixed: K P values as if each stood alone",
+    (10, "single values are drawn: a seed's do not stay together, nor a problem's",
      "(by_seed * (by_problem @ values.T)).sum(1)",
      "np.random.default_rng(0).choice(values.ravel(), (draws, values.size)).mean(1)"),
     (10, "problems without putting back",

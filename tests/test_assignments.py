@@ -94,7 +94,10 @@ def test_one_assignment_can_be_put_back(handout):
     assert [cut.number for cut in make.cuts(kept)] == [6] and kept.count("raise NotImpl") == 4
 
 
-def test_a_marker_outside_of_every_function_is_named():
+def test_a_cut_ends_with_the_innermost_function_and_one_outside_of_all_is_named():
+    lines = ["class A:", "    def f():", "        def g():", "            # assignment 3",
+             "            pass", "        return g"]
+    assert make.cuts("\n".join(lines)) == [make.Cut(3, "A.f.g", 3, 5)]
     with pytest.raises(UserError, match='line 2: "# assignment 3"'):
         make.cuts("if x:\n    # assignment 3\n    pass\n")
 
@@ -102,10 +105,11 @@ def test_a_marker_outside_of_every_function_is_named():
 def test_without_git_what_is_ignored_stays_here(handout, tmp_path, monkeypatch):
     copy, paths = str(tmp_path / "copy"), make.sources()
     shutil.copytree(handout, copy)
-    for path in (".venv/a.py", "runs/b/c.json", "tests/__pycache__/d.pyc", "e.tmp"):
+    for path in (".git/a", ".venv/a.py", "runs/b/c.json", "tests/__pycache__/d.pyc", "e.tmp"):
         os.makedirs(os.path.dirname(os.path.join(copy, path)), exist_ok=True)
         open(os.path.join(copy, path), "w").close()
     monkeypatch.setattr(make, "ROOT", copy)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     assert make.sources() == sorted([*paths, "ASSIGNMENTS.md"])
 
 

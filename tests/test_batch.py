@@ -5,14 +5,7 @@ from transformers import (DynamicCache, GPT2Config, GPT2LMHeadModel, LlamaConfig
 
 from batch import Batch
 from lm import LM
-
-
-class Letters:
-    """The least a tokenizer must do: a length and an end token."""
-    eos_token_id = 1
-
-    def __len__(self):
-        return 50
+from test_decode import Letters
 
 
 def small(name: str) -> LM:
@@ -22,7 +15,7 @@ def small(name: str) -> LM:
     return LM(GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=40, **size))
               if name == "GPT-2" else LlamaForCausalLM(LlamaConfig(
                   hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
-                  max_position_embeddings=40, **size)), Letters())
+                  max_position_embeddings=40, **size)), Letters(50))
 
 
 def whole(lm: LM, text: list[int]):

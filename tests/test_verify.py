@@ -21,8 +21,8 @@ DATA = Path(os.environ.get("ALD_DATA", Path(__file__).parents[1] / "../shared/da
 
 @pytest.mark.assignment_11
 @pytest.mark.parametrize("text, answer", [
-    ("# Step 1\n6 * 3\nThe answer is 18.", "18"), ("#### 12 and #### 29", "29"), ("#### 1\n#### 2", "2"),
-    ("7 ####", "7"),
+    ("# Step 1\n6 * 3\nThe answer is 18.", "18"), ("#### 12 and #### 29", "29"),
+    ("#### 1\n#### 2", "2"), ("7 ####", "7"),
     ("so \\boxed{\\frac{1}{2}} it is", "\\frac{1}{2}"), ("\\boxed{1} then \\boxed{2}", "2"),
     ("\\boxed{3", None), ("The answer is $1,234.50.", "1,234.50"), ("6 and then 7.", "7"),
     ("He had 5. The answer is: -3 of 9", "-3"), ("none at all", None), ("", None),
