@@ -52,16 +52,18 @@ def save_run(folder, lm, config):
     torch.manual_seed(3)
     bandit = SoftmaxBandit(lm.d + 2 * CENTRES, 3)
     torch.nn.init.normal_(bandit.actor[-1].weight)
+    with torch.no_grad():
+        bandit.actor[0].weight[:, -CENTRES:] *= 10                # the token budget counts
     save_adapter(f"{folder}/softmax-work+once-0.safetensors", bandit.state_dict(), "softmax", lm,
                  arms=arms_to_json(ARMS), parts=CONTEXT)
-    told = {"best_static": [arms_to_json(BEST), arms_to_json(BEST[::-1])],
-            "arms": arms_to_json(ARMS)}
+    one, all_ = ({"best_static": [arms_to_json(line), arms_to_json(BEST[1:] + BEST[:1])],
+                  "arms": arms_to_json(ARMS)} for line in (BEST, BEST[::-1]))
     rows = {name: {(1, t): np.full((1, 8), 0.5) for t in range(3)} for name in ("a", "best static")}
     files = {"config": dataclasses.asdict(config), "results": {
         "about": {"lm": lm.name, "task": "sums", "styles": config.all_styles(), "budgets": BUDGETS,
                   "problems": 8, "samples": 2, "seeds": 1, "levels": {}},
         "tables": [make_table("Token level", "Told so.", [1], rows, rows["best static"])]},
-        "selection": {"sets": {"work": told, "work,once": told}},
+        "selection": {"sets": {"work": one, "work,once": all_}},
         "generations": [{"prompt": "7+8+5+9:"}]}
     for name, content in files.items():
         with open(f"{folder}/{name}.json", "w") as file:
@@ -180,8 +182,9 @@ def test_compared_texts_are_those_of_each_policy_alone(lm, monkeypatch, capsys):
 def test_one_line_says_what_is_left_out(monkeypatch, capsys):
     told = decode(monkeypatch, capsys, "7+8+5+9:", "--compare", "--budget", "31").splitlines()
     assert told[-2].startswith("trained up to T = 30") and told[-1].startswith("sequence level: wi")
-    told = decode(monkeypatch, capsys, "7+8+5+9:", "--budget", "30").splitlines()
+    told = decode(monkeypatch, capsys, "1+" * 200 + "1:", "--budget", "30").splitlines()
     assert told[-1].startswith("legend") and "answer" not in told[-2]
+    assert told[0].startswith("… " + "1+" * 149 + "1:")                       # 300 characters
 
 
 @pytest.mark.parametrize("arguments, says", [
