@@ -52,16 +52,18 @@ def save_run(folder, lm, config):
     torch.manual_seed(3)
     bandit = SoftmaxBandit(lm.d + 2 * CENTRES, 3)
     torch.nn.init.normal_(bandit.actor[-1].weight)
+    with torch.no_grad():
+        bandit.actor[0].weight[:, -CENTRES:] *= 4                 # the token budget counts
     save_adapter(f"{folder}/softmax-work+once-0.safetensors", bandit.state_dict(), "softmax", lm,
                  arms=arms_to_json(ARMS), parts=CONTEXT)
-    told = {"best_static": [arms_to_json(BEST), arms_to_json(BEST[::-1])],
-            "arms": arms_to_json(ARMS)}
+    one, all_ = ({"best_static": [arms_to_json(line), arms_to_json(BEST[1:] + BEST[:1])],
+                  "arms": arms_to_json(ARMS)} for line in (BEST, BEST[::-1]))
     rows = {name: {(1, t): np.full((1, 8), 0.5) for t in range(3)} for name in ("a", "best static")}
     files = {"config": dataclasses.asdict(config), "results": {
         "about": {"lm": lm.name, "task": "sums", "styles": config.all_styles(), "budgets": BUDGETS,
                   "problems": 8, "samples": 2, "seeds": 1, "levels": {}},
         "tables": [make_table("Token level", "Told so.", [1], rows, rows["best static"])]},
-        "selection": {"sets": {"work": told, "work,once": told}},
+        "selection": {"sets": {"work": one, "work,once": all_}},
         "generations": [{"prompt": "7+8+5+9:"}]}
     for name, content in files.items():
         with open(f"{folder}/{name}.json", "w") as file:
@@ -132,26 +134,26 @@ def decode(monkeypatch, capsys, *arguments):
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("T, t", [(12, 0), (15, 0), (19, 1), (100, 2)])
-def test_contenders_are_those_of_the_evaluation(lm, T, t):
+def test_contenders_are_those_of_the_evaluation(lm):
     task = make_task(CONFIG)
-    job = Job(lm, task, CONFIG, "runs/sums", None)
-    token, held = object(), HeldOut(job, {}, embed(lm, task, task.test, 64), [1], None)
-    choice = held.choice(*held_bandit(job, lm), 1, t).tolist()
-    seen = set()
-    for i, problem in enumerate(task.test):
-        prompt = task.prompt(problem, "work")
-        found = contenders(job, token, prompt, T, list(BUDGETS), problem)
-        labels, (greedy, best, ours, sequence) = list(found), found.values()
-        assert labels[:3] == ["greedy", f"best static at T = {BUDGETS[t]}, {BEST[t].strategy}",
-                              "token level"]
-        assert [x[0] for x in (greedy, best, ours)] == [prompt] * 3 and ours[1] is token
-        if T in BUDGETS:
-            assert labels[3] == f"sequence level, {ARMS[choice[i]]}"
-            assert sequence[0] == task.prompt(problem, ARMS[choice[i]].style)
-            seen.add(choice[i])
-    assert T not in BUDGETS or len(seen) > 1
-    assert len(contenders(job, token, "1+2:", T, list(BUDGETS), None)) == 3
+    job, token = Job(lm, task, CONFIG, "runs/sums", None), object()
+    held, named = HeldOut(job, {}, embed(lm, task, task.test, 64), [1], None), set()
+    bandit = held_bandit(job, lm)
+    for T, t in (12, 0), (20, 1), (30, 2), (15, 0), (100, 2):
+        choice = held.choice(*bandit, 1, t).tolist()
+        for i, problem in enumerate(task.test):
+            prompt = task.prompt(problem, "work")
+            found = contenders(job, token, prompt, T, list(BUDGETS), problem)
+            labels, (greedy, best, ours, sequence) = list(found), found.values()
+            assert labels[:3] == ["greedy", f"best static at T = {BUDGETS[t]}, {BEST[t].strategy}",
+                                  "token level"]
+            assert [x[0] for x in (greedy, best, ours)] == [prompt] * 3 and ours[1] is token
+            if T in BUDGETS:
+                assert labels[3] == f"sequence level, {ARMS[choice[i]]}"
+                assert sequence[0] == task.prompt(problem, ARMS[choice[i]].style)
+                named.add((i, choice[i]))
+        assert len(contenders(job, token, "1+2:", T, list(BUDGETS), None)) == 3
+    assert len(named) > len(task.test)                   # arms of one problem differ with T
 
 
 def held_bandit(job, lm):
@@ -180,8 +182,9 @@ def test_compared_texts_are_those_of_each_policy_alone(lm, monkeypatch, capsys):
 def test_one_line_says_what_is_left_out(monkeypatch, capsys):
     told = decode(monkeypatch, capsys, "7+8+5+9:", "--compare", "--budget", "31").splitlines()
     assert told[-2].startswith("trained up to T = 30") and told[-1].startswith("sequence level: wi")
-    told = decode(monkeypatch, capsys, "7+8+5+9:", "--budget", "30").splitlines()
+    told = decode(monkeypatch, capsys, "1+" * 200 + "1:", "--budget", "30").splitlines()
     assert told[-1].startswith("legend") and "answer" not in told[-2]
+    assert told[0].startswith("… " + "1+" * 149 + "1:")                       # 300 characters
 
 
 @pytest.mark.parametrize("arguments, says", [
@@ -208,11 +211,13 @@ def test_a_run_on_the_hub_is_used_by_its_id(lm, monkeypatch, capsys, folder):
     assert asked == ["owner/name"]
 
 
-def test_what_is_here_or_nearly_here_is_not_looked_for_on_the_hub(monkeypatch):
+def test_what_is_here_or_nearly_here_is_not_looked_for_on_the_hub(monkeypatch, tmp_path):
     monkeypatch.setattr(lm_module, "snapshot_download", lambda *a, **b: 1 / 0)
     os.makedirs("mine", exist_ok=True)
     for run in ("runs/sums", "runs/mistyped", "mine/mistyped", "sums", "/no/where", "a/b/c"):
         assert run_folder(run) == run
+    monkeypatch.chdir(tmp_path)                                   # where no run was made yet
+    assert run_folder("runs/sums") == "runs/sums"
     for name in ("a b/c", "/no/where", "a/b/c"):
         with pytest.raises(UserError, match="no such folder, and no hub id"):
             lm_module.read_config(name)

@@ -8,10 +8,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from decode import GREEDY, Strategy, generate, static
+from decode import Strategy, generate, prompt_key, rollout, static
 from lm import LM
 from pomdp import TokenPolicy
-from stream import MARKS, Pieces, Stream
+from stream import MARKS, Pieces, Stream, coloured
 
 TEXT = "naïve 漢字 über 🙂👩‍🔬 don't , stop . Ωμέγα 数学は楽しい! a  b\n\tc "
 BROKEN = "\N{REPLACEMENT CHARACTER}"
@@ -73,8 +73,10 @@ def test_pieces_of_whole_characters_are_together_the_text(tokenizer):
     assert "".join(pieces) == decode(ids) and "漢" in decode(ids) and len(ids) > 60
     assert not any(BROKEN in piece for piece in pieces)
     assert sum(map(bool, pieces)) > 30                        # and not all at the end
-    for start in (3, 10, 25):
-        assert "".join(told(decode, ids[start:])) == decode(ids[start:])
+    for i in range(len(ids)):
+        assert "".join(told(decode, ids[i:])) == decode(ids[i:])
+        special = ids[:i] + [0] + ids[i:]                      # one that is left out: spaces stay
+        assert "".join(told(decode, special)) == decode(ids)
 
 
 def test_pieces_of_any_bytes_are_together_the_text():
@@ -95,9 +97,11 @@ class Screen(io.StringIO):
 
 @pytest.mark.parametrize("which", ["tiny", "bytes"])
 def test_each_token_is_seen_before_the_next_is_asked_for(lm, bytes_lm, which, monkeypatch):
-    lm = lm if which == "tiny" else bytes_lm
+    if which == "bytes":
+        lm = bytes_lm                          # whose texts may end within a character
+        monkeypatch.setattr(lm, "ends", torch.arange(1, len(lm.tokenizer), 9))
     policy = static(torch.tensor([Strategy(1.2)]))
-    for prompt in ("7+8+5+9:", "3+4:"):
+    for prompt in ("7+8+5+9:", "3+4:", "1+2:", "5+6:", "2+3:", "9+8:"):
         screen, seen = Screen(), []
         monkeypatch.setattr("sys.stdout", screen)
 
@@ -123,12 +127,17 @@ def test_marks_and_colours_stand_at_decisions_and_leave_the_text_as_it_is(lm, co
     shown = capsys.readouterr().out
     mark = re.compile(r"\x1b\[\d+m(.)\x1b\[0m" if colour else f"(.)[{MARKS}]")
     assert mark.sub(r"\1", shown) == lm.text(episode.tokens)
+    assert coloured("", 1, colour) == ""                      # a piece that is not complete
     decided = lm.text(episode.tokens[episode.where])
     assert "".join(mark.findall(shown)) == decided != ""
 
 
-def test_one_budget_for_all_is_the_same_as_one_each(lm):
-    prompts, policy = ["7+8+5+9:", "3+4+5:"], static(torch.tensor([GREEDY]).repeat(6, 1))
-    one, each = (generate(lm, prompts, policy, T, 3) for T in (9, torch.full((6,), 9)))
-    assert [x.tokens.tolist() for x in one] == [x.tokens.tolist() for x in each]
-    assert [x.prompt for x in one] == [0, 0, 0, 1, 1, 1] and all(x.budget == 9 for x in one)
+def test_generate_is_rollout_of_the_prompts_ids_keyed_by_their_texts(lm):
+    prompts, policy = ["7+8+5+9:", "3+4+5:"], static(torch.tensor([Strategy(1.2)]).repeat(6, 1))
+    ids, keys = [lm.encode(p) for p in prompts], torch.tensor([prompt_key(p) for p in prompts])
+    budgets = torch.full((6,), 9)
+    whole = rollout(lm, ids, policy, budgets, keys, 3, seed=2)
+    for T in (9, budgets):
+        again = generate(lm, prompts, policy, T, 3, seed=2)
+        assert [(x.prompt, x.sample, x.budget, x.tokens.tolist()) for x in again] == [
+            (x.prompt, x.sample, 9, x.tokens.tolist()) for x in whole]
