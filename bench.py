@@ -75,7 +75,7 @@ def generate(lm: LM, prompts: Tensor, lengths: Tensor, n: int, rows: int, cache:
 def medians(ways: dict, repeats: int, device) -> dict:
     """Seconds of each way (name -> function), interleaved; the first round does not count."""
     seconds = {name: [] for name in ways}
-    for i in range(repeats + 1):
+    for _ in range(repeats + 1):
         for name, way in ways.items():
             start = time.perf_counter()
             way()

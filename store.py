@@ -103,7 +103,7 @@ def load_adapter(path: str, lm: LM):
     try:
         with safe_open(path, "pt") as file:
             about = json.loads(file.metadata()["config"])
-            tensors = {k: file.get_tensor(k) for k in file.keys()}
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (no dict: no __iter__)
     except Exception as error:                       # safetensors raises kinds of its own
         raise damaged(path, error)
     if about["lm_hash"] != lm.hash():
