@@ -21,7 +21,7 @@ Deviations from the paper: (1) the grid of 180 is not published: ours is below. 
 a (B, T), and F is the mean over all of them, so that one S serves every budget.
 """
 import itertools
-from typing import NamedTuple
+from typing import Callable, NamedTuple, Sequence
 
 import numpy as np
 import torch
@@ -34,6 +34,10 @@ LR = 1e-3              # softmax bandit, Adam (prototype)
 ENTROPY = 0.1          # softmax bandit, c (ours: see `train_softmax`)
 ALPHA = 0.3            # LinUCB (ours: the bound's own value, 2.2 at delta = .1, explores too long)
 
+# Rewards (R,) of 0 or 1 at contexts (R,) for actions (R,); what a step came to, by name.
+Pull = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+Progress = Callable[..., None]
+
 
 class Arm(NamedTuple):
     """What the sequence level chooses: how to ask, how to sample, who sets the temperature."""
@@ -41,7 +45,7 @@ class Arm(NamedTuple):
     strategy: Strategy
     token: bool = False                  # True: the token level does, over the strategy's filters
 
-    def __str__(self):
+    def __str__(self) -> str:
         strategy = str(self.strategy).replace("T=1", "token level") if self.token else self.strategy
         return f"{self.style} {strategy}"
 
@@ -72,7 +76,7 @@ def pass_at(rewards: np.ndarray, B: int) -> np.ndarray:
     return 1 - misses
 
 
-def contexts(table: np.ndarray, parallel=PARALLEL) -> np.ndarray:
+def contexts(table: np.ndarray, parallel: Sequence[int] = PARALLEL) -> np.ndarray:
     """R(x, s) (X, S) from a table (P, S, n, T), X = P * T * how many B of `parallel` are <= n."""
     values = [pass_at(np.moveaxis(table, 2, -1), B) for B in parallel if B <= table.shape[2]]
     return np.stack(values, 1).transpose(0, 1, 3, 2).reshape(-1, table.shape[1])
@@ -128,14 +132,16 @@ class SoftmaxBandit(nn.Module):
 
 def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
     """Three layers (paper); the last starts at 0: a uniform policy and a baseline of 0."""
-    net = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
-                        nn.Linear(width, outputs))
-    nn.init.zeros_(net[-1].weight)
-    nn.init.zeros_(net[-1].bias)
-    return net
+    hidden = [nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()]
+    last = nn.Linear(width, outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*hidden, last)
 
 
-def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw, generator, entropy_bonus: float):
+def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw: Callable[[Tensor], Tensor],
+                   generator: torch.Generator,
+                   entropy_bonus: float) -> tuple[Tensor, float, float]:
     """(loss, mean reward, mean entropy in nats); the loss's gradient is minus that of J.
 
     x (R, D) contexts; draw(actions (R,)) gives their rewards (R,), to which b(x) is fitted.
@@ -151,8 +157,9 @@ def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw, generator, entropy_bo
     return policy - entropy_bonus * entropy + value, reward.mean().item(), entropy.item()
 
 
-def train_softmax(x: Tensor, pull, arms: int, steps: int = 1500, batch: int = 256, lr: float = LR,
-                  entropy_bonus: float = ENTROPY, seed: int = 0, progress=None) -> SoftmaxBandit:
+def train_softmax(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: int = 256,
+                  lr: float = LR, entropy_bonus: float = ENTROPY, seed: int = 0,
+                  progress: Progress | None = None) -> SoftmaxBandit:
     """x (X, D) contexts; pull(contexts (R,), actions (R,), generator) -> rewards (R,) of 0/1.
 
     Steps, batch and lr: prototype. Entropy bonus .1 (ours): with the prototype's .02, an arm that
@@ -188,6 +195,8 @@ class LinUCB(nn.Module):
 
     def __init__(self, inputs: int, arms: int, alpha: float = ALPHA):
         super().__init__()
+        self.inverse: Tensor
+        self.b: Tensor
         self.alpha = alpha
         identity = torch.eye(inputs, dtype=torch.float64)    # fp64: thousands of rank-1 updates
         self.register_buffer("inverse", identity.repeat(arms, 1, 1))                # A^-1 (S, D, D)
@@ -211,7 +220,7 @@ class LinUCB(nn.Module):
         """The arm (R,) of the highest upper confidence bound."""
         return (self(x) + self.width(x)).argmax(1)
 
-    def update(self, x: Tensor, action: int, reward: float):
+    def update(self, x: Tensor, action: int, reward: float) -> None:
         """x (D,). (A + x x^T)^-1 = A^-1 - A^-1 x x^T A^-1 / (1 + x A^-1 x)   (Sherman, Morrison)"""
         x = x.double()
         v = self.inverse[action] @ x
@@ -219,8 +228,9 @@ class LinUCB(nn.Module):
         self.b[action] += reward * x
 
 
-def train_linucb(x: Tensor, pull, arms: int, steps: int = 500, batch: int = 16,
-                 alpha: float = ALPHA, seed: int = 0, progress=None) -> LinUCB:
+def train_linucb(x: Tensor, pull: Pull, arms: int, steps: int = 500, batch: int = 16,
+                 alpha: float = ALPHA, seed: int = 0,
+                 progress: Progress | None = None) -> LinUCB:
     """Online, in batches of 16 (ours: a batch is chosen together, which is 10 times faster).
 
     x and pull as in `train_softmax`.

@@ -4,7 +4,8 @@ status; a closed pipe (| head) no line.
 import argparse
 import os
 import sys
-from typing import Callable
+from types import TracebackType
+from typing import Any, Callable, NoReturn
 
 
 class UserError(Exception):
@@ -14,13 +15,13 @@ class UserError(Exception):
 class Parser(argparse.ArgumentParser):
     """Options are given in full; a wrong one is a UserError."""
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any):
         super().__init__(allow_abbrev=False, **options)
 
-    def print_help(self, file=None):
+    def print_help(self, file: Any = None) -> None:
         print(self.format_help(), end="", file=file)        # argparse hides that it could not print
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see --help)")
 
 
@@ -32,7 +33,7 @@ def whole_numbers(text: str, flag: str) -> list[int]:
         raise UserError(f"{flag} takes whole numbers by commas, not {text!r}")
 
 
-def run(program: str, main: Callable[[], None], stopped: str = "stopped"):
+def run(program: str, main: Callable[[], None], stopped: str = "stopped") -> None:
     try:
         try:
             main()
@@ -47,7 +48,8 @@ def run(program: str, main: Callable[[], None], stopped: str = "stopped"):
         sys.exit(1 if isinstance(error, BrokenPipeError) else f"{program}: {error}")
 
 
-def interrupted_import(kind, error, trace):
+def interrupted_import(kind: type[BaseException], error: BaseException,
+                       trace: TracebackType | None) -> None:
     """Ctrl-C before `run` is reached: importing torch takes seconds."""
     if kind is KeyboardInterrupt:
         print(f"{os.path.basename(sys.argv[0])}: stopped", file=sys.stderr)

@@ -47,7 +47,7 @@ class Strategy(NamedTuple):
     top_p: float = 1.0
     min_p: float = 0.0
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.temperature == 0:
             return "greedy"
         named = (("k", self.top_k, 0), ("p", self.top_p, 1), ("min-p", self.min_p, 0))
@@ -185,7 +185,8 @@ def static(strategies: Tensor) -> Policy:
 # ---- the loop -----------------------------------------------------------------------------------
 @torch.inference_mode()
 def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, keys: Tensor,
-            n: int = 1, seed: int = 0, rows: int = 512, ended=None) -> list[Episode]:
+            n: int = 1, seed: int = 0, rows: int = 512,
+            ended: Callable[[int, Tensor], object] | None = None) -> list[Episode]:
     """Samples n texts a prompt; episodes in the order (prompt, sample).
 
     budgets: (N * n,) token budget of each row, all at least 1. keys: (N,) from `prompt_key`.
@@ -200,7 +201,7 @@ def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, k
     stream = row_keys(seed, keys.repeat_interleave(n), torch.arange(n).repeat(len(prompts)))
     steps = torch.arange(int(budgets.max()) + 1)
 
-    def draw(rows):
+    def draw(rows: Tensor) -> Tensor:
         return torch.stack([uniforms(stream[rows, None], steps, i) for i in (0, 1)], 1)
 
     with clock("bookkeeping"):
@@ -232,7 +233,7 @@ class Record:
                                   device=lm.device)
         self.action = torch.full_like(self.tokens, -1, dtype=torch.int8)
 
-    def add(self, s: State, y: Tensor, choice: Choice):
+    def add(self, s: State, y: Tensor, choice: Choice) -> None:
         self.tokens[s.row, s.step] = y.int()
         if choice.action is not None:
             self.action[s.row, s.step] = choice.action.to(torch.int8)
@@ -273,7 +274,7 @@ def coloured(lm: LM, episode: Episode, colour: bool) -> str:
     return "".join(pieces)
 
 
-def main():
+def main() -> None:
     from job import read_config                       # here alone: the loop knows no policy
     from pomdp import SURE, TEMPERATURES
     from store import load_adapter

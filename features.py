@@ -11,6 +11,7 @@ the sum (measured in the prototype). (2) Soft thresholds instead of one number. 
 T is part of the context, so that one policy serves all budgets.
 """
 import math
+from typing import Sequence
 
 import torch
 from torch import Tensor
@@ -37,7 +38,8 @@ def steps(x: Tensor, top: float) -> Tensor:
     return torch.sigmoid((x[:, None] - centres) / (0.375 * top / (CENTRES - 1)))
 
 
-def observe(h: Tensor, e: Tensor, dist: Tensor, left: Tensor, parts=PARTS) -> Tensor:
+def observe(h: Tensor, e: Tensor, dist: Tensor, left: Tensor,
+            parts: Sequence[str] = PARTS) -> Tensor:
     """(R, D) from h, e (R, d), dist (R, 4) and left (R, 14), the `steps` of tokens left."""
     pieces = {"hidden": lambda: F.layer_norm(h.float(), h.shape[-1:]),
               "prompt": lambda: F.layer_norm(e.float(), e.shape[-1:]),
@@ -46,12 +48,13 @@ def observe(h: Tensor, e: Tensor, dist: Tensor, left: Tensor, parts=PARTS) -> Te
     return torch.cat([pieces[part]() for part in parts], 1)
 
 
-def observation_size(d: int, parts=PARTS) -> int:
+def observation_size(d: int, parts: Sequence[str] = PARTS) -> int:
     size = {"hidden": d, "prompt": d, "distribution": 4, "entropy": 1, "budget": CENTRES}
     return sum(size[part] for part in parts)
 
 
-def context(e: Tensor, parallel: Tensor, tokens: Tensor, horizon: int, parts=CONTEXT) -> Tensor:
+def context(e: Tensor, parallel: Tensor, tokens: Tensor, horizon: int,
+            parts: Sequence[str] = CONTEXT) -> Tensor:
     """(R, D) from e (R, d), parallel budgets B (R,) of 1 to 8, token budgets T (R,)."""
     pieces = {"prompt": lambda: F.layer_norm(e.float(), e.shape[-1:]),
               "parallel": lambda: steps(parallel.float().log2(), math.log2(PARALLEL[-1])),
@@ -59,5 +62,5 @@ def context(e: Tensor, parallel: Tensor, tokens: Tensor, horizon: int, parts=CON
     return torch.cat([pieces[part]() for part in parts], 1)
 
 
-def context_size(d: int, parts=CONTEXT) -> int:
+def context_size(d: int, parts: Sequence[str] = CONTEXT) -> int:
     return sum({"prompt": d, "parallel": CENTRES, "budget": CENTRES}[part] for part in parts)

@@ -39,7 +39,7 @@ class Job:
     def done(self, kind: str, seed: int) -> bool:
         return os.path.exists(self.file(kind, seed))
 
-    def save(self, kind: str, seed: int, adapter: str, tensors: dict, **about):
+    def save(self, kind: str, seed: int, adapter: str, tensors: dict, **about: object) -> None:
         save_adapter(self.file(kind, seed), tensors, adapter, self.lm,
                      budgets=list(self.task.budgets), **about)
 
@@ -52,7 +52,7 @@ def need(lm: LM, task: Task, config: Config) -> str:
     return lm.require(config.rows, tokens)
 
 
-def first_look(job: Job):
+def first_look(job: Job) -> None:
     """The first prompt, its answer and verdict: where a reward of 0 comes from is seen here."""
     task, problem, style = job.task, job.task.train[0], job.config.all_styles()[0]
     if task.programs:
@@ -110,7 +110,7 @@ def others(old: dict, now: dict) -> list[str]:
             if old.get(k) != now[k] and k != "rows"]
 
 
-def hold(part: str):
+def hold(part: str) -> None:
     """Locks the folder until this process ends. Raises UserError where another one writes it."""
     handle = os.open(part, os.O_RDONLY)              # left open: the lock goes with the process
     try:
@@ -119,7 +119,7 @@ def hold(part: str):
         raise UserError(f"another process is writing {part}")
 
 
-def close_folder(part: str, final: str):
+def close_folder(part: str, final: str) -> None:
     """Puts the finished run in the place of an older one of its name."""
     shutil.rmtree(final + ".old", ignore_errors=True)
     if os.path.exists(final):

@@ -33,13 +33,16 @@ Deviations from the paper: (1) PPO instead of REINFORCE, which stands beside it 
 (2) Where p_max > .95 the policy does not act: the token is greedy, so that an untrained choice
 cannot spoil a sure token. (3) One policy for all token budgets: every row of a batch draws its own.
 """
+from typing import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 import ranks
 from bandit import mlp
 from clock import clock
-from decode import Choice, Episode, State, Strategy, has_filters, sample
+from decode import Choice, Episode, Policy, State, Strategy, has_filters, sample
 from features import P_MAX, PARTS, distribution, observation_size, observe, steps
 
 TEMPERATURES = (0.0, 0.5, 1.0, 1.25)          # paper; 0 is greedy
@@ -52,21 +55,24 @@ GRAD_NORM = 0.5                               # prototype
 class TokenPolicy(nn.Module):
     """Actor and critic, separate 3-layer MLPs of width 128 (prototype), on `observe(...)`."""
 
-    def __init__(self, d: int, horizon: int, parts=PARTS, width: int = 128):
+    def __init__(self, d: int, horizon: int, parts: Sequence[str] = PARTS, width: int = 128):
         """d: the LM's hidden size. horizon: the largest token budget. parts: of the observation."""
         super().__init__()
+        self.thresholds: Tensor
         self.horizon, self.parts = horizon, tuple(parts)
         # b_t is a whole number, and its soft thresholds a table: five operations fewer a step.
         table = steps(torch.arange(horizon + 1), horizon)                             # (T + 1, 14)
         self.register_buffer("thresholds", table, persistent=False)
-        size = observation_size(d, self.parts)
-        self.actor, self.critic = mlp(size, width, len(TEMPERATURES)), mlp(size, width, 1)
+        self.inputs = observation_size(d, self.parts)
+        self.actor = mlp(self.inputs, width, len(TEMPERATURES))
+        self.critic = mlp(self.inputs, width, 1)
 
     def observation(self, h: Tensor, e: Tensor, dist: Tensor, left: Tensor) -> Tensor:
         """(R, D); tokens left (R,) beyond the horizon count as the horizon."""
         return observe(h, e, dist, self.thresholds[left.clamp(max=self.horizon)], self.parts)
 
-    def acting(self, bases: Tensor | None = None, on: Tensor | None = None, explore: bool = False):
+    def acting(self, bases: Tensor | None = None, on: Tensor | None = None,
+               explore: bool = False) -> Policy:
         """The policy as `rollout` wants it: action a_t at every decision, greedy at sure tokens.
 
         bases (rows, 4): the sequence level's strategies, of which top-k, top-p and min-p stay and
@@ -117,8 +123,8 @@ def gae(values: Tensor, lengths: list[int], rewards: Tensor, lam: float = LAMBDA
     return advantage[inside]
 
 
-def ppo_loss(policy: TokenPolicy, obs, action, old_logp, advantage, target, entropy_bonus: float,
-             M: int):
+def ppo_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, old_logp: Tensor, advantage: Tensor,
+             target: Tensor, entropy_bonus: float, M: int) -> tuple[Tensor, dict[str, Tensor]]:
     """What m decisions add to L on a minibatch of M, and to the diagnostics; m may be 0.
 
     obs (m, D), action, old_logp, advantage, target (m,); advantages come normalised (prototype).
@@ -138,7 +144,8 @@ def ppo_loss(policy: TokenPolicy, obs, action, old_logp, advantage, target, entr
             {"entropy": entropy.detach(), "kl": kl, "clipped": clipped})
 
 
-def reinforce_loss(policy: TokenPolicy, obs, action, advantage, entropy_bonus: float, M: int):
+def reinforce_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, advantage: Tensor,
+                   entropy_bonus: float, M: int) -> tuple[Tensor, dict[str, Tensor]]:
     """What m decisions add to REINFORCE's L on a minibatch of M; shapes as in `ppo_loss`."""
     logp_all = policy.actor(obs).log_softmax(-1)                                     # (m, A)
     logp = logp_all.gather(1, action[:, None]).squeeze(1)
@@ -146,10 +153,10 @@ def reinforce_loss(policy: TokenPolicy, obs, action, advantage, entropy_bonus: f
     return (-(advantage * logp).sum() / M - entropy_bonus * entropy, {"entropy": entropy.detach()})
 
 
-def flatten(policy: TokenPolicy, episodes: list[Episode]):
+def flatten(policy: TokenPolicy, episodes: list[Episode]) -> tuple[Tensor, Tensor, Tensor]:
     """Observations (f, D), actions and behaviour log-probabilities (f,) of all their decisions."""
     if not episodes:
-        return torch.zeros(0, policy.actor[0].in_features), torch.zeros(0).long(), torch.zeros(0)
+        return torch.zeros(0, policy.inputs), torch.zeros(0).long(), torch.zeros(0)
     e = torch.cat([x.e.expand(len(x.where), -1) for x in episodes])
     obs = policy.observation(torch.cat([x.h for x in episodes]), e,
                              torch.cat([x.distribution for x in episodes]),
@@ -158,7 +165,7 @@ def flatten(policy: TokenPolicy, episodes: list[Episode]):
             torch.cat([x.logp for x in episodes]))
 
 
-def add_up(parts: list[Tensor]):
+def add_up(parts: list[Tensor]) -> None:
     """Sums each tensor over all processes, in place: as one vector, one message."""
     if ranks.size() > 1:
         vector = ranks.add(torch.cat([x.flatten() for x in parts]))
@@ -166,12 +173,13 @@ def add_up(parts: list[Tensor]):
             part.copy_(total.view_as(part))
 
 
-def descend(optimizer, parameters: list[Tensor], loss: Tensor, log: dict) -> Tensor:
+def descend(optimizer: Optimizer, parameters: list[nn.Parameter], loss: Tensor,
+            log: dict[str, Tensor]) -> Tensor:
     """One step down all processes' summed loss; the sums of `log`, then the gradient's norm."""
     optimizer.zero_grad()
     loss.backward()
     seen = torch.stack(list(log.values()))
-    add_up([p.grad for p in parameters] + [seen])
+    add_up([p.grad for p in parameters if p.grad is not None] + [seen])
     norm = nn.utils.clip_grad_norm_(parameters, GRAD_NORM)
     optimizer.step()
     return torch.cat([seen, norm[None]])
@@ -183,7 +191,7 @@ def shares(action: Tensor, F: int) -> dict:
     return {f"share_T{t:g}": float(s) for t, s in zip(TEMPERATURES, counts / F)}
 
 
-def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: int,
+def ppo_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode], seed: int,
                entropy_bonus: float) -> dict:
     """One PPO iteration on sampled episodes with rewards; returns the diagnostics of a CSV line.
 
@@ -219,8 +227,8 @@ def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: in
             **shares(action, len(values))}
 
 
-def reinforce_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: int,
-                     entropy_bonus: float) -> dict:
+def reinforce_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode],
+                     seed: int, entropy_bonus: float) -> dict:
     """One REINFORCE iteration: one pass, since a second one would need PPO's ratio.
 
     b is the mean reward of all episodes; the critic is unused. To leave an episode out of its own

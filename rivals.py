@@ -39,9 +39,10 @@ from cli import Parser, run                    # first: Ctrl-C while torch loads
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, logsigmoid, pad
+from torch.optim import Optimizer
 
 import ranks
-from bandit import LR, SoftmaxBandit, mlp
+from bandit import LR, Progress, Pull, SoftmaxBandit, mlp
 from clock import clock
 from decode import Choice, Episode, Policy, State
 from features import distribution
@@ -67,7 +68,7 @@ def lpo_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
     return -logsigmoid(beta * (chosen - rejected))
 
 
-def two_arms(logp: Tensor, generator) -> Tensor:
+def two_arms(logp: Tensor, generator: torch.Generator) -> Tensor:
     """Two different arms (R, 2) a row, drawn one after the other from log pi (R, S), S > 1.
 
     The largest of log pi + Gumbel noise are such draws (Kool et al. 2019), also where pi is ~ 0.
@@ -76,8 +77,8 @@ def two_arms(logp: Tensor, generator) -> Tensor:
     return (logp - noise.log()).topk(2).indices
 
 
-def train_lpo(x: Tensor, pull, arms: int, steps: int = 1500, batch: int = 256, lr: float = LR,
-              seed: int = 0, progress=None) -> SoftmaxBandit:
+def train_lpo(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: int = 256, lr: float = LR,
+              seed: int = 0, progress: Progress | None = None) -> SoftmaxBandit:
     """As `bandit.train_softmax`, two pulls a context. Arms come from the policy itself, as in LPO:
     what it does not choose any more costs no pulls.
 
@@ -110,23 +111,24 @@ def train_lpo(x: Tensor, pull, arms: int, steps: int = 1500, batch: int = 256, l
     return bandit
 
 
-def right_and_wrong(prompts: Tensor, rewards: Tensor, generator) -> Tensor:
+def right_and_wrong(prompts: Tensor, rewards: Tensor, generator: torch.Generator) -> Tensor:
     """Pairs (K, 2) of episodes, in random order: each right one and a wrong one of its prompt.
 
     prompts, rewards (E,). A prompt whose texts are all right or all wrong has no pair.
     """
-    pairs = [torch.zeros(0, 2, dtype=torch.long)]
+    parts = [torch.zeros(0, 2, dtype=torch.long)]
     for prompt in prompts.unique():
         right = (rewards.eq(1) & (prompts == prompt)).nonzero()                         # (k, 1)
         wrong = (rewards.eq(0) & (prompts == prompt)).nonzero()
         if len(wrong):
             drawn = wrong[torch.randint(len(wrong), (len(right),), generator=generator)]
-            pairs.append(torch.cat([right, drawn], 1))
-    pairs = torch.cat(pairs)
+            parts.append(torch.cat([right, drawn], 1))
+    pairs = torch.cat(parts)
     return pairs[torch.randperm(len(pairs), generator=generator)]
 
 
-def pair_loss(policy: TokenPolicy, obs, action, lengths: Tensor, pairs: Tensor, M: int):
+def pair_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, lengths: Tensor, pairs: Tensor,
+              M: int) -> tuple[Tensor, dict[str, Tensor]]:
     """What k pairs (k, 2) of this process's episodes add to L on a minibatch of M; k may be 0.
 
     obs (f, D), action (f,): the decisions of e episodes laid end to end, lengths (e,) of them.
@@ -140,7 +142,8 @@ def pair_loss(policy: TokenPolicy, obs, action, lengths: Tensor, pairs: Tensor, 
             {"margin": (chosen - rejected).detach().sum() / M})
 
 
-def lpo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: int) -> dict:
+def lpo_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode],
+               seed: int) -> dict:
     """One LPO iteration, one pass over the pairs; the diagnostics of a CSV line.
 
     As `pomdp.ppo_update`; all texts of a prompt are in one process and under one token budget.
@@ -219,7 +222,8 @@ def soft_top_p(p: Tensor, top_p: Tensor, alpha: float = ALPHA) -> Tensor:
     return q / q.sum(-1, keepdim=True)
 
 
-def autodeco_loss(heads: AutoDeco, h: Tensor, logits: Tensor, target: Tensor, weight: Tensor):
+def autodeco_loss(heads: AutoDeco, h: Tensor, logits: Tensor, target: Tensor,
+                  weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(L, mean T, mean P) on h (R, d), logits (R, V), the tokens that came (R,), their w (R,)."""
     T, P = heads(h)
     q = soft_top_p((logits / T[:, None]).softmax(-1), P)
@@ -228,7 +232,7 @@ def autodeco_loss(heads: AutoDeco, h: Tensor, logits: Tensor, target: Tensor, we
 
 
 def fit_autodeco(h: Tensor, logits: Tensor, target: Tensor, weight: Tensor, steps: int, batch: int,
-                 lr: float = LR, seed: int = 0, progress=None) -> AutoDeco:
+                 lr: float = LR, seed: int = 0, progress: Progress | None = None) -> AutoDeco:
     """Heads fitted to K tokens in minibatches of `batch` tokens; shapes as in `autodeco_loss`."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -249,7 +253,8 @@ def fit_autodeco(h: Tensor, logits: Tensor, target: Tensor, weight: Tensor, step
 
 
 @torch.no_grad()
-def read(lm: LM, texts: list[tuple[list[int], list[int]]], rows: int = 16):
+def read(lm: LM, texts: list[tuple[list[int], list[int]]],
+         rows: int = 16) -> tuple[Tensor, Tensor, Tensor]:
     """h (K, d), logits (K, V) in fp32 and the tokens (K,) of all completions, `rows` texts a pass.
 
     texts: (prompt ids, completion ids). Padded on the right: no token sees the padding behind it.
@@ -272,10 +277,11 @@ def read(lm: LM, texts: list[tuple[list[int], list[int]]], rows: int = 16):
             parts.append((kept.pop()[where].float(), logits[where].float(), following))
     finally:
         hook.remove()
-    return tuple(torch.cat(x) for x in zip(*parts))
+    h, logits, tokens = (torch.cat(x) for x in zip(*parts))
+    return h, logits, tokens
 
 
-def token_weights(logits: Tensor, target: Tensor, generator) -> Tensor:
+def token_weights(logits: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
     """w (K,): the LM's own p(y), and 0 for EASY of the tokens that are the LM's first choice.
 
     p(y) (its paper's "dynamic fine-tuning") makes T smaller: alone, tokens drawn at T = 1 would
@@ -287,7 +293,7 @@ def token_weights(logits: Tensor, target: Tensor, generator) -> Tensor:
 
 
 def train_autodeco(lm: LM, texts: list[tuple[list[int], list[int]]], steps: int, batch: int = 256,
-                   lr: float = LR, seed: int = 0, progress=None) -> AutoDeco:
+                   lr: float = LR, seed: int = 0, progress: Progress | None = None) -> AutoDeco:
     """On right texts, (prompt ids, completion ids with the end token).
 
     All logits are kept, 4 K V bytes: for some hundred short texts, or a small vocabulary.
@@ -298,7 +304,8 @@ def train_autodeco(lm: LM, texts: list[tuple[list[int], list[int]]], steps: int,
 
 
 # ---- as a program: both where the answer is known -----------------------------------------------
-def cooled(temperature: Tensor, d: int = 16, vocabulary: int = 12, seed: int = 0):
+def cooled(temperature: Tensor, d: int = 16, vocabulary: int = 12,
+           seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """h (K, d), logits (K, V), and tokens (K,) drawn at `temperature` (K,), which h shows."""
     generator = torch.Generator().manual_seed(seed)
     h = torch.randn(len(temperature), d, generator=generator)
@@ -308,7 +315,7 @@ def cooled(temperature: Tensor, d: int = 16, vocabulary: int = 12, seed: int = 0
     return h, logits, torch.multinomial(p, 1, generator=generator).squeeze(1)
 
 
-def main():
+def main() -> None:
     Parser(prog="rivals.py", description="EDT's temperatures, and what AutoDeco learns where the "
            "right temperature is known.").parse_args()
     H = torch.tensor([0.0, 0.05, 0.2, 0.5, 1.0, 2.0])

@@ -13,6 +13,7 @@ Prompts in the first style alone are the paper's "w/o CoT" rows, arms of all sty
 Shapes as in bandit.py: P problems, S arms, n samples, T token budgets, X contexts, D inputs.
 """
 from dataclasses import dataclass
+from typing import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import ranks
-from bandit import (Arm, contexts, coverage, informative, pool, top_average, train_linucb,
+from bandit import (Arm, Pull, contexts, coverage, informative, pool, top_average, train_linucb,
                     train_softmax)
 from cli import UserError
 from clock import clock
@@ -101,7 +102,7 @@ def select(job: Job) -> list[ActionSet]:
     return sets
 
 
-def describe(s: ActionSet, config: Config):
+def describe(s: ActionSet, config: Config) -> None:
     """Prints a set, adds to `told` what its whole table says, and filters with --filter (paper)."""
     kept, constant, noise = informative(s.table.mean(-1))
     s.told |= {"constant": constant, "noise": noise,
@@ -120,14 +121,18 @@ def describe(s: ActionSet, config: Config):
 
 # ---- the bandits --------------------------------------------------------------------------------
 #            name: (training, steps in the options, class in store.py, parts of the context)
-BANDITS = {"softmax": (train_softmax, "bandit_steps", "softmax", CONTEXT),
-           "linucb": (train_linucb, "linucb_steps", "linucb", CONTEXT)}
-RIVALS = {"softmax-no-budget": (train_softmax, "bandit_steps", "softmax", ("prompt",)),
-          "lpo": (train_lpo, "bandit_steps", "softmax", CONTEXT)}
+Training = tuple[Callable, str, str, tuple[str, ...]]
+BANDITS: dict[str, Training] = {
+    "softmax": (train_softmax, "bandit_steps", "softmax", CONTEXT),
+    "linucb": (train_linucb, "linucb_steps", "linucb", CONTEXT)}
+RIVALS: dict[str, Training] = {
+    "softmax-no-budget": (train_softmax, "bandit_steps", "softmax", ("prompt",)),
+    "lpo": (train_lpo, "bandit_steps", "softmax", CONTEXT)}
 BOTH = {"both": BANDITS["softmax"]}                                  # the same, over both levels
 
 
-def bandit_data(job: Job, table: np.ndarray, problems: list[Problem], parts=CONTEXT):
+def bandit_data(job: Job, table: np.ndarray, problems: list[Problem],
+                parts: Sequence[str] = CONTEXT) -> tuple[Tensor, Pull]:
     """Contexts x (X, D) = (problem, B, T) of a table (P, S, n, T), and `pull`."""
     Bs = [B for B in PARALLEL if B <= table.shape[2]]
     e = embed(job.lm, job.task, problems, job.config.rows)
@@ -135,14 +140,15 @@ def bandit_data(job: Job, table: np.ndarray, problems: list[Problem], parts=CONT
                                 torch.tensor(job.task.budgets))                         # (X, 3)
     values = torch.from_numpy(contexts(table)).float()                                  # (X, S)
 
-    def pull(rows: Tensor, actions: Tensor, generator) -> Tensor:
+    def pull(rows: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
         """Did any of B samples, drawn from the n without repeats, pass? A coin of Pass@B."""
         return (torch.rand(len(rows), generator=generator) < values[rows, actions]).float()
 
     return context(e[grid[:, 0]], grid[:, 1], grid[:, 2], max(job.task.budgets), parts), pull
 
 
-def train_bandit(job: Job, name: str, styles: str, arms: list[Arm], data, seed: int):
+def train_bandit(job: Job, name: str, styles: str, arms: list[Arm],
+                 data: tuple[Tensor, Pull], seed: int) -> None:
     """One of the tables above; data as `bandit_data` gives it. One process is enough."""
     kind = f"{name} {styles}"
     if job.done(kind, seed):
@@ -151,7 +157,7 @@ def train_bandit(job: Job, name: str, styles: str, arms: list[Arm], data, seed: 
     log, steps = [], getattr(job.config, steps)
     with tqdm(total=steps, desc=f"{'5' if name == 'both' else '3'} {kind} {seed}",
               mininterval=1) as bar:
-        def progress(**line):
+        def progress(**line: float) -> None:
             log.append(line)
             bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-100:]]):.3f}",
                             refresh=False)
@@ -163,7 +169,7 @@ def train_bandit(job: Job, name: str, styles: str, arms: list[Arm], data, seed: 
     job.save(kind, seed, adapter, bandit.state_dict(), arms=arms_to_json(arms), parts=parts)
 
 
-def train_bandits(job: Job, s: ActionSet):
+def train_bandits(job: Job, s: ActionSet) -> None:
     """Every bandit on one action set, every seed."""
     for name, (*_, parts) in (BANDITS | (RIVALS if job.config.rivals else {})).items():
         data = bandit_data(job, s.table, s.problems, parts)
@@ -178,7 +184,7 @@ def both_arms(s: ActionSet, style: str) -> list[Arm]:
     return s.arms + list(dict.fromkeys(over))
 
 
-def train_both(job: Job, s: ActionSet, arms: list[Arm], seed: int):
+def train_both(job: Job, s: ActionSet, arms: list[Arm], seed: int) -> None:
     """A softmax bandit over S and, behind it in `arms`, the token policy."""
     if ranks.first(lambda: job.done(f"both {s.styles}", seed)):
         return

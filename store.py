@@ -8,9 +8,11 @@ import io
 import json
 import os
 from contextlib import suppress
+from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save
+from torch import nn
 
 from cli import UserError
 from bandit import Arm, LinUCB, SoftmaxBandit
@@ -21,7 +23,7 @@ from pomdp import TEMPERATURES, TokenPolicy
 from rivals import AutoDeco
 
 
-def write(path: str, data: bytes | str):
+def write(path: str, data: bytes | str) -> None:
     """To a temporary name beside `path`; synced, then renamed. Raises UserError, as of a full disk,
     which leaves the old file whole and nothing temporary."""
     try:
@@ -45,7 +47,7 @@ def damaged(path: str, error: Exception) -> UserError:
                      "train.py with the same options and --resume makes it again")
 
 
-def read_json(path: str):
+def read_json(path: str) -> Any:
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -68,7 +70,7 @@ def other_lines(path: str, key: dict) -> list[dict]:
     return [row for row in rows if any(row[k] != v for k, v in key.items())]
 
 
-def append_csv(path: str, key: dict, lines: list[dict]):
+def append_csv(path: str, key: dict, lines: list[dict]) -> None:
     """Adds `lines`, each with the columns of `key` before it; earlier lines of that key go."""
     key = {k: str(v) for k, v in key.items()}
     rows = other_lines(path, key)
@@ -90,7 +92,7 @@ def arms_from_json(rows: list) -> list[Arm]:
     return [Arm(style, Strategy(*strategy), token) for style, strategy, token in rows]
 
 
-def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about):
+def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about: object) -> None:
     """kind: of `load_adapter`'s classes. about: whatever JSON can hold, to build it again."""
     about = {"kind": kind, "model": lm.name, "lm_hash": lm.hash(),
              "actions": list(TEMPERATURES), **about}
@@ -98,7 +100,7 @@ def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about):
     write(path, save(tensors, {"config": json.dumps(about, sort_keys=True)}))
 
 
-def load_adapter(path: str, lm: LM):
+def load_adapter(path: str, lm: LM) -> tuple[Any, dict]:
     """(adapter, its configuration). Raises UserError for another LM, action set, or no file."""
     try:
         with safe_open(path, "pt") as file:
@@ -113,7 +115,7 @@ def load_adapter(path: str, lm: LM):
         raise UserError(f"{path} was trained for the actions {about['actions']}, "
                         f"not for {list(TEMPERATURES)}")
     if about["kind"] == "token":
-        adapter = TokenPolicy(lm.d, about["horizon"], about["parts"]).to(lm.device)
+        adapter: nn.Module = TokenPolicy(lm.d, about["horizon"], about["parts"]).to(lm.device)
     elif about["kind"] == "autodeco":
         adapter = AutoDeco(lm.d).to(lm.device)
     else:

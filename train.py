@@ -27,6 +27,7 @@ import sys
 
 import numpy as np
 import torch
+from torch.optim import Optimizer
 from tqdm import tqdm
 
 import ranks
@@ -55,7 +56,7 @@ def load_checkpoint(path: str) -> dict | None:
         raise damaged(path, error)
 
 
-def restore(path: str, policy: TokenPolicy, optimizer) -> tuple[int, list]:
+def restore(path: str, policy: TokenPolicy, optimizer: Optimizer) -> tuple[int, list]:
     """Brings both to where the checkpoint, if there is one, was written; (iterations done, log)."""
     saved = ranks.first(lambda: load_checkpoint(path))
     if saved is None:
@@ -68,7 +69,7 @@ def restore(path: str, policy: TokenPolicy, optimizer) -> tuple[int, list]:
         raise damaged(path, error)
 
 
-def save_checkpoint(path: str, **what):
+def save_checkpoint(path: str, **what: object) -> None:
     data = io.BytesIO()
     torch.save(what, data)
     write(path, data.getvalue())
@@ -117,14 +118,15 @@ def outcome(episodes: list) -> dict:
     return dict(zip(("reward", "truncated", "length"), seen.mean(0).tolist()))
 
 
-def update(policy, optimizer, episodes: list, learner: str, seed: int, entropy: float) -> dict:
+def update(policy: TokenPolicy, optimizer: Optimizer, episodes: list, learner: str, seed: int,
+           entropy: float) -> dict:
     if learner == "lpo":
         return lpo_update(policy, optimizer, episodes, seed)
     learn = ppo_update if learner == "ppo" else reinforce_update
     return learn(policy, optimizer, episodes, seed, entropy)
 
 
-def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant, seed: int):
+def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant, seed: int) -> None:
     """A token policy; a checkpoint every 10 iterations (ours: some seconds).
 
     The last problems are left out of training, for validation.
@@ -159,7 +161,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant, 
     ranks.first(lambda: save_token(job, kind, seed, policy, log))
 
 
-def save_token(job: Job, kind: str, seed: int, policy: TokenPolicy, log: list[dict]):
+def save_token(job: Job, kind: str, seed: int, policy: TokenPolicy, log: list[dict]) -> None:
     append_csv(job.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
     job.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts,
              chat=job.task.chat, thinking=job.task.thinking, stop=job.task.stop)
@@ -171,7 +173,7 @@ def easy(problems: list[Problem]) -> list[Problem]:
     return [p for p in problems if p.level in levels[:len(levels) // 2]]
 
 
-def train_tokens(job: Job, problems: list[Problem], seed: int):
+def train_tokens(job: Job, problems: list[Problem], seed: int) -> None:
     for kind, variant in job.config.token_variants().items():
         there = easy(problems) if variant.easy else problems
         if there and budgets_of(job, variant):
@@ -203,7 +205,7 @@ def right_texts(job: Job, problems: list[Problem], seed: int) -> list[tuple[list
     return [(ids[x.prompt], x.tokens.tolist()) for x in episodes if x.reward]
 
 
-def train_heads(job: Job, problems: list[Problem], seed: int):
+def train_heads(job: Job, problems: list[Problem], seed: int) -> None:
     """AutoDeco's, on the right ones of texts sampled at T = 1."""
     if job.done("autodeco", seed):
         return
@@ -213,7 +215,7 @@ def train_heads(job: Job, problems: list[Problem], seed: int):
 
 
 # ---- the job ------------------------------------------------------------------------------------
-def train(config: Config, resume: bool, profile: bool):
+def train(config: Config, resume: bool, profile: bool) -> None:
     if profile:
         clock.start()
     lm, task = load(config)
@@ -246,14 +248,14 @@ def train(config: Config, resume: bool, profile: bool):
           f"next: ./run decode.py {shlex.quote(prompt)} --run {final}")
 
 
-def finish(part: str, final: str):
+def finish(part: str, final: str) -> None:
     for name in os.listdir(part):
         if name.endswith((".checkpoint", ".tmp")):
             os.remove(os.path.join(part, name))
     close_folder(part, final)
 
 
-def main():
+def main() -> None:
     with ranks.job(GO_ON):
         train(*ranks.first(lambda: parse(sys.argv[1:])))
 

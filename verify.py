@@ -14,6 +14,7 @@ Programs run in sandbox.py, within limits.
 import functools
 import itertools
 import re
+from typing import Iterable
 
 from notation import normal
 from symbols import WORDS, constant, equal_values, proportional
@@ -60,8 +61,8 @@ def _spoken(text: str) -> str:
 def _boxes(text: str) -> tuple[list[str], bool]:
     """What complete boxes enclose, in the order they open, without empty ones; is one cut off?"""
     opened, boxes = [], {}
-    first = re.search(r"\\boxed|\\fbox|$", text).start()
-    for found in BRACE.finditer(text, first):
+    first = re.search(r"\\boxed|\\fbox", text)
+    for found in BRACE.finditer(text, first.start()) if first else ():
         if found["open"] or found[0] == "{":
             opened.append(found)
         elif found["bare"]:
@@ -138,9 +139,9 @@ def _equal(a: str, b: str) -> bool:
         return _equal_relations(a, b)
     if MATRIX.fullmatch(a) or MATRIX.fullmatch(b):
         return _equal_matrices(MATRIX.fullmatch(a), MATRIX.fullmatch(b))
-    if _inside(a) and _inside(b) and max(len(_inside(a)), len(_inside(b))) > 1:
+    if (one := _inside(a)) and (two := _inside(b)) and max(len(one), len(two)) > 1:
         compare = _same_items if a[0] == "⦃" else _in_order
-        return a[0] + a[-1] == b[0] + b[-1] and compare(_inside(a), _inside(b))
+        return a[0] + a[-1] == b[0] + b[-1] and compare(one, two)
     return equal_values(a, b)
 
 
@@ -189,7 +190,7 @@ def _items(text: str) -> list[str]:
     return _signs(part for part in _split(text, ",;") if part)
 
 
-def _signs(parts) -> list[str]:
+def _signs(parts: Iterable[str]) -> list[str]:
     r"""1 \pm 2 is two items; the signs of \pm and \mp in one are opposite."""
     items = []
     for part in parts:
@@ -294,8 +295,8 @@ def _assignment(sides: list[str]) -> tuple[str, str]:
 def _equal_matrices(a: re.Match | None, b: re.Match | None) -> bool:
     if not a or not b:
         return False
-    a, b = ([_split(row, "&") for row in matrix[2].strip("¶").split("¶")] for matrix in (a, b))
-    return len(a) == len(b) and all(map(_in_order, a, b))
+    one, two = ([_split(row, "&") for row in x[2].strip("¶").split("¶")] for x in (a, b))
+    return len(one) == len(two) and all(map(_in_order, one, two))
 
 
 # ---- programs -----------------------------------------------------------------------------------
@@ -323,8 +324,8 @@ def complete(header: str, name: str, code: str) -> str:
     indented no more.
     """
     own = re.compile(rf"^def {name}\b", re.MULTILINE)
-    if own.search(code):
-        return header[:own.search(header).start()] + code                # imports and helpers
+    if (known := own.search(header)) and own.search(code):
+        return header[:known.start()] + code                # imports and helpers
     body = itertools.takewhile(lambda line: not line.strip() or line[0] in " \t#)]}",
                                code.split("\n"))
     return header + "\n".join(body)
