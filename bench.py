@@ -156,7 +156,7 @@ def overhead(lm: LM, prompts: Tensor, lengths: Tensor, n: int, rows: int, repeat
 def machine(lm: LM) -> str:
     name = platform.processor() or platform.machine()
     try:
-        with open("/proc/cpuinfo") as file:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
             name = next(x.split(":")[1].strip() for x in file if x.startswith("model name"))
     except (OSError, StopIteration):
         pass

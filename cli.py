@@ -2,6 +2,7 @@
 status; a closed pipe (| head) no line.
 """
 import argparse
+import io
 import os
 import sys
 from types import TracebackType
@@ -34,6 +35,9 @@ def whole_numbers(text: str, flag: str) -> list[int]:
 
 
 def run(program: str, main: Callable[[], None], stopped: str = "stopped") -> None:
+    for stream in (sys.stdout, sys.stderr):          # a console of Windows lacks ₀, ≤ and the like
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         try:
             main()

@@ -7,6 +7,7 @@ whole. With --profile a GPU is waited for at every change, so that its time fall
 (the run is slower for it).
 """
 import os
+import sys
 import time
 from collections import defaultdict
 from contextlib import contextmanager
@@ -52,8 +53,8 @@ class Clock:
         """What the process holds now: of the GPU where there is one, else of the machine."""
         if torch.cuda.is_available():
             self.note(f"memory at {when}", torch.cuda.memory_reserved())
-        elif os.path.exists("/proc/self/statm"):                        # Linux
-            with open("/proc/self/statm") as file:
+        elif sys.platform == "linux":
+            with open("/proc/self/statm", encoding="utf-8") as file:
                 pages = int(file.read().split()[1])
             self.note(f"memory at {when}", pages * os.sysconf("SC_PAGE_SIZE"))
 

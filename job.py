@@ -4,7 +4,6 @@ A run lives in runs/NAME.part until its last file is written, then it is renamed
 older run of that name is whole until then. --resume goes on with what lies in the .part folder.
 """
 import dataclasses
-import fcntl
 import json
 import os
 import shutil
@@ -68,7 +67,7 @@ def first_look(job: Job) -> None:
 # ---- the run folder -----------------------------------------------------------------------------
 def read_config(folder: str) -> Config:
     """A finished run's options. Raises UserError where there are none, or another version's."""
-    if folder.rstrip("/").endswith(".part"):
+    if os.path.normpath(folder).endswith(".part"):
         raise UserError(f"{folder} is unfinished: train.py --resume finishes it")
     try:
         return Config(**read_json(f"{folder}/config.json"))
@@ -112,9 +111,12 @@ def others(old: dict, now: dict) -> list[str]:
 
 def hold(part: str) -> None:
     """Locks the folder until this process ends. Raises UserError where another one writes it."""
-    handle = os.open(part, os.O_RDONLY)              # left open: the lock goes with the process
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:                                             # left open: the lock goes with the process
+        if sys.platform == "win32":                  # which opens no folder, and renames none
+            os.open(part + ".lock", os.O_CREAT | os.O_EXCL | os.O_TEMPORARY)     # with open files
+        else:
+            import fcntl                             # here alone: Windows has none
+            fcntl.flock(os.open(part, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise UserError(f"another process is writing {part}")
 

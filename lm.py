@@ -16,9 +16,12 @@ Any `AutoModelForCausalLM` works whose layers keep keys and values, sliding wind
 """
 from cli import Parser, UserError, run         # first: Ctrl-C while torch loads gets one line
 
+import ctypes
 import hashlib
 import os
 import re
+import struct
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,10 +80,14 @@ def free_memory(device: str) -> int:
     """Bytes that can be had on the device now; the whole memory where a system does not tell."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
+    if sys.platform == "win32":                      # MEMORYSTATUSEX: its size, .., total, free
+        status = ctypes.create_string_buffer(struct.pack("2I7Q", 64, *[0] * 8), 64)
+        ctypes.windll.kernel32.GlobalMemoryStatusEx(status)
+        return struct.unpack("2I7Q", status)[3]
     try:
-        with open("/proc/meminfo") as file:
+        with open("/proc/meminfo", encoding="utf-8") as file:
             return next(int(x.split()[1]) * 1024 for x in file if x.startswith("MemAvailable"))
-    except (OSError, StopIteration):
+    except (OSError, StopIteration):                 # macOS
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

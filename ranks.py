@@ -46,7 +46,7 @@ def job(advice: str) -> Iterator[None]:
     if store is not None:
         signal.signal(signal.SIGINT, _stopped)
     try:
-        with open(os.devnull, "w") as nowhere, contextlib.ExitStack() as quiet:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.ExitStack() as quiet:
             if me > 0:
                 quiet.enter_context(contextlib.redirect_stdout(nowhere))
                 quiet.enter_context(contextlib.redirect_stderr(nowhere))

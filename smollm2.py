@@ -35,7 +35,7 @@ def convert(folder: str) -> None:
     model = LlamaForCausalLM(LlamaConfig(**config))
     model.load_state_dict(read.state_dict())
     model.generation_config.eos_token_id = read.config.eos_token_id
-    part = folder.rstrip("/") + ".part"
+    part = os.path.normpath(folder) + ".part"
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part)
     AutoTokenizer.from_pretrained(source, gguf_file=FILE).save_pretrained(part)

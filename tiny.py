@@ -23,6 +23,7 @@ from cli import Parser, UserError, run                      # first: see train.p
 import itertools
 import math
 import random
+import shlex
 import time
 import zlib
 from collections import defaultdict
@@ -242,7 +243,7 @@ def main() -> None:
     model.save_pretrained(args.out)
     make_tokenizer().save_pretrained(args.out)
     print(f"loss {loss:.3f} after {(time.time() - start) / 60:.1f} minutes; "
-          f"wrote {args.out}\nnext: ./run train.py --model {args.out}")
+          f"wrote {args.out}\nnext: ./run train.py --model {shlex.quote(args.out)}")
 
 
 if __name__ == "__main__":

@@ -245,7 +245,7 @@ def train(config: Config, resume: bool, profile: bool) -> None:
         print(f"\n{clock.report()}")
     prompt = task.prompt(task.test[0], config.all_styles()[0])
     print(f"\nwrote {final}/, {len(os.listdir(final))} files, results.json with all that is above\n"
-          f"next: ./run decode.py {shlex.quote(prompt)} --run {final}")
+          f"next: ./run decode.py {shlex.quote(prompt)} --run {shlex.quote(final)}")
 
 
 def finish(part: str, final: str) -> None:
