@@ -158,8 +158,7 @@ class LM:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
         except Exception as error:                       # safetensors and others raise their own
             raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
-        model.to(device)                     # type: ignore[arg-type]  # their wrapper hides self
-        return cls(model, tokenizer, name)
+        return cls(model.to(device), tokenizer, name)
 
     def require(self, rows: int, tokens: int) -> str:
         """What `rows` texts of `tokens` tokens need, as a line. Raises UserError if too much."""
