@@ -1,5 +1,4 @@
 """The main job as a user runs it: seeds, interruptions, mistakes."""
-import hashlib
 import os
 import runpy
 import signal
@@ -11,37 +10,13 @@ import pytest
 import torch
 
 from cli import UserError
+from conftest import ROOT, SHORT, hashes
 from job import hold
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SHORT = ["--styles", "work,once", "--pool", "2", "--pool-problems", "4", "--problems", "6",
-         "--samples", "2", "--arms", "3", "--bandit-steps", "20", "--linucb-steps", "2",
-         "--token-problems", "20", "--iterations", "12", "--batch", "16", "--test-problems", "3",
-         "--test-samples", "2"]
 
 
 def start(program, *arguments, folder):
     return subprocess.Popen([sys.executable, os.path.join(ROOT, program), *arguments], cwd=folder,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(program, *arguments, folder):
-    process = start(program, *arguments, folder=folder)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def hashes(folder):
-    return {name: hashlib.sha256(open(os.path.join(folder, name), "rb").read()).hexdigest()
-            for name in sorted(os.listdir(folder))}
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("unbroken")
-    code, out, err = finish("train.py", *SHORT, folder=folder)
-    assert code == 0, err
-    return folder, out
 
 
 def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_command(unbroken):
@@ -60,7 +35,7 @@ def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_comma
                        for styles in ("work", "work+once"))}
 
 
-def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(unbroken, tmp_path):
+def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(unbroken, tmp_path, finish):
     process = start("train.py", *SHORT, folder=tmp_path)
     checkpoint = tmp_path / "runs" / "sums.part" / "token-0.checkpoint"
     for _ in range(1200):
@@ -89,7 +64,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(unbroken
     assert code == 0 and out.splitlines()[-1] == "runs/sums is finished"
 
 
-def test_eval_and_decode_read_the_run(unbroken):
+def test_eval_and_decode_read_the_run(unbroken, finish):
     folder, out = unbroken
     before = hashes(folder / "runs" / "sums")
     code, table, err = finish("eval.py", "runs/sums", folder=folder)
@@ -109,7 +84,7 @@ def test_two_processes_never_write_one_run(tmp_path):
         hold(str(tmp_path))
 
 
-def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken):
+def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken, finish):
     folder, out = unbroken
     before = hashes(folder / "runs" / "sums")
     code, table, err = finish("replay.py", "runs/sums", folder=folder)
@@ -160,7 +135,7 @@ def test_a_mistake_gets_one_line_and_a_failing_exit(command, says, tmp_path, mon
     assert not (tmp_path / "runs").exists()
 
 
-def test_decode_refuses_a_budget_of_0_and_prompts_it_cannot_read(unbroken):
+def test_decode_refuses_a_budget_of_0_and_prompts_it_cannot_read(unbroken, finish):
     for arguments in (["7+8:", "--budget", "0"], [""], ["hello:"]):
         code, _, err = finish("decode.py", *arguments, folder=unbroken[0])
         assert code == 1 and len(err.strip().splitlines()) == 1
