@@ -8,6 +8,10 @@ import sys
 from types import TracebackType
 from typing import Any, Callable, NoReturn
 
+# Progress bars move every second on a terminal; a file keeps every move, so there every 10 seconds.
+# tqdm reads this when it is imported, and this file is imported first.
+os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "10")
+
 
 class UserError(Exception):
     """Something the user can mend: shown as one line, exit status 1."""

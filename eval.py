@@ -209,7 +209,7 @@ def evaluate(job: Job, shown: Sequence[int] = ()) -> str:
     shown: parallel budgets B of the text. Raises UserError for one that was not sampled.
     """
     config, task = job.config, job.task
-    with tqdm(desc="6 held-out", unit=" tables", mininterval=1) as bar:
+    with tqdm(desc="6 held-out", unit=" tables") as bar:
         held = held_out(job, bar)
         if not set(shown) <= set(held.Bs):
             raise UserError(f"--parallel of this run: {', '.join(map(str, held.Bs))}")

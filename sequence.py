@@ -49,7 +49,7 @@ class ActionSet:
 def sample_arms(job: Job, arms: list[Arm], start: int, stop: int, label: str) -> np.ndarray:
     """Table (P, S, n, T) of the training problems start .. stop, from disk where it is there."""
     config, tables = job.config, []
-    for i, arm in enumerate(bar := tqdm(arms, desc=label, mininterval=1)):
+    for i, arm in enumerate(bar := tqdm(arms, desc=label)):
         tables.append(job.rewards.get(f"train {start}-{stop} {arm}", lambda: sample_static(
             job.lm, job.task, job.task.train[start:stop], arm, config.samples, config.seed,
             config.rows)))
@@ -155,8 +155,7 @@ def train_bandit(job: Job, name: str, styles: str, arms: list[Arm],
         return
     training, steps, adapter, parts = {**BANDITS, **RIVALS, **BOTH}[name]
     log, steps = [], getattr(job.config, steps)
-    with tqdm(total=steps, desc=f"{'5' if name == 'both' else '3'} {kind} {seed}",
-              mininterval=1) as bar:
+    with tqdm(total=steps, desc=f"{'5' if name == 'both' else '3'} {kind} {seed}") as bar:
         def progress(**line: float) -> None:
             log.append(line)
             bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-100:]]):.3f}",
@@ -190,7 +189,7 @@ def train_both(job: Job, s: ActionSet, arms: list[Arm], seed: int) -> None:
         return
     config, tables = job.config, []
     policy = load_adapter(job.file("token", seed), job.lm)[0]
-    for arm in tqdm(arms[len(s.arms):], desc=f"5 both levels {seed}", mininterval=1):
+    for arm in tqdm(arms[len(s.arms):], desc=f"5 both levels {seed}"):
         prompts = [job.task.prompt(p, arm.style) for p in s.problems]
         acting = policy.acting(torch.tensor(arm.strategy).repeat(len(prompts) * config.samples, 1))
         tables.append(job.rewards.get(f"train {arm} {seed}", lambda: sample_policy(

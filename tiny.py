@@ -183,7 +183,7 @@ def train(model: LlamaForCausalLM, steps: int, rows: int = 64, length: int = 128
           peak: float = 3e-3, seed: int = 0) -> float:
     """AdamW (.9, .95), weight decay .05, 100 warm-up steps, cosine, clipped at 1 (prototype)."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=0.05)
-    bar = tqdm(range(steps), desc="training the LM", mininterval=1)
+    bar = tqdm(range(steps), desc="training the LM")
     for step, (ids, positions, labels) in zip(bar, packed_rows(seed, rows, length)):
         warm = min(1.0, (step + 1) / 100)
         for group in optimizer.param_groups:
@@ -195,7 +195,7 @@ def train(model: LlamaForCausalLM, steps: int, rows: int = 64, length: int = 128
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if step % 20 == 0:
-            bar.set_postfix(loss=f"{loss.item():.3f}")
+            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
     return loss.item()
 
 

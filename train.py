@@ -141,7 +141,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant, 
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
     start, log = restore(checkpoint, policy, optimizer)
     for i in (bar := tqdm(range(start, config.iterations), initial=start, total=config.iterations,
-                          desc=f"4 {kind} {seed}", mininterval=1)):
+                          desc=f"4 {kind} {seed}")):
         for group in optimizer.param_groups:
             group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
         step_seed = seed * 1_000_003 + i + 1        # of this iteration; generators keep 32 bits
@@ -151,7 +151,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant, 
                 policy, optimizer, episodes, variant.learner, step_seed, config.entropy)})
         if i in (10, config.iterations - 1):                     # does the memory grow?
             clock.note_memory(f"iteration {i} of {kind} {seed}")
-        bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-20:]]):.3f}",
+        bar.set_postfix(refresh=False, reward=f"{np.mean([x['reward'] for x in log[-20:]]):.3f}",
                         **{k: f"{log[-1].get(k, 0):.2f}" for k in ("entropy", "kl", "clipped")})
         if i % 10 == 9:
             log[-1]["validation"] = validate(job, held, policy, variant)
@@ -184,7 +184,7 @@ def train_tokens(job: Job, problems: list[Problem], seed: int) -> None:
 def tune_edt(job: Job, problems: list[Problem]) -> list[tuple[float, float]]:
     """(T0, theta) of EDT for each token budget, the best on the training problems."""
     config, values = job.config, []
-    for T0, theta in tqdm(EDT_GRID, desc="4 EDT", mininterval=1):
+    for T0, theta in tqdm(EDT_GRID, desc="4 EDT"):
         table = job.rewards.get(f"train edt {T0:g} {theta:g}", lambda: sample_blind(
             job.lm, job.task, problems, config.all_styles()[0], lambda rows: edt(T0, theta),
             config.samples, config.seed, config.rows))                                  # (P, n, T)

@@ -53,8 +53,12 @@ def finish(forker):
 
 @pytest.fixture(scope="session")
 def unbroken(finish, tmp_path_factory):
-    """The folder, with a space in its name, of a finished run runs/sums, and what it printed."""
+    """The folder, with a space in its name, of a finished run runs/sums, and what it printed.
+
+    Its progress is in the folder's file log.
+    """
     folder = tmp_path_factory.mktemp("a user")
     code, out, err = finish("train.py", *SHORT, folder=folder)
     assert code == 0, err
+    (folder / "log").write_text(err)
     return folder, out

@@ -1,6 +1,8 @@
 """The main job as a user runs it: seeds, interruptions, mistakes."""
+import json
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +11,9 @@ import time
 import pytest
 import torch
 
+import lm
 from cli import UserError
+from config import load, parse
 from conftest import ROOT, SHORT, hashes
 from job import hold
 
@@ -33,6 +37,27 @@ def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_comma
                      "token-0.safetensors", "both-work+once-0.safetensors",
                      *(f"{kind}-{styles}-0.safetensors" for kind in ("softmax", "linucb")
                        for styles in ("work", "work+once"))}
+
+
+def test_progress_in_a_file_is_a_few_lines(unbroken):
+    bars = [line.count("\r") for line in (unbroken[0] / "log").read_text().splitlines()]
+    assert len(bars) > 8 and max(bars) < 12 and sum(bars) < 4 * len(bars)
+
+
+def test_paths_may_hold_spaces(tmp_path):
+    shutil.copytree(lm.TINY, tmp_path / "a model")
+    path = tmp_path / "my problems.jsonl"
+    path.write_text("".join(json.dumps({"question": f"{i}?", "answer": f"#### {i}"}) + "\n"
+                            for i in range(9)))
+    where = [str(tmp_path / "a model"), str(path)]
+    model, task = load(parse(["--model", where[0], "--task", "gsm8k", "--data", where[1]])[0])
+    assert model.name == where[0] and task.train
+
+
+def test_nothing_is_written_where_no_folder_can_be_made(tmp_path, finish):
+    (tmp_path / "runs").write_text("a file")
+    code, _, err = finish("train.py", *SHORT, folder=tmp_path)
+    assert code == 1 and err.splitlines()[-1].startswith("train.py: cannot make runs/sums.part: ")
 
 
 def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(unbroken, tmp_path, finish):
