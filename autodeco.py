@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from bandit import LR, mlp
+from bandit import LR, Progress, mlp
 from clock import clock
 from decode import Choice, Policy, State
 from lm import LM
@@ -65,7 +65,8 @@ def soft_top_p(p: Tensor, top_p: Tensor, alpha: float = ALPHA) -> Tensor:
     return q / q.sum(-1, keepdim=True)
 
 
-def autodeco_loss(heads: AutoDeco, h: Tensor, logits: Tensor, target: Tensor, weight: Tensor):
+def autodeco_loss(heads: AutoDeco, h: Tensor, logits: Tensor, target: Tensor,
+                  weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(L, mean T, mean P) on h (R, d), logits (R, V), the tokens that came (R,), their w (R,)."""
     T, P = heads(h)
     q = soft_top_p((logits / T[:, None]).softmax(-1), P)
@@ -74,7 +75,7 @@ def autodeco_loss(heads: AutoDeco, h: Tensor, logits: Tensor, target: Tensor, we
 
 
 def fit_autodeco(h: Tensor, logits: Tensor, target: Tensor, weight: Tensor, steps: int, batch: int,
-                 lr: float = LR, seed: int = 0, progress=None) -> AutoDeco:
+                 lr: float = LR, seed: int = 0, progress: Progress | None = None) -> AutoDeco:
     """Heads fitted to K tokens in minibatches of `batch` tokens; shapes as in `autodeco_loss`."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -95,7 +96,8 @@ def fit_autodeco(h: Tensor, logits: Tensor, target: Tensor, weight: Tensor, step
 
 
 @torch.no_grad()
-def read(lm: LM, texts: list[tuple[list[int], list[int]]], rows: int = 16):
+def read(lm: LM, texts: list[tuple[list[int], list[int]]],
+         rows: int = 16) -> tuple[Tensor, Tensor, Tensor]:
     """h (K, d), logits (K, V) in fp32 and the tokens (K,) of all completions, `rows` texts a pass.
 
     texts: (prompt ids, completion ids). Padded on the right: no token sees the padding behind it.
@@ -118,10 +120,11 @@ def read(lm: LM, texts: list[tuple[list[int], list[int]]], rows: int = 16):
             parts.append((kept.pop()[where].float(), logits[where].float(), following))
     finally:
         hook.remove()
-    return tuple(torch.cat(x) for x in zip(*parts))
+    h, logits, tokens = (torch.cat(x) for x in zip(*parts))
+    return h, logits, tokens
 
 
-def token_weights(logits: Tensor, target: Tensor, generator) -> Tensor:
+def token_weights(logits: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
     """w (K,): the LM's own p(y), and 0 for EASY of the tokens that are the LM's first choice.
 
     p(y) (its paper's "dynamic fine-tuning") makes T smaller: alone, tokens drawn at T = 1 would
@@ -133,7 +136,7 @@ def token_weights(logits: Tensor, target: Tensor, generator) -> Tensor:
 
 
 def train_autodeco(lm: LM, texts: list[tuple[list[int], list[int]]], steps: int, batch: int = 256,
-                   lr: float = LR, seed: int = 0, progress=None) -> AutoDeco:
+                   lr: float = LR, seed: int = 0, progress: Progress | None = None) -> AutoDeco:
     """On right texts, (prompt ids, completion ids with the end token).
 
     All logits are kept, 4 K V bytes: for some hundred short texts, or a small vocabulary.
@@ -144,7 +147,8 @@ def train_autodeco(lm: LM, texts: list[tuple[list[int], list[int]]], steps: int,
 
 
 # ---- as a program: where the right temperature is known -----------------------------------------
-def cooled(temperature: Tensor, d: int = 16, vocabulary: int = 12, seed: int = 0):
+def cooled(temperature: Tensor, d: int = 16, vocabulary: int = 12,
+           seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """h (K, d), logits (K, V), and tokens (K,) drawn at `temperature` (K,), which h shows."""
     generator = torch.Generator().manual_seed(seed)
     h = torch.randn(len(temperature), d, generator=generator)
@@ -154,7 +158,7 @@ def cooled(temperature: Tensor, d: int = 16, vocabulary: int = 12, seed: int = 0
     return h, logits, torch.multinomial(p, 1, generator=generator).squeeze(1)
 
 
-def main():
+def main() -> None:
     Parser(prog="autodeco.py", description="What the heads learn where the right temperature is "
            "known.").parse_args()
     true = torch.tensor([0.5, 1.0, 1.5]).repeat(2000)

@@ -24,7 +24,7 @@ a (B, T), and F is the mean over all of them, so that one S serves every budget.
 from cli import Parser, run                    # first: Ctrl-C while torch loads gets one line
 
 import itertools
-from typing import NamedTuple
+from typing import Callable, NamedTuple, Sequence
 
 import numpy as np
 import torch
@@ -38,6 +38,10 @@ LR = 1e-3              # softmax bandit, Adam (prototype)
 ENTROPY = 0.1          # softmax bandit, c (ours: see `train_softmax`)
 ALPHA = 0.3            # LinUCB (ours: the bound's own value, 2.2 at delta = .1, explores too long)
 
+# Rewards (R,) of 0 or 1 at contexts (R,) for actions (R,); what a step came to, by name.
+Pull = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+Progress = Callable[..., None]
+
 
 class Arm(NamedTuple):
     """What the sequence level chooses: how to ask, how to sample, who sets the temperature."""
@@ -45,7 +49,7 @@ class Arm(NamedTuple):
     strategy: Strategy
     token: bool = False                  # True: the token level does, over the strategy's filters
 
-    def __str__(self):
+    def __str__(self) -> str:
         strategy = str(self.strategy).replace("T=1", "token level") if self.token else self.strategy
         return f"{self.style} {strategy}"
 
@@ -77,7 +81,7 @@ def pass_at(rewards: np.ndarray, B: int) -> np.ndarray:
     return 1 - misses
 
 
-def contexts(table: np.ndarray, parallel=PARALLEL) -> np.ndarray:
+def contexts(table: np.ndarray, parallel: Sequence[int] = PARALLEL) -> np.ndarray:
     """R(x, s) (X, S) from a table (P, S, n, T), X = P * T * how many B of `parallel` are <= n."""
     values = [pass_at(np.moveaxis(table, 2, -1), B) for B in parallel if B <= table.shape[2]]
     return np.stack(values, 1).transpose(0, 1, 3, 2).reshape(-1, table.shape[1])
@@ -134,14 +138,16 @@ class SoftmaxBandit(nn.Module):
 
 def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
     """Three layers (paper); the last starts at 0: a uniform policy and a baseline of 0."""
-    net = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
-                        nn.Linear(width, outputs))
-    nn.init.zeros_(net[-1].weight)
-    nn.init.zeros_(net[-1].bias)
-    return net
+    hidden = [nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()]
+    last = nn.Linear(width, outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*hidden, last)
 
 
-def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw, generator, entropy_bonus: float):
+def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw: Callable[[Tensor], Tensor],
+                   generator: torch.Generator,
+                   entropy_bonus: float) -> tuple[Tensor, float, float]:
     """(loss, mean reward, mean entropy in nats); the loss's gradient is minus that of J.
 
     x (R, D) contexts; draw(actions (R,)) gives their rewards (R,), to which b(x) is fitted.
@@ -158,8 +164,9 @@ def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw, generator, entropy_bo
     return policy - entropy_bonus * entropy + value, reward.mean().item(), entropy.item()
 
 
-def train_softmax(x: Tensor, pull, arms: int, steps: int = 1500, batch: int = 256, lr: float = LR,
-                  entropy_bonus: float = ENTROPY, seed: int = 0, progress=None) -> SoftmaxBandit:
+def train_softmax(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: int = 256,
+                  lr: float = LR, entropy_bonus: float = ENTROPY, seed: int = 0,
+                  progress: Progress | None = None) -> SoftmaxBandit:
     """x (X, D) contexts; pull(contexts (R,), actions (R,), generator) -> rewards (R,) of 0/1.
 
     Steps, batch and lr: prototype. Entropy bonus .1 (ours): with the prototype's .02, an arm that
@@ -195,6 +202,8 @@ class LinUCB(nn.Module):
 
     def __init__(self, inputs: int, arms: int, alpha: float = ALPHA):
         super().__init__()
+        self.inverse: Tensor
+        self.b: Tensor
         self.alpha = alpha
         identity = torch.eye(inputs, dtype=torch.float64)    # fp64: thousands of rank-1 updates
         self.register_buffer("inverse", identity.repeat(arms, 1, 1))                # A^-1 (S, D, D)
@@ -219,7 +228,7 @@ class LinUCB(nn.Module):
         """The arm (R,) of the highest upper confidence bound."""
         return (self(x) + self.width(x)).argmax(1)
 
-    def update(self, x: Tensor, action: int, reward: float):
+    def update(self, x: Tensor, action: int, reward: float) -> None:
         """x (D,). (A + x x^T)^-1 = A^-1 - A^-1 x x^T A^-1 / (1 + x A^-1 x)   (Sherman, Morrison)"""
         # assignment 5
         x = x.double()
@@ -228,8 +237,9 @@ class LinUCB(nn.Module):
         self.b[action] += reward * x
 
 
-def train_linucb(x: Tensor, pull, arms: int, steps: int = 500, batch: int = 16,
-                 alpha: float = ALPHA, seed: int = 0, progress=None, kind=LinUCB) -> LinUCB:
+def train_linucb(x: Tensor, pull: Pull, arms: int, steps: int = 500, batch: int = 16,
+                 alpha: float = ALPHA, seed: int = 0, progress: Progress | None = None,
+                 kind: type["LinUCB"] = LinUCB) -> LinUCB:
     """Online, in batches of 16 (ours: a batch is chosen together, which is 10 times faster).
 
     x and pull as in `train_softmax`. kind: LinUCB, or a class of it that chooses otherwise.
@@ -254,14 +264,14 @@ MEANS = torch.tensor([[.4, .5, .6, .8], [.9, .8, .7, .8], [.9, .8, .7, .8],    #
                       [.0, .0, .1, .2], [.0, .1, .3, .2], [.3, .6, .5, .2]])   # at each T
 
 
-def regrets(steps: int = 400, batch: int = 16) -> dict[str, np.ndarray]:
+def regrets(steps: int = 400, batch: int = 16) -> dict[str, list[float]]:
     """Sum of max_s E[r|x, s] - E[r|x, a] after each of steps x batch pulls, by who chose a."""
     kind, T = torch.cartesian_prod(torch.arange(3), torch.tensor(BUDGETS)).unbind(1)
     x = context(torch.eye(3)[kind], torch.ones(9), T, BUDGETS[-1])                      # (9, D)
     best, lost = MEANS.amax(1), {"uniform": [], "one arm": [], "softmax": [], "LinUCB": []}
 
-    def pull_for(name):
-        def pull(rows, actions, generator):
+    def pull_for(name: str) -> Pull:
+        def pull(rows: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
             lost[name] += (best[rows] - MEANS[rows, actions]).tolist()
             return (torch.rand(len(rows), generator=generator) < MEANS[rows, actions]).float()
         return pull
@@ -271,10 +281,10 @@ def regrets(steps: int = 400, batch: int = 16) -> dict[str, np.ndarray]:
     # Few pulls, and all of them count: a higher rate and less entropy than on a reward table.
     train_softmax(x, pull_for("softmax"), len(ARMS), steps, batch, lr=3e-3, entropy_bonus=0.02)
     train_linucb(x, pull_for("LinUCB"), len(ARMS), steps, batch)
-    return {name: np.cumsum(line) for name, line in lost.items()}
+    return {name: np.cumsum(line).tolist() for name, line in lost.items()}
 
 
-def main():
+def main() -> None:
     Parser(prog="bandit.py", description="Both bandits where the best arms are known.").parse_args()
     print("E[r|x, s]".ljust(15) + "".join(f"{arm:>13}" for arm in ARMS))
     for (kind, T), means in zip(itertools.product(KINDS, BUDGETS), MEANS):

@@ -23,6 +23,7 @@ Shapes: R places, N prompts of at most P tokens, V, d as in decode.py.
 import itertools
 import os
 from dataclasses import dataclass
+from typing import Any, Callable
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ from transformers.cache_utils import DynamicLayer
 
 from cli import UserError
 from clock import clock
-from lm import LM, belt_length
+from lm import LM, belt_length, tensors
 
 
 # ---- keys and values ----------------------------------------------------------------------------
@@ -46,22 +47,24 @@ class Span:
 class Slots(DynamicLayer):
     """One layer's part of the belt."""
 
-    def __init__(self, like: DynamicLayer, places: int, capacity: int, span: Span):
+    def __init__(self, like: tuple[Tensor, Tensor], places: int, capacity: int, span: Span):
         super().__init__()
-        self.dtype, self.device, self.is_initialized = like.dtype, like.device, True
+        self.dtype, self.device, self.is_initialized = like[0].dtype, like[0].device, True
         # Zeros: what has no weight in the attention must still be a number.
         self.span, self.store = span, [old.new_zeros(places, old.shape[1], capacity, old.shape[3])
-                                       for old in (like.keys, like.values)]
+                                       for old in like]
 
     def get_seq_length(self) -> int:
         return self.span.used - self.span.first
 
-    def update(self, keys, values, *args, **kwargs):
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any,
+               **kwargs: Any) -> tuple[Tensor, Tensor]:
         """(R, heads, 1, head size) in, (R, heads, used + 1 - first, head size) out."""
-        R, first, used = len(keys), self.span.first, self.span.used
-        for store, new in zip(self.store, (keys, values)):
+        R, first, used = len(key_states), self.span.first, self.span.used
+        for store, new in zip(self.store, (key_states, value_states)):
             store[:R, :, used] = new[:, :, 0]
-        return tuple(store[:R, :, first:used + 1] for store in self.store)
+        keys, values = (store[:R, :, first:used + 1] for store in self.store)
+        return keys, values
 
 
 class Belt:
@@ -70,11 +73,12 @@ class Belt:
     def __init__(self, like: DynamicCache, places: int, capacity: int, used: int):
         """like: a cache of the LM, for its shapes. used: at least any prompt's length."""
         self.span = Span(used, used)
-        self.mask = torch.zeros(places, capacity, dtype=torch.bool, device=like.layers[0].device)
+        self.slots = [Slots(layer, places, capacity, self.span) for layer in tensors(like)]
+        self.mask = torch.zeros(places, capacity, dtype=torch.bool, device=self.slots[0].device)
         self.cache = DynamicCache()
-        self.cache.layers = [Slots(layer, places, capacity, self.span) for layer in like.layers]
-        clock.note("keys and values", sum(store.nbytes for layer in self.cache.layers
-                                          for store in layer.store))
+        self.cache.layers = [*self.slots]
+        clock.note("keys and values", sum(store.nbytes for slots in self.slots
+                                          for store in slots.store))
 
     @classmethod
     def of(cls, lm: LM, like: DynamicCache, places: int, capacity: int, used: int) -> "Belt":
@@ -86,20 +90,20 @@ class Belt:
         belt.mask[:], belt.span.first, belt.span.used = False, used, used
         return belt
 
-    def put(self, places: Tensor, cache: DynamicCache, mask: Tensor, rows: Tensor):
+    def put(self, places: Tensor, cache: DynamicCache, mask: Tensor, rows: Tensor) -> None:
         """Texts `rows` (k,) of another cache, with its mask (N, P), into `places` (k,)."""
         columns = slice(self.span.used - mask.shape[1], self.span.used)
         self.mask[places] = False
         self.mask[places, columns] = mask[rows]
-        for slots, other in zip(self.cache.layers, cache.layers):
-            for store, new in zip(slots.store, (other.keys, other.values)):
+        for slots, other in zip(self.slots, tensors(cache)):
+            for store, new in zip(slots.store, other):
                 store[:, :, columns].index_copy_(0, places, new.index_select(0, rows))
 
-    def move(self, places: Tensor, sources: Tensor):
+    def move(self, places: Tensor, sources: Tensor) -> None:
         """What lies in the places `sources` (k,), into `places` (k,)."""
         columns = slice(self.span.first, self.span.used)
         self.mask[places] = self.mask[sources]
-        for slots in self.cache.layers:
+        for slots in self.slots:
             for store in slots.store:
                 store[:, :, columns].index_copy_(0, places, store[sources, :, columns])
 
@@ -109,7 +113,7 @@ class Belt:
         by, columns = span.used - used, slice(span.first, span.used)
         to = slice(span.first - by, used)
         self.mask[:, to] = self.mask[:, columns].clone()
-        for slots in self.cache.layers:
+        for slots in self.slots:
             for store in slots.store:
                 store[:R, :, to] = store[:R, :, columns].clone()
         span.first, span.used = span.first - by, used
@@ -137,7 +141,7 @@ class State:
     def at(self, places: Tensor) -> "State":
         return State(*(x[places] for x in vars(self).values()))
 
-    def put(self, places: Tensor, other: "State"):
+    def put(self, places: Tensor, other: "State") -> None:
         for name, value in vars(self).items():
             value[places] = getattr(other, name)
 
@@ -166,7 +170,12 @@ def beginnings(prompts: list[list[int]]) -> tuple[list[int], list[int]]:
 
 
 class Batch:
-    def __init__(self, lm: LM, prompts: list[list[int]], budgets: Tensor, draw, n: int, rows: int):
+    state: State                       # these three from the first rows on
+    belt: Belt
+    e: Tensor                          # (N * n, d)
+
+    def __init__(self, lm: LM, prompts: list[list[int]], budgets: Tensor,
+                 draw: Callable[[Tensor], Tensor], n: int, rows: int):
         """n rows a prompt, in order, at most `rows` at once; budgets: (N * n,).
 
         draw(rows (k,)): their uniforms, (k, 2, T + 1).
@@ -182,7 +191,6 @@ class Batch:
         self.longest = max(map(len, prompts))
         texts = self.longest + int(budgets.max())
         self.capacity = belt_length(texts) if len(self.queue) > rows else texts
-        self.state = self.belt = self.e = None                            # e: (N * n, d)
         self._enter()
 
     def advance(self, y: Tensor, broken: Tensor) -> list[tuple[int, int]]:
@@ -207,7 +215,7 @@ class Batch:
         self._enter()
         return ended if over.any() else []
 
-    def _enter(self):
+    def _enter(self) -> None:
         """Waiting rows into the empty places, once an eighth is empty (ours: a prefill costs a step
         or more), or enough for a prompt's n rows, up to a quarter."""
         R = len(self.rows)
@@ -215,15 +223,15 @@ class Batch:
         while self.queue and int((~self.running).sum()) >= least:
             self._enter_some()
 
-    def _enter_some(self):
+    def _enter_some(self) -> None:
         """One prefill: the next rows of the queue whose prompts share their beginning."""
         R, empty = len(self.rows), (~self.running).nonzero().squeeze(1)
         count = len(empty) // self.n * self.n or len(empty)
         count = min(count, self.n * max(1, PREFILL // self.longest))
         start = self._start(self.queue[0])
-        rows = list(itertools.takewhile(lambda i: self._start(i) == start, self.queue[:count]))
+        rows = torch.tensor(list(itertools.takewhile(
+            lambda i: self._start(i) == start, self.queue[:count])))                        # (k,)
         del self.queue[:len(rows)]
-        rows = torch.tensor(rows)                                                           # (k,)
         which, local = (rows // self.n).unique(return_inverse=True)
         prompts = [self.prompts[i] for i in which]
         logits, cache, mask = self.lm.prefill(prompts, len(start))
@@ -234,7 +242,7 @@ class Batch:
         state = State(there, left, logits[local], self.lm.h[local], self.lm.h[local],
                       torch.zeros_like(left), position, draws)
         places = empty[:len(rows)]
-        if self.belt is None:
+        if not hasattr(self, "belt"):                                     # the first rows
             self.e = state.e.new_zeros(len(self.budgets), self.lm.d)
             self.state = State(*(x.new_zeros(R, *x.shape[1:]) for x in vars(state).values()))
             self.state.step += draws.shape[2] - 1           # places that no row has entered: T
@@ -271,7 +279,7 @@ class Batch:
         self.state = self.state.at(places)
         return y[places]
 
-    def _forward(self, y: Tensor):
+    def _forward(self, y: Tensor) -> None:
         s, belt, span, R = self.state, self.belt, self.belt.span, len(y)
         if span.used == belt.mask.shape[1]:
             self.start -= belt.back(max(span.used - span.first, self.longest), R)
@@ -283,7 +291,7 @@ class Batch:
         s.position += s.left > 0          # an empty place stays: some LMs have no position beyond
         span.used += 1
 
-    def _stop(self, row: int, length: int):
+    def _stop(self, row: int, length: int) -> None:
         raise UserError(f"{self.lm.name}: its logits are no numbers (NaN) at token {length} of "
                         f"sample {row % self.n} of prompt {row // self.n} of this call; nothing is "
                         "trained on it. In half precision try --dtype float32")

@@ -17,6 +17,7 @@ from cli import Parser, UserError, run         # first: Ctrl-C while torch loads
 
 import platform
 import time
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,17 +30,18 @@ from pomdp import TokenPolicy
 
 QWEN3 = dict(vocab_size=151936, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True,
              max_position_embeddings=40960, eos_token_id=151645)
-SHAPES = {"qwen3-0.6b": dict(hidden_size=1024, intermediate_size=3072, num_hidden_layers=28,
-                             num_attention_heads=16, **QWEN3),
-          "qwen3-4b": dict(hidden_size=2560, intermediate_size=9728, num_hidden_layers=36,
-                           num_attention_heads=32, **QWEN3)}
+SHAPES: dict[str, dict] = {
+    "qwen3-0.6b": dict(hidden_size=1024, intermediate_size=3072, num_hidden_layers=28,
+                       num_attention_heads=16, **QWEN3),
+    "qwen3-4b": dict(hidden_size=2560, intermediate_size=9728, num_hidden_layers=36,
+                     num_attention_heads=32, **QWEN3)}
 
 
 class Vocabulary:
     """Of a model with random weights: all that `LM` asks of a tokenizer."""
     eos_token_id = QWEN3["eos_token_id"]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return QWEN3["vocab_size"]
 
 
@@ -59,11 +61,11 @@ class Lengths(StoppingCriteria):
     def __init__(self, prompt: int, lengths: Tensor):
         self.ends = prompt + lengths
 
-    def __call__(self, ids, scores, **_):
-        return ids.shape[1] >= self.ends
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        return input_ids.shape[1] >= self.ends
 
 
-def generate(lm: LM, prompts: Tensor, lengths: Tensor, n: int, rows: int, cache: str):
+def generate(lm: LM, prompts: Tensor, lengths: Tensor, n: int, rows: int, cache: str) -> None:
     for part, ends in zip(prompts.split(max(1, rows // n)),
                           lengths.to(lm.device).split(max(1, rows // n) * n)):
         lm.model.generate(
@@ -72,10 +74,10 @@ def generate(lm: LM, prompts: Tensor, lengths: Tensor, n: int, rows: int, cache:
             stopping_criteria=[Lengths(part.shape[1], ends)])
 
 
-def medians(ways: dict, repeats: int, device) -> dict:
+def medians(ways: dict, repeats: int, device: torch.device) -> dict:
     """Seconds of each way (name -> function), interleaved; the first round does not count."""
     seconds = {name: [] for name in ways}
-    for i in range(repeats + 1):
+    for _ in range(repeats + 1):
         for name, way in ways.items():
             start = time.perf_counter()
             way()
@@ -85,7 +87,7 @@ def medians(ways: dict, repeats: int, device) -> dict:
     return {name: sorted(x[1:])[repeats // 2] for name, x in seconds.items()}
 
 
-def main():
+def main() -> None:
     parser = Parser(description="Time the decode loop against `generate`.")
     for name, default, text in (
             ("model", "tiny", "tiny, a local folder, a hub id, " + ", ".join(SHAPES)),
@@ -121,7 +123,7 @@ def main():
         overhead(lm, prompts, lengths, o.samples, rows, o.repeats, policy)
 
 
-def compare(lm, prompts, lengths, n, rows, repeats) -> float:
+def compare(lm: LM, prompts: Tensor, lengths: Tensor, n: int, rows: int, repeats: int) -> float:
     ids, keys, R = prompts.tolist(), torch.arange(len(prompts)), len(lengths)
     there, hot = prompts.to(lm.device), static(torch.tensor(Strategy()).repeat(R, 1))
     seconds = medians({
@@ -136,16 +138,17 @@ def compare(lm, prompts, lengths, n, rows, repeats) -> float:
     return seconds["ours"]
 
 
-def overhead(lm, prompts, lengths, n, rows, repeats, policy):
+def overhead(lm: LM, prompts: Tensor, lengths: Tensor, n: int, rows: int, repeats: int,
+             policy: TokenPolicy) -> None:
     """At most 4 batches of `rows` texts: the batch is full for most of the time."""
     R = min(len(lengths), 4 * rows)
     n = min(n, R)
     R = R // n * n
-    prompts = prompts[:R // n].tolist()
-    keys, hot = torch.arange(len(prompts)), static(torch.tensor(Strategy()).repeat(R, 1))
+    ids = prompts[:R // n].tolist()
+    keys, hot = torch.arange(len(ids)), static(torch.tensor(Strategy()).repeat(R, 1))
     seconds = medians({
-        "static": lambda: rollout(lm, prompts, hot, lengths[:R], keys, n, rows=rows),
-        "policy": lambda: rollout(lm, prompts, policy.acting(explore=True), lengths[:R], keys, n,
+        "static": lambda: rollout(lm, ids, hot, lengths[:R], keys, n, rows=rows),
+        "policy": lambda: rollout(lm, ids, policy.acting(explore=True), lengths[:R], keys, n,
                                   rows=rows)}, repeats, lm.device)
     print(f"{rows:4} rows: the token policy adds {seconds['policy'] / seconds['static'] - 1:.1%}")
 
@@ -153,7 +156,7 @@ def overhead(lm, prompts, lengths, n, rows, repeats, policy):
 def machine(lm: LM) -> str:
     name = platform.processor() or platform.machine()
     try:
-        with open("/proc/cpuinfo") as file:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
             name = next(x.split(":")[1].strip() for x in file if x.startswith("model name"))
     except (OSError, StopIteration):
         pass

@@ -99,7 +99,7 @@ def card(config: Config, folder: str) -> str:
         asked=asked(config, about), horizon=about["horizon"])
 
 
-def main():
+def main() -> None:
     parser = Parser(description="Write a run's model card.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
     folder = parser.parse_args().folder

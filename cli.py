@@ -2,9 +2,15 @@
 status; a closed pipe (| head) no line.
 """
 import argparse
+import io
 import os
 import sys
-from typing import Callable
+from types import TracebackType
+from typing import Any, Callable, NoReturn
+
+# Progress bars move every second on a terminal; a file keeps every move, so there every 10 seconds.
+# tqdm reads this when it is imported, and this file is imported first.
+os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "10")
 
 
 class UserError(Exception):
@@ -14,13 +20,13 @@ class UserError(Exception):
 class Parser(argparse.ArgumentParser):
     """Options are given in full; a wrong one is a UserError."""
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any):
         super().__init__(allow_abbrev=False, **options)
 
-    def print_help(self, file=None):
+    def print_help(self, file: Any = None) -> None:
         print(self.format_help(), end="", file=file)        # argparse hides that it could not print
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see --help)")
 
 
@@ -32,7 +38,10 @@ def whole_numbers(text: str, flag: str) -> list[int]:
         raise UserError(f"{flag} takes whole numbers by commas, not {text!r}")
 
 
-def run(program: str, main: Callable[[], None], stopped: str = "stopped"):
+def run(program: str, main: Callable[[], None], stopped: str = "stopped") -> None:
+    for stream in (sys.stdout, sys.stderr):          # a console of Windows lacks ₀, ≤ and the like
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         try:
             main()
@@ -47,7 +56,8 @@ def run(program: str, main: Callable[[], None], stopped: str = "stopped"):
         sys.exit(1 if isinstance(error, BrokenPipeError) else f"{program}: {error}")
 
 
-def interrupted_import(kind, error, trace):
+def interrupted_import(kind: type[BaseException], error: BaseException,
+                       trace: TracebackType | None) -> None:
     """Ctrl-C before `run` is reached: importing torch takes seconds."""
     if kind is KeyboardInterrupt:
         print(f"{os.path.basename(sys.argv[0])}: stopped", file=sys.stderr)

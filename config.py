@@ -3,7 +3,7 @@ import argparse
 import dataclasses
 import os
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cli import Parser, UserError, whole_numbers
 from features import PARTS
@@ -11,7 +11,7 @@ from lm import LM
 from tasks import TASKS, Source, Task
 
 
-def option(default, text):
+def option(default: Any, text: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": text})
 
 
@@ -118,7 +118,7 @@ def parse(argv: list[str]) -> tuple[Config, bool, bool]:
     return config, resume, profile
 
 
-def check(config: Config):
+def check(config: Config) -> None:
     """Raises UserError where an option is out of its range."""
     for f in dataclasses.fields(Config):
         value = getattr(config, f.name)

@@ -12,10 +12,13 @@ import os
 import random
 import re
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Callable
 
 from cli import UserError
 from verify import extract_answer
+
+Rows = list[tuple[str, str | dict]]        # (where, row): of JSON Lines the row is still text
 
 
 @dataclass
@@ -42,7 +45,7 @@ class Source:
     test: int
     levels: list[int] = field(default_factory=list)
 
-    def refuse_files(self, task: str):
+    def refuse_files(self, task: str) -> None:
         if self.data or self.test_data or self.levels:
             raise UserError(f"the task {task} makes its problems, takes no --data and no --levels")
 
@@ -56,26 +59,26 @@ class Source:
         if not self.data:
             raise UserError("this task needs --data: a file, a folder or a hub id")
         test = test or train * bool(self.test_data)
-        rows = [self._rows(self.data, train, "train"),
-                self._rows(self.test_data or self.data, test, "test")]
-        if rows[0] is None:
+        rows = self._rows(self.data, train, "train")
+        if rows is None:
             raise UserError(f"{self.data} has no training part")
-        parts = [part and [p for row in part if (p := read_row(*row, problem))] for part in rows]
-        if self.levels:
-            parts = [part and self._of_levels(part, part is parts[0]) for part in parts]
-        for part, source in zip(parts, (self.data, self.test_data or self.data)):
-            if part == []:
-                what = "training problem" if part is parts[0] else "held-out problem"
-                raise UserError(f"{source} holds no {what}{' of --levels' if self.levels else ''}")
-        return split(*parts, self.train, self.test)
+        pool, held_out = self._read(rows, problem, self.data, "training"), None
+        data = self.test_data or self.data
+        if (rows := self._rows(data, test, "test")) is not None:
+            held_out = self._read(rows, problem, data, "held-out")
+        return split(pool, held_out, self.train, self.test)
 
-    def _of_levels(self, part: list[Problem], needed: bool) -> list[Problem]:
+    def _read(self, rows: Rows, problem: Callable[[dict], Problem | None], data: str,
+              part: str) -> list[Problem]:
         """Those of the levels; held-out problems that have none at all, such as AIME's, stay."""
-        if not needed and all(p.level is None for p in part):
-            return part
-        return [p for p in part if p.level in self.levels]
+        found = [p for row in rows if (p := read_row(*row, problem))]
+        if self.levels and (part == "training" or any(p.level is not None for p in found)):
+            found = [p for p in found if p.level in self.levels]
+        if not found:
+            raise UserError(f"{data} holds no {part} problem{' of --levels' * bool(self.levels)}")
+        return found
 
-    def _rows(self, data: str, name: str, part: str) -> list[tuple[str, str | dict]] | None:
+    def _rows(self, data: str, name: str, part: str) -> Rows | None:
         """(where, row) of the "train" or "test" part; None where there is no such part."""
         if os.path.isdir(data):
             files = fnmatch.filter(sorted(os.listdir(data)), name)
@@ -89,7 +92,7 @@ class Source:
         return read_hub(data, part, whole=part == "train" or bool(self.test_data))
 
 
-def read_file(path: str) -> list[tuple[str, str | dict]]:
+def read_file(path: str) -> Rows:
     """(where, row) of a JSON Lines file, its rows still text, or of a parquet file."""
     if path.endswith(".parquet"):
         try:
@@ -105,7 +108,7 @@ def read_file(path: str) -> list[tuple[str, str | dict]]:
     return [(f"{path}, line {i}", line) for i, line in enumerate(lines, 1) if line.strip()]
 
 
-def read_hub(data: str, part: str, whole: bool) -> list[tuple[str, dict]] | None:
+def read_hub(data: str, part: str, whole: bool) -> Rows | None:
     """The part of a hub id, such as openai/gsm8k:main (a colon, its configuration).
 
     whole: where it has a single part, that is the one.
@@ -121,7 +124,7 @@ def read_hub(data: str, part: str, whole: bool) -> list[tuple[str, dict]] | None
     return rows and [(f"{data}, {part}, row {i}", row) for i, row in enumerate(rows)]
 
 
-def optional_datasets(data: str):
+def optional_datasets(data: str) -> ModuleType:
     try:
         import datasets
     except ImportError:
@@ -130,7 +133,8 @@ def optional_datasets(data: str):
     return datasets
 
 
-def read_row(where: str, row: str | dict, problem) -> Problem | None:
+def read_row(where: str, row: str | dict,
+             problem: Callable[[dict], Problem | None]) -> Problem | None:
     """A problem, None for one that cannot be used; a bad row is named by file and number."""
     try:
         found = problem(json.loads(row) if isinstance(row, str) else row)
@@ -153,7 +157,7 @@ def split(problems: list[Problem], held_out: list[Problem] | None, train: int,
     Without `held_out` problems (None) the test part is cut off first, so that more training never
     eats it.
     """
-    def distinct(problems):
+    def distinct(problems: list[Problem]) -> dict[str, Problem]:
         found = list({flat(p.question).lower(): p for p in problems}.items())
         random.Random(0).shuffle(found)
         return dict(found)

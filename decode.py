@@ -48,7 +48,7 @@ class Strategy(NamedTuple):
     top_p: float = 1.0
     min_p: float = 0.0
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.temperature == 0:
             return "greedy"
         named = (("k", self.top_k, 0), ("p", self.top_p, 1), ("min-p", self.min_p, 0))
@@ -188,7 +188,8 @@ def static(strategies: Tensor) -> Policy:
 # ---- the loop -----------------------------------------------------------------------------------
 @torch.inference_mode()
 def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, keys: Tensor,
-            n: int = 1, seed: int = 0, rows: int = 512, ended=None) -> list[Episode]:
+            n: int = 1, seed: int = 0, rows: int = 512,
+            ended: Callable[[int, Tensor], object] | None = None) -> list[Episode]:
     """Samples n texts a prompt; episodes in the order (prompt, sample).
 
     budgets: (N * n,) token budget of each row, all at least 1. keys: (N,) from `prompt_key`.
@@ -203,11 +204,11 @@ def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, k
     stream = row_keys(seed, keys.repeat_interleave(n), torch.arange(n).repeat(len(prompts)))
     steps = torch.arange(int(budgets.max()) + 1)
 
-    def draw(rows):
+    def draw(rows: Tensor) -> Tensor:
         return torch.stack([uniforms(stream[rows, None], steps, i) for i in (0, 1)], 1)
 
     with clock("bookkeeping"):
-        batch, record = Batch(lm, prompts, budgets, draw, n, rows), Record(budgets, n, lm)
+        batch, record = Batch(lm, prompts, budgets, draw, n, rows), Record(budgets, n, lm.ends)
         while batch.running.any():
             s = batch.state
             with clock("policy"):
@@ -225,7 +226,8 @@ def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, k
 
 
 def generate(lm: LM, prompts: list[str], policy: Policy, budgets: int | Tensor, n: int = 1,
-             seed: int = 0, rows: int = 512, ended=None) -> list[Episode]:
+             seed: int = 0, rows: int = 512,
+             ended: Callable[[int, Tensor], object] | None = None) -> list[Episode]:
     """`rollout` of texts, encoded as `LM.ask` says; their draws are keyed by their own characters.
 
     budgets: one for all rows, or (N * n,).
@@ -238,15 +240,16 @@ def generate(lm: LM, prompts: list[str], policy: Policy, budgets: int | Tensor, 
 class Record:
     """What was drawn, row by row, on the LM's device until the end."""
 
-    def __init__(self, budgets: Tensor, n: int, lm: LM):
-        self.budgets, self.n, self.lm, self.decisions = budgets.tolist(), n, lm, []
+    def __init__(self, budgets: Tensor, n: int, ends: Tensor):
+        """ends: the tokens that end a text."""
+        self.budgets, self.n, self.ends, self.decisions = budgets.tolist(), n, ends, []
         self.lengths = [0] * len(budgets)
         # One column more, T, for what a place draws whose row has ended (see `State.left`).
         self.tokens = torch.zeros(len(budgets), int(budgets.max()) + 1, dtype=torch.int32,
-                                  device=lm.device)
+                                  device=ends.device)
         self.action = torch.full_like(self.tokens, -1, dtype=torch.int8)
 
-    def add(self, s: State, y: Tensor, choice: Choice):
+    def add(self, s: State, y: Tensor, choice: Choice) -> None:
         self.tokens[s.row, s.step] = y.int()
         if choice.action is not None:
             self.action[s.row, s.step] = choice.action.to(torch.int8)
@@ -257,7 +260,7 @@ class Record:
     def episodes(self, e: Tensor) -> list[Episode]:
         tokens, action, e = self.tokens.long().cpu(), self.action.cpu(), e.cpu()
         last = tokens[torch.arange(len(tokens)), torch.tensor(self.lengths) - 1]
-        ended = torch.isin(last, self.lm.ends.cpu()).tolist()
+        ended = torch.isin(last, self.ends.cpu()).tolist()
         counts, per_row = [0] * len(tokens), []
         if self.decisions:
             row, *fields = (torch.cat(x).cpu() for x in zip(*self.decisions))
@@ -290,7 +293,7 @@ def demonstrate(draws: int = 20_000) -> float:
     return worst
 
 
-def main():
+def main() -> None:
     from config import load                           # here alone: the loop knows no policy
     from job import Job, read_config
     from store import load_adapter, run_folder
@@ -305,7 +308,8 @@ def main():
     parser.add_argument("--compare", action="store_true", help="beside greedy and best static")
     args = parser.parse_args()
     if args.prompt is None and args.problem is None:
-        return demonstrate()
+        demonstrate()
+        return
     if None not in (args.prompt, args.problem):
         raise UserError("give a prompt, or --problem and a number")
     folder = run_folder(args.run)
@@ -318,7 +322,8 @@ def main():
             raise UserError(f"--problem is 0 to {len(task.test) - 1}, not {args.problem}")
         problem = task.test[args.problem]
         prompt = task.prompt(problem, config.all_styles()[0])
-    job = Job(lm, task, config, folder, None)
+    # No task without --problem, and no rewards: what follows asks for neither.
+    job = Job(lm, task, config, folder, None)      # type: ignore[arg-type]
     adapter, about = load_adapter(job.file("token", config.seed), lm)
     T = about["horizon"] if args.budget is None else args.budget
     policies = {"": (prompt, adapter.acting())}

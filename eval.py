@@ -21,22 +21,24 @@ import json
 import os
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any, Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 import ranks
 from bandit import Arm, pass_at
 from config import load
+from decode import Policy
 from features import PARALLEL, context
 from job import Job, read_config
-from rewards import Rewards, embed, sample_blind, sample_policy, sample_static
+from rewards import PlayAt, Rewards, embed, sample_blind, sample_policy, sample_static
 from rivals import edt
 from stats import oracle
 from store import arms_from_json, damaged, load_adapter, read_json, shorter, write
-from tables import LEGEND, all_tables, compare, show
+from tables import LEGEND, Cells, all_tables, compare, show
 from traces import write_traces
 
 PAPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reference", "paper.json")
@@ -47,7 +49,7 @@ PAPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reference", "p
 class HeldOut:
     """The held-out problems of a run, and what every policy earns on them.
 
-    Cells: (B, T index) -> per-problem Pass@B (K, P), K training seeds.
+    Cells: see tables.py; K training seeds.
     """
     job: Job
     told: dict                                                       # selection.json
@@ -63,15 +65,16 @@ class HeldOut:
         """Table (P, n, T) of one strategy for all prompts."""
         return self._table(str(arm), sample_static, arm)
 
-    def blind(self, name: str, policy_of) -> np.ndarray:
+    def blind(self, name: str, policy_of: Callable[[int], Policy]) -> np.ndarray:
         """Table (P, n, T) of a policy that does not see the budget, as in `sample_blind`."""
         return self._table(name, sample_blind, self.style, policy_of)
 
-    def policy(self, name: str, play_at, n: int | None = None) -> np.ndarray:
+    def policy(self, name: str, play_at: PlayAt, n: int | None = None) -> np.ndarray:
         """Table (P, n, T) of a policy that sees the budget; `play_at` as in `sample_policy`."""
         return self._table(name, sample_policy, play_at, n=n)
 
-    def _table(self, name: str, sample, *what, n: int | None = None) -> np.ndarray:
+    def _table(self, name: str, sample: Callable[..., np.ndarray], *what: Any,
+               n: int | None = None) -> np.ndarray:
         job = self.job
         table = job.rewards.get(f"test {name}", lambda: sample(
             job.lm, job.task, job.task.test, *what, n or job.config.test_samples,
@@ -88,20 +91,20 @@ class HeldOut:
     def prompts(self, style: str) -> list[str]:
         return [self.job.task.prompt(p, style) for p in self.job.task.test]
 
-    def cells(self, table: np.ndarray, Bs=None) -> dict:
+    def cells(self, table: np.ndarray, Bs: list[int] | None = None) -> Cells:
         """Of a table (P, n, T)."""
         return {(B, t): pass_at(table[..., t], B)[None]
                 for B in Bs or self.Bs if B <= table.shape[1] for t in self.budgets}
 
-    def load(self, kind: str, seed: int):
+    def load(self, kind: str, seed: int) -> tuple[Any, dict]:
         return load_adapter(self.job.file(kind, seed), self.job.lm)
 
-    def seeds(self, cells_of) -> dict:
+    def seeds(self, cells_of: Callable[[int], Cells]) -> Cells:
         """The cells of all training seeds as one: cells_of(seed) gives one seed's."""
         parts = [cells_of(seed) for seed in self.job.config.all_seeds()]
         return {at: np.concatenate([p[at] for p in parts]) for at in parts[0]}
 
-    def choice(self, bandit, parts: list[str], B: int, t: int) -> Tensor:
+    def choice(self, bandit: nn.Module, parts: Sequence[str], B: int, t: int) -> Tensor:
         """The arm (P,) a bandit names for every problem: its most likely, or best estimated."""
         ones, budgets = torch.ones(len(self.e)), self.job.task.budgets
         x = context(self.e, B * ones, budgets[t] * ones, max(budgets), parts)
@@ -113,63 +116,63 @@ class HeldOut:
         return np.stack([pass_at(self.static(arm)[..., t], B) for arm in arms], 1)
 
     # ---- policies: their cells ----
-    def best_static(self, told: dict) -> dict:
+    def best_static(self, told: dict) -> Cells:
         """The best on training problems, for each column."""
         best = [arms_from_json(line) for line in told["best_static"]]
         return {(B, t): pass_at(self.static(best[i][t])[..., t], B)[None]
                 for i, B in enumerate(self.Bs) for t in self.budgets}
 
-    def optimist(self, told: dict) -> dict:
+    def optimist(self, told: dict) -> Cells:
         """For each column the best on these very problems, of all that were sampled here."""
         arms = {*arms_from_json(told["arms"]), *arms_from_json(told["best_of_all"]),
                 *(arm for line in told["best_static"] for arm in arms_from_json(line))}
         values = {(B, t): self.arms(sorted(arms), B, t) for B in self.Bs for t in self.budgets}
         return {at: v[:, v.mean(0).argmax()][None] for at, v in values.items()}
 
-    def mixed(self, arms: list[Arm]) -> dict:
+    def mixed(self, arms: list[Arm]) -> Cells:
         """An arm of S at random for each prompt."""
         return {(B, t): self.arms(arms, B, t).mean(1)[None] for B in self.Bs for t in self.budgets}
 
-    def bound(self, arms: list[Arm]) -> dict:
+    def bound(self, arms: list[Arm]) -> Cells:
         """The best arm of S for each prompt, as stats.oracle estimates it."""
         table = np.stack([self.static(arm) for arm in arms], 1)                    # (P, S, n, T)
         return {(B, t): oracle(table[..., t], B)[None] for B in self.Bs
                 if 2 * B <= table.shape[2] for t in self.budgets}
 
-    def bandit(self, kind: str, seed: int, arms: list[Arm]) -> dict:
+    def bandit(self, kind: str, seed: int, arms: list[Arm]) -> Cells:
         return self.chosen(*self.load(kind, seed), arms)
 
-    def chosen(self, bandit, about: dict, arms: list[Arm]) -> dict:
+    def chosen(self, bandit: nn.Module, about: dict, arms: list[Arm]) -> Cells:
         """A bandit's choices, read from the arms' own tables."""
         rows = np.arange(len(self.e))
         return {(B, t): self.arms(arms, B, t)[rows, self.choice(bandit, about["parts"], B, t)][None]
                 for B in self.Bs for t in self.budgets}
 
-    def token(self, kind: str, seed: int) -> dict:
+    def token(self, kind: str, seed: int) -> Cells:
         """A token policy; of all but the main one half of the samples, for Pass@1 alone."""
         policy, n = self.load(kind, seed)[0].acting(), self.job.config.test_samples
         return self.cells(self.policy(f"{kind} {seed}",
                                       lambda t, _: (self.prompts(self.style), policy),
                                       n if kind == "token" else max(1, n // 2)))
 
-    def edt(self) -> dict:
+    def edt(self) -> Cells:
         """EDT as it was tuned on the training problems for each token budget."""
         tables = [self.blind(f"edt {a:g} {b:g}", lambda rows: edt(a, b))
                   for a, b in self.told["edt"]]
         return {(B, t): pass_at(tables[t][..., t], B)[None] for B in self.Bs for t in self.budgets}
 
-    def autodeco(self, seed: int) -> dict:
+    def autodeco(self, seed: int) -> Cells:
         heads = self.load("autodeco", seed)[0]
         return self.cells(self.blind(f"autodeco {seed}", lambda rows: heads.acting()))
 
-    def both(self, styles: str, seed: int) -> dict:
+    def both(self, styles: str, seed: int) -> Cells:
         """Both levels: the bandit names each prompt's arm, static or under the token level."""
         arms, cells, n = arms_from_json(self.told["both_arms"]), {}, self.job.config.test_samples
         (bandit, about), (token, _) = self.load(f"both {styles}", seed), self.load("token", seed)
         strategies = torch.tensor([arm.strategy for arm in arms])
         on = torch.tensor([arm.token for arm in arms])
         for B in self.Bs:
-            def play_at(t, budgets):
+            def play_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
                 choice = self.choice(bandit, about["parts"], B, t)
                 prompts = [self.job.task.prompt(p, arms[i].style)
                            for p, i in zip(self.job.task.test, choice)]
@@ -179,12 +182,14 @@ class HeldOut:
             cells |= self.cells(self.policy(f"both {styles} {seed} B={B}", play_at), [B])
         return cells
 
-    def rule(self) -> dict:
+    def rule(self) -> Cells:
         """The task's yardstick, which sees the problem."""
         prompts = self.prompts(self.style)
         each = [p for p in prompts for _ in range(self.job.config.test_samples)]
+        yardstick = self.job.task.yardstick
+        assert yardstick                                    # tables.py asks where there is one
         return self.cells(self.policy("rule", lambda t, budgets: (
-            prompts, self.job.task.yardstick(self.job.lm, each, budgets))))
+            prompts, yardstick(self.job.lm, each, budgets))))
 
 
 # ---- the tables ---------------------------------------------------------------------------------
@@ -201,13 +206,13 @@ def held_out(job: Job, bar: tqdm) -> HeldOut:
     return HeldOut(job, told, embed(job.lm, job.task, job.task.test, config.rows), Bs, bar)
 
 
-def evaluate(job: Job, shown: list[int] = ()) -> str:
+def evaluate(job: Job, shown: Sequence[int] = ()) -> str:
     """Samples what is missing, writes results.json, returns the tables as text.
 
     shown: parallel budgets B of the text. Raises UserError for one that was not sampled.
     """
     config, task = job.config, job.task
-    with tqdm(desc="6 held-out", unit=" tables", mininterval=1) as bar:
+    with tqdm(desc="6 held-out", unit=" tables") as bar:
         held = held_out(job, bar)
         if not set(shown) <= set(held.Bs):
             raise UserError(f"--parallel of this run: {', '.join(map(str, held.Bs))}")
@@ -225,7 +230,7 @@ def evaluate(job: Job, shown: list[int] = ()) -> str:
     return text + alone * (config.seeds == 1)
 
 
-def main():
+def main() -> None:
     parser = Parser(description="Remake the tables of a run.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
     parser.add_argument("--parallel", default="", help="B of the Pass@B to print, by commas "

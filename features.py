@@ -16,6 +16,7 @@ T is part of the context, so that one policy serves all budgets.
 from cli import Parser, run                    # first: Ctrl-C while torch loads gets one line
 
 import math
+from typing import Sequence
 
 import torch
 from torch import Tensor
@@ -44,7 +45,8 @@ def steps(x: Tensor, top: float) -> Tensor:
     return torch.sigmoid((x[:, None] - centres) / (0.375 * top / (CENTRES - 1)))
 
 
-def observe(h: Tensor, e: Tensor, dist: Tensor, left: Tensor, parts=PARTS) -> Tensor:
+def observe(h: Tensor, e: Tensor, dist: Tensor, left: Tensor,
+            parts: Sequence[str] = PARTS) -> Tensor:
     """(R, D) from h, e (R, d), dist (R, 4) and left (R, 14), the `steps` of tokens left."""
     pieces = {"hidden": lambda: F.layer_norm(h.float(), h.shape[-1:]),
               "prompt": lambda: F.layer_norm(e.float(), e.shape[-1:]),
@@ -53,12 +55,13 @@ def observe(h: Tensor, e: Tensor, dist: Tensor, left: Tensor, parts=PARTS) -> Te
     return torch.cat([pieces[part]() for part in parts], 1)
 
 
-def observation_size(d: int, parts=PARTS) -> int:
+def observation_size(d: int, parts: Sequence[str] = PARTS) -> int:
     size = {"hidden": d, "prompt": d, "distribution": 4, "entropy": 1, "budget": CENTRES}
     return sum(size[part] for part in parts)
 
 
-def context(e: Tensor, parallel: Tensor, tokens: Tensor, horizon: int, parts=CONTEXT) -> Tensor:
+def context(e: Tensor, parallel: Tensor, tokens: Tensor, horizon: int,
+            parts: Sequence[str] = CONTEXT) -> Tensor:
     """(R, D) from e (R, d), parallel budgets B (R,) of 1 to 8, token budgets T (R,)."""
     pieces = {"prompt": lambda: F.layer_norm(e.float(), e.shape[-1:]),
               "parallel": lambda: steps(parallel.float().log2(), math.log2(PARALLEL[-1])),
@@ -66,19 +69,20 @@ def context(e: Tensor, parallel: Tensor, tokens: Tensor, horizon: int, parts=CON
     return torch.cat([pieces[part]() for part in parts], 1)
 
 
-def context_size(d: int, parts=CONTEXT) -> int:
+def context_size(d: int, parts: Sequence[str] = CONTEXT) -> int:
     return sum({"prompt": d, "parallel": CENTRES, "budget": CENTRES}[part] for part in parts)
 
 
 # ---- as a program: f(p_t) and b_t at each token of a text ---------------------------------------
 def show(prompt: str, budget: int) -> list[str]:
     """A line for each token of the embedded LM's greedy text."""
-    from decode import GREEDY, Choice, rollout                     # here: they know no features
+    from batch import State                                 # here: they know no features
+    from decode import GREEDY, Choice, rollout
     from lm import LM
     from pomdp import SURE
     lm, lines = LM.load("tiny", "cpu"), []
 
-    def policy(state) -> Choice:
+    def policy(state: State) -> Choice:
         entropy, *largest = distribution(state.logits)[0].tolist()
         first, second = (lm.tokenizer.decode([y]) for y in state.logits[0].topk(2).indices)
         lines.append(f"{first:5} {entropy:5.2f} {bar(entropy / math.log(2), 12)}"
@@ -91,7 +95,7 @@ def show(prompt: str, budget: int) -> list[str]:
     return lines
 
 
-def main():
+def main() -> None:
     parser = Parser(prog="features.py", description="What the token policy sees of a text.")
     parser.add_argument("prompt", nargs="?", default="7+8+5:", help='such as "7+8+5:"')
     parser.add_argument("--budget", type=int, default=24, help="tokens (default 24)")

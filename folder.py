@@ -2,7 +2,7 @@
 import csv
 import functools
 import os
-from typing import Iterable
+from typing import Any, Iterable
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Data:
             raise UserError(f"there is no folder {folder} (train.py makes run folders)")
         self.folder, self.lines = folder, functools.cache(self._lines)
 
-    def json(self, name: str):
+    def json(self, name: str) -> Any:
         path = os.path.join(self.folder, name)
         if not os.path.exists(path):
             raise Missing(f"no {name}")
@@ -78,3 +78,4 @@ class Data:
             if row["name"] == name and there:
                 return np.array([(x, 100 * cell["mean"], *(100 * v for v in cell["interval"]))
                                  for x, cell in there]).T
+        return None

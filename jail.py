@@ -36,7 +36,7 @@ MOUNT_SETATTR, HERE, ALL_BELOW, ATTR_READ_ONLY, ATTR_NOSUID = 442, -100, 0x8000,
 PDEATHSIG, DUMPABLE, SUBREAPER, NO_NEW_PRIVS = 1, 4, 36, 38
 
 
-def _linux(name: str, *args: int | bytes | None):
+def _linux(name: str, *args: int | bytes | None) -> None:
     """A function of the C library. Raises OSError."""
     function = getattr(ctypes.CDLL(None, use_errno=True), name)
     if function(*(ctypes.c_ulong(x) if isinstance(x, int) else x for x in args)) == -1:
@@ -44,12 +44,12 @@ def _linux(name: str, *args: int | bytes | None):
         raise OSError(number, f"{name} is refused: {os.strerror(number)}")
 
 
-def prctl(option: int, value: int):
+def prctl(option: int, value: int) -> None:
     if LINUX:
         _linux("prctl", option, value, 0, 0, 0)
 
 
-def _stage0(report: int, seconds: float, megabytes: int, plan: list[str]):
+def _stage0(report: int, seconds: float, megabytes: int, plan: list[str]) -> None:
     """Runs ../program.py of its folder; writes "started", "ended ..." or "failed ..." to `report`.
     """
     os.set_inheritable(report, False)
@@ -110,12 +110,15 @@ def _limits(tasks: int, seconds: float, megabytes: int) -> list[tuple[int, int, 
     if LINUX:                                      # macOS: AS is refused, tasks cannot be counted
         wanted += [(resource.RLIMIT_AS, megabytes << 20, megabytes << 20),
                    (resource.RLIMIT_NPROC, tasks, tasks)]
-    most = {which: resource.getrlimit(which)[1] for which, *_ in wanted}
-    return [(which, *(x if most[which] == resource.RLIM_INFINITY else min(x, most[which])
-                      for x in values)) for which, *values in wanted]
+
+    def allowed(which: int, x: int) -> int:
+        most = resource.getrlimit(which)[1]
+        return x if most == resource.RLIM_INFINITY else min(x, most)
+
+    return [(which, allowed(which, soft), allowed(which, hard)) for which, soft, hard in wanted]
 
 
-def _unshare(plan: list[str]):
+def _unshare(plan: list[str]) -> None:
     """Namespaces, of a user namespace's own where we are not root; there the user stays itself."""
     flags = (NEW_FILES * (FILES in plan) | NEW_PROCESSES * (PROCESSES in plan)
              | (NEW_NETWORK | NEW_IPC) * (NETWORK in plan))
@@ -130,7 +133,7 @@ def _unshare(plan: list[str]):
         _linux("unshare", flags)
 
 
-def _own_files(user: int):
+def _own_files(user: int) -> None:
     """The working folder's parent becomes the root folder: the interpreter, read-only, and /tmp.
 
     A program in a chroot cannot make a user namespace, and so gets no capabilities anew.
@@ -161,7 +164,7 @@ def _own_files(user: int):
     os.chdir("/tmp")
 
 
-def _bind(path: str, root: str):
+def _bind(path: str, root: str) -> None:
     """Shows the file, link or folder `path` below the folder `root`, at the same place."""
     here = root + path
     if not os.path.lexists(path) or os.path.lexists(here) and os.path.islink(here):
@@ -177,7 +180,7 @@ def _bind(path: str, root: str):
     _linux("mount", path.encode(), here.encode(), None, BIND | RECURSIVE, None)
 
 
-def _supervise(report: int, plan: list[str], user: int, limits: list):
+def _supervise(report: int, plan: list[str], user: int, limits: list) -> None:
     """Forks the program, waits for it, then ends what it left."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)   # process 1 has handlers or ignores: no handlers
     if PROCESSES not in plan:
@@ -207,7 +210,7 @@ def _supervise(report: int, plan: list[str], user: int, limits: list):
             _end_all(user if USER in plan else None)
 
 
-def _end_all(user: int | None):
+def _end_all(user: int | None) -> None:
     """Kills all of the user, in one call that no fork escapes; with None, all descendants."""
     if user and not os.fork():
         os.setresuid(user, user, user)
@@ -238,7 +241,7 @@ def _children() -> list[int]:
     return found
 
 
-def _sweep(user: int):
+def _sweep(user: int) -> None:
     """Removes what the user left where every user may write."""
     for entry in (e for path in SHARED if os.path.isdir(path) for e in os.scandir(path)):
         try:
@@ -248,7 +251,7 @@ def _sweep(user: int):
             pass
 
 
-def _become_program(failure: int, plan: list[str], user: int, limits: list):
+def _become_program(failure: int, plan: list[str], user: int, limits: list) -> None:
     try:
         import resource
         if plan:
@@ -275,7 +278,7 @@ def _become_program(failure: int, plan: list[str], user: int, limits: list):
         os._exit(1)
 
 
-def remove(path: str):
+def remove(path: str) -> None:
     """Removes a file or a folder, however deep or locked: what is inside moves up until it is flat.
     """
     if not stat.S_ISDIR(os.lstat(path).st_mode):

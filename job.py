@@ -4,7 +4,6 @@ A run lives in runs/NAME.part until its last file is written, then it is renamed
 older run of that name is whole until then. --resume goes on with what lies in the .part folder.
 """
 import dataclasses
-import fcntl
 import json
 import os
 import shutil
@@ -39,7 +38,7 @@ class Job:
     def done(self, kind: str, seed: int) -> bool:
         return os.path.exists(self.file(kind, seed))
 
-    def save(self, kind: str, seed: int, adapter: str, tensors: dict, **about):
+    def save(self, kind: str, seed: int, adapter: str, tensors: dict, **about: object) -> None:
         save_adapter(self.file(kind, seed), tensors, adapter, self.lm,
                      budgets=list(self.task.budgets), **about)
 
@@ -52,7 +51,7 @@ def need(lm: LM, task: Task, config: Config) -> str:
     return lm.require(config.rows, tokens)
 
 
-def first_look(job: Job):
+def first_look(job: Job) -> None:
     """The first prompt, its answer and verdict: where a reward of 0 comes from is seen here."""
     task, problem, style = job.task, job.task.train[0], job.config.all_styles()[0]
     if task.programs:
@@ -68,7 +67,7 @@ def first_look(job: Job):
 # ---- the run folder -----------------------------------------------------------------------------
 def read_config(folder: str) -> Config:
     """A finished run's options. Raises UserError where there are none, or another version's."""
-    if folder.rstrip("/").endswith(".part"):
+    if os.path.normpath(folder).endswith(".part"):
         raise UserError(f"{folder} is unfinished: train.py --resume finishes it")
     try:
         return Config(**read_json(f"{folder}/config.json"))
@@ -110,16 +109,19 @@ def others(old: dict, now: dict) -> list[str]:
             if old.get(k) != now[k] and k != "rows"]
 
 
-def hold(part: str):
+def hold(part: str) -> None:
     """Locks the folder until this process ends. Raises UserError where another one writes it."""
-    handle = os.open(part, os.O_RDONLY)              # left open: the lock goes with the process
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:                                             # left open: the lock goes with the process
+        if sys.platform == "win32":                  # which opens no folder, and renames none
+            os.open(part + ".lock", os.O_CREAT | os.O_EXCL | os.O_TEMPORARY)     # with open files
+        else:
+            import fcntl                             # here alone: Windows has none
+            fcntl.flock(os.open(part, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise UserError(f"another process is writing {part}")
 
 
-def close_folder(part: str, final: str):
+def close_folder(part: str, final: str) -> None:
     """Puts the finished run in the place of an older one of its name."""
     shutil.rmtree(final + ".old", ignore_errors=True)
     if os.path.exists(final):

@@ -16,15 +16,20 @@ Any `AutoModelForCausalLM` works whose layers keep keys and values, sliding wind
 """
 from cli import Parser, UserError, run         # first: Ctrl-C while torch loads gets one line
 
+import ctypes
 import hashlib
 import os
 import re
+import struct
+import sys
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from torch import Tensor, nn
+from transformers import (AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache,
+                          PretrainedConfig, PreTrainedModel)
 from transformers.cache_utils import DynamicSlidingWindowLayer
 from transformers.utils import logging
 
@@ -47,12 +52,12 @@ class Memory:
     def total(self) -> int:
         return self.weights + self.cache + self.logits
 
-    def __str__(self):
+    def __str__(self) -> str:
         parts = ", ".join(f"{name} {value / 2**30:.1f}" for name, value in vars(self).items())
         return f"{self.total / 2**30:.1f} GiB ({parts})"
 
 
-def memory(config, dtype: str, rows: int = 0, tokens: int = 0) -> Memory:
+def memory(config: PretrainedConfig, dtype: str, rows: int = 0, tokens: int = 0) -> Memory:
     """Computed from an LM's `config` for `rows` texts of `tokens` tokens, the prompt included.
 
         weights  parameters x bytes     cache  2 x layers x KV heads x head size x rows x tokens
@@ -63,7 +68,7 @@ def memory(config, dtype: str, rows: int = 0, tokens: int = 0) -> Memory:
             model = AutoModelForCausalLM.from_config(config)
     except ValueError as error:
         raise UserError(f"{config.name_or_path} is no causal LM: {str(error).splitlines()[0]}")
-    refuse(model, config.name_or_path)
+    refuse(model, str(config.name_or_path))
     parameters = model.num_parameters()
     config, size = config.get_text_config(), getattr(torch, dtype).itemsize
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
@@ -76,10 +81,14 @@ def free_memory(device: str) -> int:
     """Bytes that can be had on the device now; the whole memory where a system does not tell."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
+    if sys.platform == "win32":                      # MEMORYSTATUSEX: its size, .., total, free
+        status = ctypes.create_string_buffer(struct.pack("2I7Q", 64, *[0] * 8), 64)
+        ctypes.windll.kernel32.GlobalMemoryStatusEx(status)
+        return struct.unpack("2I7Q", status)[3]
     try:
-        with open("/proc/meminfo") as file:
+        with open("/proc/meminfo", encoding="utf-8") as file:
             return next(int(x.split()[1]) * 1024 for x in file if x.startswith("MemAvailable"))
-    except (OSError, StopIteration):
+    except (OSError, StopIteration):                 # macOS
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -106,7 +115,7 @@ def pick(device: str, dtype: str) -> tuple[str, str]:
 class LM:
     """A frozen causal LM, its tokenizer, and the two things generation hides: h and the end ids."""
 
-    def __init__(self, model, tokenizer, name: str = "memory"):
+    def __init__(self, model: PreTrainedModel, tokenizer: Any, name: str = "memory"):
         self.model, self.tokenizer, self.name = model.eval().requires_grad_(False), tokenizer, name
         self.device, self.d = model.device, model.config.get_text_config().hidden_size
         self.vocabulary = len(tokenizer)                   # the head may be padded beyond it
@@ -114,8 +123,9 @@ class LM:
         # Attention by distance in columns, or another than sdpa, makes its own mask out of (R, L).
         self.by_column = (refuse(model, name) or model.config._attn_implementation != "sdpa"
                           or bool(getattr(model.config, "alibi", False)))
-        self.prefix = [], None               # tokens, and their keys and values, for `prefill`
-        self.belt = None                     # of batch.py: kept, since its memory is slow to get
+        # Tokens, and their keys and values, for `prefill`.
+        self.prefix: tuple[list[int], DynamicCache] = [], DynamicCache()
+        self.belt: Any = None                # of batch.py: kept, since its memory is slow to get
         ends = model.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
         if ends == {None}:
@@ -126,7 +136,7 @@ class LM:
         # The input of the output head is h_t, in every architecture and with no other layer kept.
         model.get_output_embeddings().register_forward_pre_hook(self._keep)
 
-    def _keep(self, _module, inputs):
+    def _keep(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self.h = inputs[0][:, -1]              # (R, d) in the LM's dtype: what is kept is no larger
 
     @classmethod
@@ -176,7 +186,7 @@ class LM:
             digest.update(f"{name} {tuple(value.shape)}".encode() + some.tobytes())
         return digest.hexdigest()[:16]
 
-    def ask(self, chat: bool = False, thinking: bool = False, stop: str | None = None):
+    def ask(self, chat: bool = False, thinking: bool = False, stop: str | None = None) -> None:
         """How a prompt is put and what ends its answer, from now on.
 
         chat: in the chat template; a tokenizer without one gets the plain prompt. thinking: for
@@ -207,10 +217,11 @@ class LM:
             raise UserError(f"{self.name} does not know every character of {prompt[:60]!r}")
         return ids
 
-    def text(self, tokens: Tensor) -> str:
+    def text(self, tokens: Tensor | list[int]) -> str:
         return self.tokenizer.decode(tokens, skip_special_tokens=True)
 
-    def forward(self, ids: Tensor, positions: Tensor, mask, cache) -> Tensor:
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None,
+                cache: DynamicCache) -> Tensor:
         """Logits (R, V) after the last of ids (R, L); h (R, d) is left in self.h.
 
         mask (R, all tokens so far) bool, or None where there is no padding.
@@ -224,7 +235,8 @@ class LM:
         logits[:, self.vocabulary:] = -torch.inf           # rows of a padded head are no tokens
         return logits
 
-    def prefill(self, prompts: list[list[int]], shared: int = 0):
+    def prefill(self, prompts: list[list[int]],
+                shared: int = 0) -> tuple[Tensor, DynamicCache, Tensor]:
         """Logits (N, V), cache and mask (N, P) after prompts padded on the left to P.
 
         shared: how many first tokens all prompts have in common; computed once, and kept for the
@@ -235,9 +247,9 @@ class LM:
             self.prefix = start, DynamicCache()
             self.forward(torch.tensor([start], device=self.device),
                          torch.arange(shared, device=self.device)[None], None, self.prefix[1])
-        for i, layer in enumerate(self.prefix[1].layers if start else ()):
-            cache.update(*(x.expand(len(prompts), -1, -1, -1) for x in (layer.keys, layer.values)),
-                         i)
+        for i, (keys, values) in enumerate(tensors(self.prefix[1]) if start else ()):
+            cache.update(keys.expand(len(prompts), -1, -1, -1),
+                         values.expand(len(prompts), -1, -1, -1), i)
         # assignment 3
         gaps = [max(map(len, prompts)) - len(p) for p in prompts]     # between prefix and the rest
         ids = torch.tensor([[0] * g + p[shared:] for p, g in zip(prompts, gaps)],
@@ -248,7 +260,7 @@ class LM:
         return self.forward(ids, positions[:, shared:], mask, cache), cache, mask
 
 
-def refuse(model, name: str) -> bool:
+def refuse(model: PreTrainedModel, name: str) -> bool:
     """Does the LM have sliding windows? Raises UserError for one whose cache we cannot keep."""
     layers = DynamicCache(config=model.config).layers
     odd = {type(x).__name__ for x in layers} - {"DynamicLayer", "DynamicSlidingWindowLayer"}
@@ -257,6 +269,12 @@ def refuse(model, name: str) -> bool:
         raise UserError(f"{name}, a {type(model).__name__}, keeps {what}: only attention over keys "
                         "and values works")
     return any(isinstance(x, DynamicSlidingWindowLayer) for x in layers)
+
+
+def tensors(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of each layer: `refuse` lets no layer in that keeps anything else."""
+    layers: list[Any] = cache.layers
+    return [(layer.keys, layer.values) for layer in layers]
 
 
 def place(name: str) -> str:
@@ -287,7 +305,7 @@ def from_hub(name: str, what: str, files: list[str]) -> str:
                         f"does not give it: {str(error).strip().splitlines()[0]}")
 
 
-def read_config(name: str):
+def read_config(name: str) -> PretrainedConfig:
     if not os.path.isdir(name):
         from_hub(name, "model", ["config.json"])
     try:
@@ -301,7 +319,7 @@ def belt_length(texts: int) -> int:
     return texts + texts // 4
 
 
-def main():
+def main() -> None:
     parser = Parser(description="What an LM needs of memory, from its configuration alone.")
     parser.add_argument("model", help="hub id or local folder")
     parser.add_argument("--rows", type=int, default=64, help="texts that decode at once (64)")

@@ -8,6 +8,7 @@ Units, styles and spaces go; each symbol is written in one way. All of the table
 notation of MATH's answers, and what language models write for it.
 """
 import re
+from typing import Iterable
 
 from symbols import WORDS
 
@@ -124,7 +125,7 @@ def items(text: str) -> list[str]:
     return signs(part for part in split(text, ",;") if part)
 
 
-def signs(parts) -> list[str]:
+def signs(parts: Iterable[str]) -> list[str]:
     r"""1 \pm 2 is two items; the signs of \pm and \mp in one are opposite."""
     found = []
     for part in parts:

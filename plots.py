@@ -19,7 +19,7 @@ from cli import Parser, UserError, run         # first: see train.py
 
 import io
 import os
-from typing import Iterable
+from typing import Any, Iterable
 
 import numpy as np
 
@@ -51,13 +51,14 @@ THIN = dict(linewidth=0.6, alpha=0.5, marker="")                                
 
 
 # ---- what figures share -------------------------------------------------------------------------
-def panels(rows: int, columns: int, width: float, height: float, **options):
+def panels(rows: int, columns: int, width: float, height: float,
+           **options: Any) -> tuple["Figure", np.ndarray]:
     """(figure, panels (rows, columns)); inches."""
     figure = Figure((width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def finish(figure, axes, x: str, y: str, columns: int = 3):
+def finish(figure: "Figure", axes: np.ndarray, x: str, y: str, columns: int = 3) -> "Figure":
     """Names the outer axes; one legend for all panels, above them, where it hides nothing."""
     for ax in axes[-1]:
         ax.set_xlabel(x)
@@ -71,7 +72,7 @@ def finish(figure, axes, x: str, y: str, columns: int = 3):
     return figure
 
 
-def with_bands(data: Data, ax, names: Iterable[str], at: dict):
+def with_bands(data: Data, ax: Any, names: Iterable[str], at: dict) -> None:
     """Lines of table rows with their 95 % bands."""
     for name in names:
         if (points := data.points(name, at)) is not None:
@@ -82,7 +83,7 @@ def with_bands(data: Data, ax, names: Iterable[str], at: dict):
         raise Missing(f"results.json has none of the rows {', '.join(names)}")
 
 
-def with_seeds(ax, curves: list, look: dict, label: str):
+def with_seeds(ax: Any, curves: list, look: dict, label: str) -> None:
     """The mean over seeds, as far as all of them go; each seed as a thin line."""
     for x, y in curves:
         ax.plot(x, y, **look | THIN)
@@ -98,7 +99,7 @@ def running_mean(curves: list) -> list:
 
 
 # ---- the figures --------------------------------------------------------------------------------
-def accuracy(data: Data):
+def accuracy(data: Data) -> "Figure":
     """Pass@1 on held-out problems against the token budget T, with 95 % bands (problems and
     training seeds): the higher, the better; what lies above best static is gained by adapting."""
     figure, axes = panels(1, 1, 6.6, 4.2)
@@ -110,7 +111,7 @@ def accuracy(data: Data):
     return finish(figure, axes, "token budget T, tokens", "Pass@1, % of problems")
 
 
-def pass_at_k(data: Data):
+def pass_at_k(data: Data) -> "Figure":
     """Pass@k against the number k of texts a problem, at the middle token budget, with 95 % bands:
     where lines meet, luck has taken the place of choice."""
     figure, axes = panels(1, 1, 6.6, 4.0)
@@ -124,7 +125,7 @@ def pass_at_k(data: Data):
                   "Pass@k, % of problems", 2)
 
 
-def coverage(data: Data):
+def coverage(data: Data) -> "Figure":
     """What the best strategy of a set S earns, F(S) = mean over contexts of the best reward, as S
     grows: chosen by greedy coverage against the top |S| by average; the gap is what diversity is
     worth."""
@@ -139,7 +140,7 @@ def coverage(data: Data):
                   "F(S), mean reward of the best", 2)
 
 
-def training(data: Data):
+def training(data: Data) -> "Figure":
     """The token level's training: above, how often it takes each action; below, the reward of its
     most likely actions on fixed validation problems. Thick lines are means over the training
     seeds, thin ones single seeds."""
@@ -152,7 +153,7 @@ def training(data: Data):
     return finish(figure, axes, "iteration of PPO", "validation reward,\nmean of 0 and 1", 5)
 
 
-def learners(data: Data):
+def learners(data: Data) -> "Figure":
     """PPO against rivals on the same rollouts, as many in each iteration: reward of sampled actions
     in training (left, running mean of 10 iterations), of the most likely ones on validation
     problems (right); thin lines are single training seeds."""
@@ -169,7 +170,7 @@ def learners(data: Data):
     return finish(figure, axes, "iteration", "training reward, mean of 0 and 1")
 
 
-def entropy(data: Data):
+def entropy(data: Data) -> "Figure":
     """Entropy of the next token at decisions (p_max <= .95), as the LM has it and as it is after
     the action: each line is the share of decisions with at most that entropy; greedy ones are at
     0 nats afterwards."""
@@ -183,7 +184,7 @@ def entropy(data: Data):
     return finish(figure, axes, "entropy, nats", "share of decisions, %")
 
 
-def lengths(data: Data):
+def lengths(data: Data) -> "Figure":
     """How long texts get, a panel for each token budget T: each line is the share of texts of at
     most so many tokens; its jump at the right edge are those that ran out of them."""
     names = ("greedy", "best static", "token level")
@@ -206,7 +207,7 @@ def cumulative_regret(reward: np.ndarray, bound: float, pulls: int) -> np.ndarra
     return pulls * np.cumsum(bound - reward)
 
 
-def regret(data: Data):
+def regret(data: Data) -> "Figure":
     """Cumulative regret, the rewards lost so far against the best arm of every context (known from
     the table of rewards): flat means nothing is lost any more. Left, the pulls that both bandits
     have had, right, all. LinUCB learns from 16 pulls a step, the softmax bandit from 256; thin
@@ -225,7 +226,7 @@ def regret(data: Data):
     return finish(figure, axes, "pulls, thousands", "")
 
 
-def temperature(data: Data):
+def temperature(data: Data) -> "Figure":
     """Which action the token level takes with so many tokens left, in % of the decisions there
     (p_max <= .95); below, how many decisions there are: where few, the lines are noise."""
     figure, axes = panels(2, 1, 6.6, 4.8, sharex=True, height_ratios=(3, 1))
@@ -242,7 +243,7 @@ def temperature(data: Data):
     return finish(figure, axes, f"tokens left, {width} a point", "decisions", 4)
 
 
-def choices(data: Data):
+def choices(data: Data) -> "Figure":
     """Which strategy the softmax bandit names for which prompts (B = 1): the darker, the larger the
     share of the prompts of that level; a column of a panel adds up to 100 %, a panel is a token
     budget T."""
@@ -292,13 +293,13 @@ def pictures(data: Data) -> Iterable[tuple[str, dict[str, bytes]]]:
             yield draw.__name__, {kind: picture(figure, kind) for kind in ("png", "svg")}
 
 
-def picture(figure, kind: str) -> bytes:
+def picture(figure: "Figure", kind: str) -> bytes:
     data = io.BytesIO()
     figure.savefig(data, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else None)
     return data.getvalue()
 
 
-def main():
+def main() -> None:
     parser = Parser(description="Draw the figures of a run.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
     data = Data(parser.parse_args().folder)

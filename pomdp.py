@@ -36,14 +36,17 @@ cannot spoil a sure token. (3) One policy for all token budgets: every row of a 
 """
 from cli import Parser, run                    # first: Ctrl-C while torch loads gets one line
 
+from typing import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 import ranks
 import toy
 from bandit import mlp
 from clock import clock
-from decode import Choice, Episode, State, Strategy, has_filters, sample
+from decode import Choice, Episode, Policy, State, Strategy, has_filters, sample
 from features import P_MAX, PARTS, distribution, observation_size, observe, steps
 from term import curves
 
@@ -57,21 +60,24 @@ GRAD_NORM = 0.5                               # prototype
 class TokenPolicy(nn.Module):
     """Actor and critic, separate 3-layer MLPs of width 128 (prototype), on `observe(...)`."""
 
-    def __init__(self, d: int, horizon: int, parts=PARTS, width: int = 128):
+    def __init__(self, d: int, horizon: int, parts: Sequence[str] = PARTS, width: int = 128):
         """d: the LM's hidden size. horizon: the largest token budget. parts: of the observation."""
         super().__init__()
+        self.thresholds: Tensor
         self.horizon, self.parts = horizon, tuple(parts)
         # b_t is a whole number, and its soft thresholds a table: five operations fewer a step.
         table = steps(torch.arange(horizon + 1), horizon)                             # (T + 1, 14)
         self.register_buffer("thresholds", table, persistent=False)
-        size = observation_size(d, self.parts)
-        self.actor, self.critic = mlp(size, width, len(TEMPERATURES)), mlp(size, width, 1)
+        self.inputs = observation_size(d, self.parts)
+        self.actor = mlp(self.inputs, width, len(TEMPERATURES))
+        self.critic = mlp(self.inputs, width, 1)
 
     def observation(self, h: Tensor, e: Tensor, dist: Tensor, left: Tensor) -> Tensor:
         """(R, D); tokens left (R,) beyond the horizon count as the horizon."""
         return observe(h, e, dist, self.thresholds[left.clamp(max=self.horizon)], self.parts)
 
-    def acting(self, bases: Tensor | None = None, on: Tensor | None = None, explore: bool = False):
+    def acting(self, bases: Tensor | None = None, on: Tensor | None = None,
+               explore: bool = False) -> Policy:
         """The policy as `rollout` wants it: action a_t at every decision, greedy at sure tokens.
 
         bases (rows, 4): the sequence level's strategies, of which top-k, top-p and min-p stay and
@@ -123,8 +129,8 @@ def gae(values: Tensor, lengths: list[int], rewards: Tensor, lam: float = LAMBDA
     return advantage[inside]
 
 
-def ppo_loss(policy: TokenPolicy, obs, action, old_logp, advantage, target, entropy_bonus: float,
-             M: int):
+def ppo_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, old_logp: Tensor, advantage: Tensor,
+             target: Tensor, entropy_bonus: float, M: int) -> tuple[Tensor, dict[str, Tensor]]:
     """What m decisions add to L on a minibatch of M, and to the diagnostics; m may be 0.
 
     obs (m, D), action, old_logp, advantage, target (m,); advantages come normalised (prototype).
@@ -145,7 +151,8 @@ def ppo_loss(policy: TokenPolicy, obs, action, old_logp, advantage, target, entr
             {"entropy": entropy.detach(), "kl": kl, "clipped": clipped})
 
 
-def reinforce_loss(policy: TokenPolicy, obs, action, advantage, entropy_bonus: float, M: int):
+def reinforce_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, advantage: Tensor,
+                   entropy_bonus: float, M: int) -> tuple[Tensor, dict[str, Tensor]]:
     """What m decisions add to REINFORCE's L on a minibatch of M; shapes as in `ppo_loss`."""
     logp_all = policy.actor(obs).log_softmax(-1)                                     # (m, A)
     logp = logp_all.gather(1, action[:, None]).squeeze(1)
@@ -153,10 +160,10 @@ def reinforce_loss(policy: TokenPolicy, obs, action, advantage, entropy_bonus: f
     return (-(advantage * logp).sum() / M - entropy_bonus * entropy, {"entropy": entropy.detach()})
 
 
-def flatten(policy: TokenPolicy, episodes: list[Episode]):
+def flatten(policy: TokenPolicy, episodes: list[Episode]) -> tuple[Tensor, Tensor, Tensor]:
     """Observations (f, D), actions and behaviour log-probabilities (f,) of all their decisions."""
     if not episodes:
-        return torch.zeros(0, policy.actor[0].in_features), torch.zeros(0).long(), torch.zeros(0)
+        return torch.zeros(0, policy.inputs), torch.zeros(0).long(), torch.zeros(0)
     e = torch.cat([x.e.expand(len(x.where), -1) for x in episodes])
     obs = policy.observation(torch.cat([x.h for x in episodes]), e,
                              torch.cat([x.distribution for x in episodes]),
@@ -165,12 +172,13 @@ def flatten(policy: TokenPolicy, episodes: list[Episode]):
             torch.cat([x.logp for x in episodes]))
 
 
-def descend(optimizer, parameters: list[Tensor], loss: Tensor, log: dict) -> Tensor:
+def descend(optimizer: Optimizer, parameters: list[nn.Parameter], loss: Tensor,
+            log: dict[str, Tensor]) -> Tensor:
     """One step down all processes' summed loss; the sums of `log`, then the gradient's norm."""
     optimizer.zero_grad()
     loss.backward()
     seen = torch.stack(list(log.values()))
-    ranks.add_up([p.grad for p in parameters] + [seen])
+    ranks.add_up([p.grad for p in parameters if p.grad is not None] + [seen])
     norm = nn.utils.clip_grad_norm_(parameters, GRAD_NORM)
     optimizer.step()
     return torch.cat([seen, norm[None]])
@@ -182,7 +190,7 @@ def shares(action: Tensor, F: int) -> dict:
     return {f"share_T{t:g}": float(s) for t, s in zip(TEMPERATURES, counts / F)}
 
 
-def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: int,
+def ppo_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode], seed: int,
                entropy_bonus: float) -> dict:
     """One PPO iteration on sampled episodes with rewards; returns the diagnostics of a CSV line.
 
@@ -218,8 +226,8 @@ def ppo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: in
             **shares(action, len(values))}
 
 
-def reinforce_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: int,
-                     entropy_bonus: float) -> dict:
+def reinforce_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode],
+                     seed: int, entropy_bonus: float) -> dict:
     """One REINFORCE iteration: one pass, since a second one would need PPO's ratio.
 
     b is the mean reward of all episodes; the critic is unused. To leave an episode out of its own
@@ -255,7 +263,8 @@ def look(policy: TokenPolicy) -> tuple[Tensor, float]:
     return pi, toy.exact(TEMPERATURES, pi)[1]
 
 
-def learn(update, iterations: int = 30, E: int = 128, lr: float = 4e-3):
+def learn(update: Callable[..., dict], iterations: int = 30, E: int = 128,
+          lr: float = 4e-3) -> tuple[Tensor, list[float]]:
     """pi after `update`s on E texts each, and the rewards on the way; lr falls as in training."""
     torch.manual_seed(0)
     policy = TokenPolicy(d=3, horizon=toy.HORIZON)
@@ -271,7 +280,7 @@ def learn(update, iterations: int = 30, E: int = 128, lr: float = 4e-3):
     return look(policy)[0], curve
 
 
-def main():
+def main() -> None:
     Parser(prog="pomdp.py", description="PPO against an exact optimum.").parse_args()
     Q, optimum = toy.exact(TEMPERATURES)
     (pi, curve), (_, other) = learn(ppo_update), learn(reinforce_update)

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from typing import Callable
+from typing import Any, Callable, Iterator, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from cli import UserError
+
+T = TypeVar("T")
+Part = TypeVar("Part", Tensor, np.ndarray)
 
 # Gloo's own 30 minutes would end a job in which one share samples longer than another. A process
 # that died is seen by its closed connection, not by time.
@@ -32,7 +35,7 @@ class Ended(KeyboardInterrupt):
 
 # ---- one job ------------------------------------------------------------------------------------
 @contextlib.contextmanager
-def job(advice: str):
+def job(advice: str) -> Iterator[None]:
     """Within this block the processes that torchrun started are one group.
 
     Ranks but 0 are silent. Whatever ends the block is told by one process; the others exit with 1
@@ -43,7 +46,7 @@ def job(advice: str):
     if store is not None:
         signal.signal(signal.SIGINT, _stopped)
     try:
-        with open(os.devnull, "w") as nowhere, contextlib.ExitStack() as quiet:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.ExitStack() as quiet:
             if me > 0:
                 quiet.enter_context(contextlib.redirect_stdout(nowhere))
                 quiet.enter_context(contextlib.redirect_stderr(nowhere))
@@ -72,12 +75,12 @@ def start() -> dist.Store | None:
     return store
 
 
-def _stopped(number, _frame):
+def _stopped(number: int, _frame: object) -> None:
     _ignore_signals()
     raise Ended if number == signal.SIGTERM else KeyboardInterrupt
 
 
-def _ignore_signals():
+def _ignore_signals() -> None:
     """Ctrl-C reaches a process twice, from the terminal and from torchrun; one is enough to end."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -107,7 +110,7 @@ def share(count: int) -> slice:
     return slice(count * rank() // size(), count * (rank() + 1) // size())
 
 
-def _together(collective: Callable, *arguments):
+def _together(collective: Callable, *arguments: Any) -> None:
     """Nothing when alone. Raises Ended where another process is no more."""
     if dist.is_initialized():
         try:
@@ -116,12 +119,12 @@ def _together(collective: Callable, *arguments):
             raise Ended from error
 
 
-def first(function: Callable):
+def first(function: Callable[[], T]) -> T:
     """What `function` returns on rank 0, which alone calls it; a UserError is raised by all.
 
     For files: what rank 0 wrote is there when the others go on. No `function` may call back here.
     """
-    told = [None, None]
+    told: list[Any] = [None, None]
     if rank() == 0:
         try:
             told[0] = function()
@@ -133,7 +136,7 @@ def first(function: Callable):
     return told[0]
 
 
-def gather(part):
+def gather(part: Part) -> Part:
     """All processes' parts, numpy or CPU tensors (m, ...), in rank order; m may differ, be 0."""
     parts = [part] * size()
     _together(dist.all_gather_object, parts, part)
@@ -147,7 +150,7 @@ def add(tensor: Tensor) -> Tensor:
     return tensor.copy_(there)
 
 
-def add_up(parts: list[Tensor]):
+def add_up(parts: list[Tensor]) -> None:
     """Sums each tensor over all processes, in place: as one vector, one message."""
     if size() > 1:
         vector = add(torch.cat([x.flatten() for x in parts]))

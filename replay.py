@@ -22,7 +22,7 @@ from sequence import bandit_data, select
 from tables import LEGEND, make_table, show
 
 
-def main():
+def main() -> None:
     parser = Parser(prog="replay.py", description="Train a run's bandits again, in seconds.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
     parser.add_argument("--lr", type=float, default=LR, help=f"softmax: Adam's (default {LR:g})")

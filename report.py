@@ -7,7 +7,6 @@ loaded from elsewhere. Without matplotlib the page has no figures, and says so.
 """
 from cli import Parser, run                                 # first: see train.py
 
-import inspect
 import os
 import re
 from html import escape
@@ -81,7 +80,7 @@ def paper_table(lines: list) -> str:
 def figures(data: Data) -> str:
     if plots.matplotlib is None:
         return "<p class=soft>No figures: matplotlib is not installed.</p>"
-    captions = {draw.__name__: " ".join(inspect.getdoc(draw).split()) for draw in plots.FIGURES}
+    captions = {draw.__name__: " ".join(str(draw.__doc__).split()) for draw in plots.FIGURES}
     return "\n".join(
         f"<figure><div>{alone(files['svg'].decode(), name)}</div>"
         f"<figcaption>{escape(captions[name])}</figcaption></figure>"
@@ -143,7 +142,7 @@ def page(data: Data) -> str:
             f"<style>{CSS}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n")
 
 
-def main():
+def main() -> None:
     parser = Parser(description="Write one page about a run.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
     data = Data(parser.parse_args().folder)

@@ -9,6 +9,7 @@ import dataclasses
 import io
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Callable
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from lm import LM
 from store import damaged, write
 from tasks import Problem, Task
 
+Judge = Callable[[int, Tensor], float | list[float]]         # of a prompt's index and tokens
+PlayAt = Callable[[int, Tensor], tuple[list[str], Policy]]   # see `sample_policy`
+
 
 class Rewards:
     """name -> array, in one npz file; `get` samples what is not there yet, `flush` writes it."""
@@ -30,18 +34,18 @@ class Rewards:
     def __init__(self, path: str):
         self.path, self.arrays, self.fresh = path, ranks.first(lambda: read_arrays(path)), False
 
-    def get(self, name: str, sample) -> np.ndarray:
+    def get(self, name: str, sample: Callable[[], np.ndarray]) -> np.ndarray:
         if name not in self.arrays:
             self.arrays[name], self.fresh = sample(), True
         return self.arrays[name]
 
-    def flush(self):
+    def flush(self) -> None:
         if self.fresh:
             ranks.first(lambda: write(self.path, packed(self.arrays)))
             self.fresh = False
 
 
-def packed(arrays: dict[str, np.ndarray]) -> bytes:
+def packed(arrays: dict) -> bytes:
     """An npz file, made in memory: zipfile on a full disk raises more than once."""
     data = io.BytesIO()
     np.savez_compressed(data, **arrays)
@@ -61,7 +65,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
 
 # ---- sampling: each process plays its share of the problems; what all get is gathered -----------
 def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor, n: int, seed: int,
-         rows: int, judge=None) -> list[Episode]:
+         rows: int, judge: Judge | None = None) -> list[Episode]:
     """`generate`, with rewards; budgets (N * n,). N may be 0: an empty share.
 
     judge(prompt index, tokens) gives an episode's reward. Where it runs programs, which take their
@@ -70,16 +74,18 @@ def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor
     """
     if not prompts:
         return []
+    if judge is None:
+        return generate(lm, prompts, policy, budgets, n, seed, rows)
     judges, verdicts = ThreadPoolExecutor(sandbox.CORES), {}
 
-    def ended(row, tokens):
+    def ended(row: int, tokens: Tensor) -> None:
         verdicts[row] = judges.submit(judge, row // n, tokens)
 
     try:
         episodes = generate(lm, prompts, policy, budgets, n, seed, rows,
-                            ended if judge and task.programs else None)
+                            ended if task.programs else None)
         with clock("grading, or waiting for it"):
-            for row, x in enumerate(episodes if judge else ()):
+            for row, x in enumerate(episodes):
                 x.reward = verdicts[row].result() if verdicts else judge(row // n, x.tokens)
     finally:
         judges.shutdown(wait=False, cancel_futures=True)    # Ctrl-C waits for what runs, no queue
@@ -93,8 +99,8 @@ def sample_static(lm: LM, task: Task, problems: list[Problem], arm: Arm, n: int,
         torch.tensor(arm.strategy).repeat(count, 1)), n, seed, rows)
 
 
-def sample_blind(lm: LM, task: Task, problems: list[Problem], style: str, policy_of, n: int,
-                 seed: int, rows: int) -> np.ndarray:
+def sample_blind(lm: LM, task: Task, problems: list[Problem], style: str,
+                 policy_of: Callable[[int], Policy], n: int, seed: int, rows: int) -> np.ndarray:
     """Rewards (P, n, T) at every token budget, from one sampling at the largest.
 
     Of a policy that does not see the budget: its text under a smaller one is a prefix.
@@ -105,7 +111,7 @@ def sample_blind(lm: LM, task: Task, problems: list[Problem], style: str, policy
     policy = policy_of(len(budget))
     prompts = [task.prompt(p, style) for p in problems]
 
-    def judge(prompt, tokens):
+    def judge(prompt: int, tokens: Tensor) -> list[float]:
         verdicts = []                                                                   # (T,)
         for i, T in enumerate(task.budgets):
             same = i and len(tokens) <= task.budgets[i - 1]        # ended before: nothing new
@@ -119,8 +125,8 @@ def sample_blind(lm: LM, task: Task, problems: list[Problem], style: str, policy
     return ranks.gather(rewards)
 
 
-def sample_policy(lm: LM, task: Task, problems: list[Problem], play_at, n: int, seed: int,
-                  rows: int) -> np.ndarray:
+def sample_policy(lm: LM, task: Task, problems: list[Problem], play_at: PlayAt, n: int,
+                  seed: int, rows: int) -> np.ndarray:
     """Rewards (P, n, T) of a policy that sees the budget: one sampling a budget.
 
     play_at(budget index, budgets (P * n,)) gives the prompts (P of them) and the policy.

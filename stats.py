@@ -89,7 +89,7 @@ def _first_best(values: np.ndarray) -> np.ndarray:
     return (values + 1e-6 * values.mean(0)).argmax(1)
 
 
-def main():
+def main() -> None:
     Parser(description="How often does the 95 %% interval hold the truth?").parse_args()
     rng = np.random.default_rng(1)
     print("95 % intervals that hold the true mean, of 500; pass rates around .4:")
@@ -102,7 +102,7 @@ def main():
     print("the last row: a spread over seeds that three of them cannot show")
 
 
-def simulated(rng, K: int, P: int, spread: float) -> np.ndarray:
+def simulated(rng: np.random.Generator, K: int, P: int, spread: float) -> np.ndarray:
     """Pass rates (K, P) of a true mean of .4: problems differ, and so do seeds (sd: spread)."""
     hard = rng.beta(0.8, 1.2, P)                                                   # mean .4
     return hard + rng.normal(0, spread, (K, 1)) + rng.normal(0, 0.1, (K, P))

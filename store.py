@@ -9,10 +9,13 @@ import io
 import json
 import os
 from contextlib import suppress
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
+from torch import nn
+from torch.optim import Optimizer
 
 import ranks
 from autodeco import AutoDeco
@@ -24,7 +27,7 @@ from lm import LM, from_hub
 from pomdp import TEMPERATURES, TokenPolicy
 
 
-def write(path: str, data: bytes | str):
+def write(path: str, data: bytes | str) -> None:
     """To a temporary name beside `path`; synced, then renamed. Raises UserError, as of a full disk,
     which leaves the old file whole and nothing temporary."""
     try:
@@ -48,7 +51,7 @@ def damaged(path: str, error: Exception) -> UserError:
                      "train.py with the same options and --resume makes it again")
 
 
-def read_json(path: str):
+def read_json(path: str) -> Any:
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -58,7 +61,7 @@ def read_json(path: str):
         raise damaged(path, error)
 
 
-def shorter(value):
+def shorter(value: Any) -> Any:
     """The same, every float with 5 digits: the file is half as long."""
     if isinstance(value, dict):
         return {k: shorter(v) for k, v in value.items()}
@@ -80,7 +83,7 @@ def other_lines(path: str, key: dict) -> list[dict]:
     return [row for row in rows if any(row[k] != v for k, v in key.items())]
 
 
-def append_csv(path: str, key: dict, lines: list[dict]):
+def append_csv(path: str, key: dict, lines: list[dict]) -> None:
     """Adds `lines`, each with the columns of `key` before it; earlier lines of that key go."""
     key = {k: str(v) for k, v in key.items()}
     rows = other_lines(path, key)
@@ -102,7 +105,7 @@ def load_checkpoint(path: str) -> dict | None:
         raise damaged(path, error)
 
 
-def restore(path: str, policy: TokenPolicy, optimizer) -> tuple[int, list]:
+def restore(path: str, policy: TokenPolicy, optimizer: Optimizer) -> tuple[int, list]:
     """Brings both to where the checkpoint, if there is one, was written; (iterations done, log)."""
     saved = ranks.first(lambda: load_checkpoint(path))
     if saved is None:
@@ -115,7 +118,7 @@ def restore(path: str, policy: TokenPolicy, optimizer) -> tuple[int, list]:
         raise damaged(path, error)
 
 
-def save_checkpoint(path: str, **what):
+def save_checkpoint(path: str, **what: object) -> None:
     data = io.BytesIO()
     torch.save(what, data)
     write(path, data.getvalue())
@@ -140,7 +143,7 @@ def arms_from_json(rows: list) -> list[Arm]:
 BANDITS = {"softmax": SoftmaxBandit, "linucb": LinUCB}
 
 
-def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about):
+def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about: object) -> None:
     """kind: token, autodeco or one of BANDITS. about: whatever JSON can hold, to build it again."""
     about = {"kind": kind, "model": lm.name, "lm_hash": lm.hash(),
              "actions": list(TEMPERATURES), **lm.asked, **about}
@@ -152,13 +155,13 @@ def read_adapter(path: str) -> tuple[dict, dict]:
     """(tensors, configuration) of an adapter's file. Raises UserError: damaged, or not there."""
     try:
         with safe_open(path, "pt") as file:
-            return ({k: file.get_tensor(k) for k in file.keys()},
+            return ({k: file.get_tensor(k) for k in file.keys()},    # noqa: SIM118
                     json.loads(file.metadata()["config"]))
     except Exception as error:                       # safetensors raises kinds of its own
         raise damaged(path, error)
 
 
-def load_adapter(path: str, lm: LM):
+def load_adapter(path: str, lm: LM) -> tuple[Any, dict]:
     """(adapter, its configuration); from now on the LM is asked as in the adapter's training.
 
     Raises UserError for another LM, action set, or no file.
@@ -174,7 +177,7 @@ def load_adapter(path: str, lm: LM):
     if asked and asked != lm.asked:
         lm.ask(**asked)
     if about["kind"] == "token":
-        adapter = TokenPolicy(lm.d, about["horizon"], about["parts"]).to(lm.device)
+        adapter: nn.Module = TokenPolicy(lm.d, about["horizon"], about["parts"]).to(lm.device)
     elif about["kind"] == "autodeco":
         adapter = AutoDeco(lm.d).to(lm.device)
     else:

@@ -60,7 +60,7 @@ class Stream:
     colour: bool
     start: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.pieces = Pieces(self.lm.text)
 
     def __call__(self, s: State) -> Choice:
@@ -68,9 +68,10 @@ class Stream:
         p = probs(s.logits, choice.strategies, choice.filters)                       # (1, V)
         y = sample(p, s.uniform(0))                                                  # (1,)
         last = int(s.left) == 1 or bool(torch.isin(y, self.lm.ends))
-        decision = choice.free is not None and len(choice.free)
-        piece = coloured(self.pieces.add(int(y), last), int(choice.action) if decision else None,
-                         self.colour)
+        piece, action = self.pieces.add(int(y), last), None
+        if choice.action is not None and choice.free is not None and len(choice.free):
+            action = int(choice.action)
+        piece = coloured(piece, action, self.colour)
         print(self.start + piece, end="", flush=True)
         self.start = ""
         return choice
@@ -123,7 +124,7 @@ def contenders(job: Job, token: Policy, prompt: str, T: int, budgets: list[int],
 
 
 def show(job: Job, policies: dict[str, tuple[str, Policy]], T: int, seed: int,
-         problem: Problem | None):
+         problem: Problem | None) -> None:
     """Every policy's text with the same random numbers, one below the other."""
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for label, (prompt, policy) in policies.items():

@@ -21,9 +21,12 @@ import operator
 import re
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any, Callable, Sequence
 
 import mpmath
 
+Number = Any                       # a Fraction, or a real or complex number of mpmath
+Operation = Callable[[Number, Number], Number]
 mp = mpmath.MPContext()            # our own: its precision never changes, so threads may share it
 mp.dps = 200                       # ours: leaves 50 digits for what cancels
 TOLERANCE = mp.mpf(10) ** -150     # ours: far below what two different short expressions differ by
@@ -90,7 +93,7 @@ def constant(text: str) -> bool:
 
 
 @lru_cache(4096)                   # ours: the items of long lists meet each other many times
-def value(text: str, point: int):
+def value(text: str, point: int) -> Number:
     """The text's value at point 0 (names positive), 1 (negative) or 2 (of either sign).
 
     A Fraction where it is rational by construction, else an mpmath number. Raises ValueError where
@@ -111,18 +114,18 @@ def _sample(name: str, point: int) -> Fraction:
     return sign * Fraction(101 + (draw >> 1) % 899, 211)
 
 
-def _inexact(x):
+def _inexact(x: Number) -> Number:
     return mp.mpf(x.numerator) / x.denominator if isinstance(x, Fraction) else mp.mpmathify(x)
 
 
-def _both(operation, a, b):
+def _both(operation: Operation, a: Number, b: Number) -> Number:
     """Exact where both are rational."""
     if isinstance(a, Fraction) and isinstance(b, Fraction):
         return operation(a, b)
     return operation(_inexact(a), _inexact(b))
 
 
-def _close(a, b) -> bool:
+def _close(a: Number, b: Number) -> bool:
     if isinstance(a, Fraction) and isinstance(b, (Fraction, int)):
         return a == b
     a, b = _inexact(a), _inexact(b)
@@ -148,25 +151,25 @@ class _Reader:
         self.at += 1
         return self.tokens[self.at - 1]
 
-    def checked(self, x):
+    def checked(self, x: Number) -> Number:
         if isinstance(x, Fraction):
             self.work += x.numerator.bit_length() + x.denominator.bit_length()
         if self.work > WORK or not isinstance(x, Fraction) and not mp.isfinite(x):
             raise ValueError("too large")
         return x
 
-    def both(self, operation, a, b):
+    def both(self, operation: Operation, a: Number, b: Number) -> Number:
         return self.checked(_both(operation, a, b))
 
     # ---- the grammar ----------------------------------------------------------------------------
-    def expression(self):
+    def expression(self) -> Number:
         total = self.term()
         while self.peek in ("+", "-"):
             total = self.both(operator.add if self.next() == "+" else operator.sub, total,
                               self.term())
         return total
 
-    def term(self, stop=()):
+    def term(self, stop: Sequence[str] = ()) -> Number:
         """Products and quotients, from the left: 1/2x is x/2. It ends before the tokens in stop."""
         result = self.signed()
         while self.peek and self.peek not in stop:
@@ -184,13 +187,13 @@ class _Reader:
                 result = self.both(operator.mul, result, self.power())
         return result
 
-    def signed(self):
+    def signed(self) -> Number:
         sign = 1
         while self.peek in ("+", "-"):
             sign *= 1 if self.next() == "+" else -1
         return sign * self.power()
 
-    def power(self):
+    def power(self) -> Number:
         base = self.atom()
         while self.peek in ("!", "°"):
             base = (self.factorial(base) if self.next() == "!"
@@ -200,7 +203,7 @@ class _Reader:
             return self.raised(base, self.signed())
         return base
 
-    def atom(self):
+    def atom(self) -> Number:
         token = self.next()
         name = token.lstrip("\\")
         if re.match(r"[\d.]", token) and token != ".":
@@ -224,7 +227,7 @@ class _Reader:
             return _sample(name + self.subscript(), self.point)
         raise ValueError(f"{token!r} is unknown or out of place")
 
-    def until(self, closing: str):
+    def until(self, closing: str) -> Number:
         bars, self.bars = self.bars, 0
         result = self.expression()
         if self.next() != closing:
@@ -232,7 +235,7 @@ class _Reader:
         self.bars = bars
         return result
 
-    def absolute(self):
+    def absolute(self) -> Number:
         self.bars += 1
         inside = self.expression()
         if self.next() != "|":
@@ -250,7 +253,7 @@ class _Reader:
                 pass
         return "_" + "".join(self.tokens[start:self.at]).strip("{}")
 
-    def function(self, name: str):
+    def function(self, name: str) -> Number:
         """f x, f(x), f^2 x, f^{-1} x and log_b x; an argument without brackets is a product."""
         exponent, base, f = None, None, FUNCTIONS[name]
         if self.peek == "_" and name == "log":
@@ -274,7 +277,7 @@ class _Reader:
         return result if exponent is None else self.raised(result, exponent)
 
     # ---- what can be large ----------------------------------------------------------------------
-    def applied(self, f, x):
+    def applied(self, f: Callable[[Number], Number], x: Number) -> Number:
         x = _inexact(x)
         if abs(x) > LARGE and f not in (mp.ln, FUNCTIONS["log"]):
             raise ValueError("too large an argument")
@@ -283,7 +286,7 @@ class _Reader:
             raise ValueError("a pole")
         return result
 
-    def raised(self, base, exponent):
+    def raised(self, base: Number, exponent: Number) -> Number:
         """base^exponent: exact for whole exponents; an odd root of a negative number is real."""
         if isinstance(base, Fraction) and isinstance(exponent, Fraction):
             if exponent.denominator == 1:
@@ -300,13 +303,13 @@ class _Reader:
             raise ValueError("too large a power")
         return self.checked(base ** exponent)
 
-    def factorial(self, n):
+    def factorial(self, n: Number) -> Number:
         if not (isinstance(n, Fraction) and abs(n) <= LARGE) or self.peek == "!":
             raise ValueError("no factorial")
         if n.denominator == 1 and n >= 0:
             return self.checked(Fraction(math.factorial(n.numerator)))
         return self.checked(mp.gamma(_inexact(n) + 1))
 
-    def binomial(self, n, k):
+    def binomial(self, n: Number, k: Number) -> Number:
         below = self.both(operator.mul, self.factorial(k), self.factorial(n - k))
         return self.both(operator.truediv, self.factorial(n), below)

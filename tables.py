@@ -6,6 +6,8 @@ A *row* is a policy, a *cell* its Pass@B at one token budget: the mean over seed
 95 % interval, the difference to the table's baseline, that one's interval, p-value and Holm's.
 Rows that are no rivals (they see the problem, or were chosen on the held-out ones) are marked.
 """
+from typing import TYPE_CHECKING, Any, Iterable, Sequence
+
 import numpy as np
 
 from bandit import Arm
@@ -15,15 +17,20 @@ from sequence import learners
 from stats import holm, interval, p_value
 from store import arms_from_json, read_json
 
+if TYPE_CHECKING:
+    from eval import HeldOut               # which imports this file
+
+Cells = dict[tuple[int, int], np.ndarray]    # (B, T index) -> per-problem Pass@B (K, P)
+
 TOKEN = (("LPO", "token-lpo"), ("REINFORCE", "token-reinforce"),
          ("token level, entropy only", "token-entropy"),
          ("token level, no budget", "token-no-budget"), ("token level", "token"))
 
 
 # ---- rows ---------------------------------------------------------------------------------------
-def make_row(name: str, values: dict, baseline: dict, rival: bool = True) -> dict:
-    """values and baseline: (B, T index) -> per-problem Pass@B (K, P) or, without seeds, (1, P)."""
-    cells = {}
+def make_row(name: str, values: Cells, baseline: Cells, rival: bool = True) -> dict:
+    """values and baseline: without seeds (1, P) each."""
+    cells: dict[str, dict[str, Any]] = {}
     for (B, t), v in values.items():
         cells[f"pass@{B}[{t}]"] = cell = {"mean": float(v.mean()), "interval": interval(v)}
         if values is not baseline and (B, t) in baseline:
@@ -33,8 +40,8 @@ def make_row(name: str, values: dict, baseline: dict, rival: bool = True) -> dic
     return {"name": name, "rival": rival, "cells": cells}
 
 
-def make_table(title: str, note: str, Bs: list[int], policies: dict, baseline: dict,
-               no_rivals=()) -> dict:
+def make_table(title: str, note: str, Bs: list[int], policies: dict[str, Cells],
+               baseline: Cells, no_rivals: Sequence[str] = ()) -> dict:
     """policies: name -> cells. Bs: those to be shown. Holm's correction is over what is shown."""
     rows = [make_row(name, cells, baseline, name not in no_rivals)
             for name, cells in policies.items()]
@@ -45,7 +52,7 @@ def make_table(title: str, note: str, Bs: list[int], policies: dict, baseline: d
     return {"title": title, "note": note, "pass": list(Bs), "rows": rows}
 
 
-def better(a: dict, b: dict) -> dict:
+def better(a: Cells, b: Cells) -> Cells:
     """Of two policies' cells, in each column those of the higher mean.
 
     Chosen on the held-out problems themselves: a rival that is a little too good.
@@ -54,7 +61,7 @@ def better(a: dict, b: dict) -> dict:
 
 
 # ---- tables: held is an eval.HeldOut ------------------------------------------------------------
-def all_tables(held) -> list[dict]:
+def all_tables(held: "HeldOut") -> list[dict]:
     tables = [sequence_table(held, styles, told) for styles, told in held.told["sets"].items()]
     tables += [token_table(held), both_table(held)]
     if held.job.config.rivals:
@@ -62,7 +69,7 @@ def all_tables(held) -> list[dict]:
     return tables
 
 
-def sequence_table(held, styles: str, told: dict) -> dict:
+def sequence_table(held: "HeldOut", styles: str, told: dict) -> dict:
     arms, baseline = arms_from_json(told["arms"]), held.best_static(told)
     steady, = arms_from_json(told["best_of_all"])
     policies = {f"arm: {arm}": held.cells(held.static(arm)) for arm in arms}
@@ -82,7 +89,7 @@ def sequence_table(held, styles: str, told: dict) -> dict:
         ("best static, chosen here", "oracle per prompt (bound)"))
 
 
-def token_table(held) -> dict:
+def token_table(held: "HeldOut") -> dict:
     config, told = held.job.config, next(iter(held.told["sets"].values()))
     baseline, arms = held.best_static(told), arms_from_json(told["arms"])
     steady, = arms_from_json(told["best_of_all"])
@@ -100,7 +107,7 @@ def token_table(held) -> dict:
                       ("rule that sees the problem",))
 
 
-def both_table(held) -> dict:
+def both_table(held: "HeldOut") -> dict:
     styles, told = list(held.told["sets"].items())[-1]
     arms = arms_from_json(told["arms"])
     sequence = held.seeds(lambda seed: held.bandit(f"softmax {styles}", seed, arms))
@@ -112,14 +119,14 @@ def both_table(held) -> dict:
                       better(sequence, token))
 
 
-def ablation_table(held) -> dict:
+def ablation_table(held: "HeldOut") -> dict:
     """What the token level owes to each of its parts."""
     policies = {name: held.seeds(lambda seed: held.token(kind, seed)) for name, kind in TOKEN}
     return make_table("Ablations of the token level", "Difference to the token level.",
                       held.Bs[:1], policies, policies["token level"])
 
 
-def transfer_tables(held) -> list[dict]:
+def transfer_tables(held: "HeldOut") -> list[dict]:
     """Trained on easy problems, tested on the others; trained at some budgets, tested at all."""
     config, test, tables = held.job.config, held.job.task.test, []
     static = held.best_static(next(iter(held.told["sets"].values())))
@@ -142,12 +149,12 @@ def transfer_tables(held) -> list[dict]:
     return tables
 
 
-def names(values) -> str:
+def names(values: Iterable[int]) -> str:
     return ", ".join(map(str, values))
 
 
 # ---- as text ------------------------------------------------------------------------------------
-def show(table: dict, budgets, Bs=()) -> str:
+def show(table: dict, budgets: Sequence[int], Bs: Sequence[int] = ()) -> str:
     """Percent, +- half the 95 % interval; below it the difference, for each B."""
     lines = []
     for B in Bs or table["pass"]:
@@ -174,7 +181,7 @@ def percent(cell: dict) -> str:
     return f"{100 * cell['mean']:.1f} ±{half(cell['interval']):.1f}"
 
 
-def half(interval) -> float:
+def half(interval: Sequence[float]) -> float:
     return 50 * (interval[1] - interval[0])
 
 
@@ -189,7 +196,7 @@ def difference(cell: dict) -> str:
 def compare(folder: str, path: str) -> str:
     """Holds a run's results.json to another's. Raises UserError naming the cells whose mean is
     outside of the other's interval."""
-    def means(results):
+    def means(results: dict) -> dict[str, dict]:
         return {f"{table['title']}: {row['name']}, {at}": cell for table in results["tables"]
                 for row in table["rows"] for at, cell in row["cells"].items()}
 

@@ -80,7 +80,7 @@ class Task:
         style = next(iter(self.styles.values()))
         return style.stop if self.examples and not self.chat else None
 
-    def show(self, count: int, styles: list[str]):
+    def show(self, count: int, styles: list[str]) -> None:
         """Moves `count` training problems to the examples: the first of the shorter half, if that
         has as many (ours: prefill costs)."""
         needed = any("{work}" in reply for style in styles for reply in self.styles[style].replies)
@@ -127,7 +127,8 @@ def addition(source: Source) -> Task:
 
 
 # ---- answers ------------------------------------------------------------------------------------
-def grade_answer(text: str, problem: Problem, extract=extract_answer) -> float:
+def grade_answer(text: str, problem: Problem,
+                 extract: Callable[[str], str | None] = extract_answer) -> float:
     answer = extract(text)
     return float(answer is not None and math_equal(answer, problem.answer))
 
@@ -203,12 +204,13 @@ KINDS = {
                           grade_program),
     "humaneval": Kind("humaneval*", "", humaneval_problem, (128, 256), FUNCTIONS, grade_function),
 }
-TASKS = {"sums": sums, "addition": addition,
-         **{name: functools.partial(from_files, name, kind) for name, kind in KINDS.items()}}
+TASKS: dict[str, Callable[[Source], Task]] = {
+    "sums": sums, "addition": addition,
+    **{name: functools.partial(from_files, name, kind) for name, kind in KINDS.items()}}
 
 
 # ---- as a program: the tasks that need no file --------------------------------------------------
-def main():
+def main() -> None:
     Parser(prog="tasks.py", description="Prompts and grades of the tasks that need no file.")\
         .parse_args()
     for make, mark in ((sums, "#"), (addition, "The answer is ")):

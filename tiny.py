@@ -28,9 +28,11 @@ from cli import Parser, UserError, run                      # first: see train.p
 import itertools
 import math
 import random
+import shlex
 import time
 import zlib
 from collections import defaultdict
+from typing import Iterator
 
 import torch
 from torch import Tensor
@@ -39,7 +41,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from decode import GREEDY, Choice, State, rollout, static
+from decode import GREEDY, Choice, Policy, State, rollout, static
 from lm import LM, TINY
 
 # ---- the world ----------------------------------------------------------------------------------
@@ -57,7 +59,7 @@ def split_of(problem: str) -> str:
     return ("lm", "lm", "train", "test")[zlib.crc32(problem.encode()) % 4]
 
 
-def problems(split: str, seed: int):
+def problems(split: str, seed: int) -> Iterator[tuple[list[int], str]]:
     """Yields (numbers, text) of one split for ever, repeats included: `[7, 8, 5], "7+8+5"`."""
     rng = random.Random(f"{split} {seed}")
     while True:
@@ -82,7 +84,7 @@ def work(numbers: list[int], lines: int, rng: random.Random | None = None) -> st
     return ";".join(shown) + f"#{sum(numbers)}"
 
 
-def traces(seed: int):
+def traces(seed: int) -> Iterator[tuple[str, str]]:
     """Yields (prompt, completion) of the training world for ever.
 
     The stops of the world itself are rarely late ones. In some traces the work so far and the mark
@@ -117,7 +119,7 @@ def work_length(prompt: str) -> int:
     return len(work(numbers, len(numbers)))
 
 
-def yardstick(lm: LM, prompts: list[str], budgets: Tensor):
+def yardstick(lm: LM, prompts: list[str], budgets: Tensor) -> Policy:
     """A rule that sees the problem, as a ceiling and no competitor: T = 1.25 at a fork (";" or "#")
     when the whole work does not fit, else greedy. prompts and budgets: one a row."""
     fork = torch.tensor(sorted(lm.encode(";")[-1:] + lm.encode("#")[-1:]), device=lm.device)
@@ -152,7 +154,7 @@ def make_model() -> LlamaForCausalLM:
 
 
 # ---- its training -------------------------------------------------------------------------------
-def packed_rows(seed: int, rows: int, length: int):
+def packed_rows(seed: int, rows: int, length: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yields (ids, positions, labels), each (rows, length), for ever.
 
     Traces are packed end to end; positions start again at 0 with each of them, from which
@@ -182,10 +184,11 @@ def packed_rows(seed: int, rows: int, length: int):
         yield ids, positions, labels
 
 
-def train(model, steps: int, rows: int = 64, length: int = 128, peak: float = 3e-3, seed: int = 0):
+def train(model: LlamaForCausalLM, steps: int, rows: int = 64, length: int = 128,
+          peak: float = 3e-3, seed: int = 0) -> float:
     """AdamW (.9, .95), weight decay .05, 100 warm-up steps, cosine, clipped at 1 (prototype)."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=0.05)
-    bar = tqdm(range(steps), desc="training the LM", mininterval=1)
+    bar = tqdm(range(steps), desc="training the LM")
     for step, (ids, positions, labels) in zip(bar, packed_rows(seed, rows, length)):
         warm = min(1.0, (step + 1) / 100)
         for group in optimizer.param_groups:
@@ -197,7 +200,7 @@ def train(model, steps: int, rows: int = 64, length: int = 128, peak: float = 3e
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if step % 20 == 0:
-            bar.set_postfix(loss=f"{loss.item():.3f}")
+            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
     return loss.item()
 
 
@@ -227,7 +230,7 @@ def report(lm: LM, count: int = 1500) -> str:
     return "\n".join(table)
 
 
-def main():
+def main() -> None:
     parser = Parser(description="Train the embedded LM on worked sums.")
     parser.add_argument("--steps", type=int, default=1400, help="training steps (default 1400)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default 0)")
@@ -245,7 +248,7 @@ def main():
     model.save_pretrained(args.out)
     make_tokenizer().save_pretrained(args.out)
     print(f"loss {loss:.3f} after {(time.time() - start) / 60:.1f} minutes; "
-          f"wrote {args.out}\nnext: ./run train.py --model {args.out}")
+          f"wrote {args.out}\nnext: ./run train.py --model {shlex.quote(args.out)}")
 
 
 if __name__ == "__main__":

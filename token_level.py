@@ -11,11 +11,13 @@ Shapes: E episodes of an iteration, those of all processes.
 """
 import numpy as np
 import torch
+from torch.optim import Optimizer
 from tqdm import tqdm
 
 import ranks
 from clock import clock
 from config import Variant
+from decode import Episode
 from job import Job
 from pomdp import TokenPolicy, ppo_update, reinforce_update
 from rewards import play
@@ -70,14 +72,16 @@ def outcome(episodes: list) -> dict:
 
 
 # ---- training -----------------------------------------------------------------------------------
-def update(policy, optimizer, episodes: list, learner: str, seed: int, entropy: float) -> dict:
+def update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode], learner: str,
+           seed: int, entropy: float) -> dict:
     if learner == "lpo":
         return lpo_update(policy, optimizer, episodes, seed)
     learn = ppo_update if learner == "ppo" else reinforce_update
     return learn(policy, optimizer, episodes, seed, entropy)
 
 
-def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant, seed: int):
+def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant,
+                seed: int) -> None:
     """A token policy; a checkpoint every 10 iterations (ours: some seconds).
 
     The last problems are left out of training, for validation.
@@ -112,7 +116,8 @@ def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant, 
     ranks.first(lambda: save_token(job, kind, seed, policy, log))
 
 
-def save_token(job: Job, kind: str, seed: int, policy: TokenPolicy, log: list[dict]):
+def save_token(job: Job, kind: str, seed: int, policy: TokenPolicy,
+               log: list[dict]) -> None:
     append_csv(job.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
     job.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts)
 
@@ -123,7 +128,7 @@ def easy(problems: list[Problem]) -> list[Problem]:
     return [p for p in problems if p.level in levels[:len(levels) // 2]]
 
 
-def train_tokens(job: Job, problems: list[Problem], seed: int):
+def train_tokens(job: Job, problems: list[Problem], seed: int) -> None:
     for kind, variant in job.config.token_variants().items():
         there = easy(problems) if variant.easy else problems
         if there and budgets_of(job, variant):

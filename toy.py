@@ -10,7 +10,7 @@ doubt and never leaves a loop, and at a fork it is best where the work fits into
 
 Shapes: E texts, A temperatures; y is one of 5 words, w one of the first 3.
 """
-from types import SimpleNamespace
+from typing import TYPE_CHECKING, Sequence
 
 import torch
 from torch import Tensor
@@ -19,12 +19,15 @@ from batch import State
 from decode import Episode, Record, Strategy, probs, sample
 from features import distribution
 
+if TYPE_CHECKING:
+    from pomdp import TokenPolicy              # which imports this file
+
 WORDS = ("fork", "doubt", "loop", "right", "wrong")
 NEXT = torch.tensor([[0, 0.6, 0, 0.25, 0.15], [0, 0, 0.6, 0, 0.4], [0, 0, 0.75, 0.25, 0]])
 HORIZON = 12
 
 
-def exact(temperatures, pi: Tensor | None = None) -> tuple[Tensor, float]:
+def exact(temperatures: Sequence[float], pi: Tensor | None = None) -> tuple[Tensor, float]:
     """Q (b, w, a) of the best policy, and its reward; by dynamic programming. Or those of pi.
 
     Q_b(w, a) = sum_y p(y|w, a) V_{b-1}(y),    V(right) = 1,  V(wrong) = V_0(w) = 0
@@ -40,7 +43,7 @@ def exact(temperatures, pi: Tensor | None = None) -> tuple[Tensor, float]:
     return torch.stack(Q), float(torch.stack(V[1:])[:, 0].mean())
 
 
-def texts(policy, E: int, seed: int) -> list[Episode]:
+def texts(policy: "TokenPolicy", E: int, seed: int) -> list[Episode]:
     """E sampled texts with rewards: `decode.rollout` for an LM without keys and values.
 
     policy: a token policy of d = 3 at this horizon.
@@ -48,7 +51,7 @@ def texts(policy, E: int, seed: int) -> list[Episode]:
     generator = torch.Generator().manual_seed(seed)
     left = torch.randint(1, HORIZON + 1, (E,), generator=generator)
     draws = torch.rand(E, 2, HORIZON, generator=generator)
-    record = Record(left, 1, SimpleNamespace(device="cpu", ends=torch.tensor([3, 4])))
+    record = Record(left, 1, ends=torch.tensor([3, 4]))
     record.lengths, acting = left.tolist(), policy.acting(explore=True)
     w, reward, rows = torch.zeros(E).long(), torch.zeros(E), torch.arange(E)
     for t in range(HORIZON):
@@ -65,7 +68,7 @@ def texts(policy, E: int, seed: int) -> list[Episode]:
     return episodes
 
 
-def chances(policy) -> Tensor:
+def chances(policy: "TokenPolicy") -> Tensor:
     """pi (b, w, a) of a token policy, for every observation that there is."""
     left, w = torch.cartesian_prod(torch.arange(HORIZON) + 1, torch.arange(3)).unbind(1)
     obs = policy.observation(torch.eye(3)[w], torch.zeros(len(w), 3), distribution(NEXT[w].log()),

@@ -27,10 +27,12 @@ import csv
 import io
 import itertools
 import json
+import os
 from collections import Counter
-from typing import Iterable, NamedTuple
+from typing import TYPE_CHECKING, Iterable, NamedTuple
 
 import torch
+from tqdm import tqdm
 
 from bandit import Arm
 from batch import State
@@ -41,9 +43,12 @@ from features import P_MAX, distribution
 from job import Job, read_config
 from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
-from rewards import play
+from rewards import Rewards, play
 from store import arms_from_json, write
 from stream import Pieces
+
+if TYPE_CHECKING:
+    from eval import HeldOut                   # which imports this file
 
 PROBLEMS, SHOWN = 100, 20       # ours: 500 texts of the embedded LM take seconds; a page shows 20
 TOKENS = ("policy", "problem", "budget", "step", "left", "p_max", "entropy", "entropy_after",
@@ -76,6 +81,7 @@ class Witness:
 
     def __call__(self, s: State) -> Choice:
         choice, dist = self.acting(s), distribution(s.logits)                        # (R, 4)
+        assert choice.action is not None and choice.free is not None
         q = probs(s.logits, choice.strategies, choice.filters)                       # (R, V)
         y = sample(q, s.uniform(0))                    # (R,) the loop draws the same right after
         decision = torch.zeros_like(s.row).index_fill(0, choice.free, 1)             # (R,)
@@ -97,7 +103,7 @@ class Witness:
         return told
 
 
-def watch(held, problems: list[Problem],
+def watch(held: "HeldOut", problems: list[Problem],
           token: TokenPolicy) -> tuple[list[Episode], list[list[Note]]]:
     """Episodes and notes of all (problem, budget), in this order; sample 0 of each."""
     budgets, style = held.job.task.budgets, held.job.config.all_styles()[0]
@@ -118,7 +124,7 @@ def token_lines(notes: list[list[Note]], budgets: tuple[int, ...]) -> Iterable[t
                        x.entropy_after, x.action, TEMPERATURES[x.action], x.value)
 
 
-def length_lines(held, problems: list[Problem], best: list[Arm],
+def length_lines(held: "HeldOut", problems: list[Problem], best: list[Arm],
                  episodes: list[Episode]) -> Iterable[tuple]:
     """best: for each budget the best static arm. episodes: of `watch`."""
     budgets = held.job.task.budgets
@@ -132,7 +138,7 @@ def length_lines(held, problems: list[Problem], best: list[Arm],
                 yield policy, T, length, count
 
 
-def static_lengths(held, problems: list[Problem], arm: Arm) -> list[int]:
+def static_lengths(held: "HeldOut", problems: list[Problem], arm: Arm) -> list[int]:
     """At the largest budget: under a smaller one a static strategy's text is a prefix."""
     policy = static(torch.tensor([arm.strategy] * len(problems)))
     prompts = [held.job.task.prompt(p, arm.style) for p in problems]
@@ -141,7 +147,7 @@ def static_lengths(held, problems: list[Problem], arm: Arm) -> list[int]:
                                         held.job.config.seed, held.job.config.rows)]
 
 
-def generations(held, problems: list[Problem], episodes: list[Episode],
+def generations(held: "HeldOut", problems: list[Problem], episodes: list[Episode],
                 notes: list[list[Note]]) -> list[dict]:
     """The first SHOWN problems; episodes, notes: of `watch`."""
     told, T = [], len(held.job.task.budgets)
@@ -163,7 +169,7 @@ def told_tokens(lm: LM, notes: list[Note]) -> list[dict]:
             for piece, x in zip(texts, notes)]
 
 
-def choice_lines(held, bandits: dict) -> Iterable[tuple]:
+def choice_lines(held: "HeldOut", bandits: dict) -> Iterable[tuple]:
     """bandits: (kind, styles) -> (bandit, what its file says). Shares of 0 are left out."""
     levels = [p.level for p in held.job.task.test]
     rising = sorted(set(levels), key=lambda level: -1 if level is None else level)
@@ -185,7 +191,7 @@ def as_csv(columns: tuple[str, ...], lines: Iterable[tuple]) -> str:
     return text.getvalue()
 
 
-def write_traces(held):
+def write_traces(held: "HeldOut") -> None:
     """The four files, in the run's folder. held: eval.HeldOut. One process is enough."""
     job, seed, sets = held.job, held.job.config.seed, held.told["sets"]
     problems, token = job.task.test[:PROBLEMS], held.load("token", seed)[0]
@@ -201,13 +207,14 @@ def write_traces(held):
         write(f"{job.folder}/{name}", text)
 
 
-def main():
+def main() -> None:
     from eval import held_out                            # here alone: eval.py imports this file
     parser = Parser(description="Write down what a run does on held-out problems.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
     folder = parser.parse_args().folder
     config = read_config(folder)
-    write_traces(held_out(Job(*load(config), config, folder, None), None))
+    rewards = Rewards(os.path.join(folder, "rewards.npz"))
+    write_traces(held_out(Job(*load(config), config, folder, rewards), tqdm(disable=True)))
     print(f"wrote {folder}/: tokens.csv, lengths.csv, generations.json, choices.csv")
 
 

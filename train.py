@@ -23,6 +23,7 @@ from cli import run                 # first: Ctrl-C while torch loads gets one l
 
 import json
 import os
+import shlex
 import sys
 
 import ranks
@@ -41,7 +42,7 @@ GO_ON = "the same command with --resume goes on"
 
 
 # ---- the stages, one after the other ------------------------------------------------------------
-def train(config: Config, resume: bool, profile: bool):
+def train(config: Config, resume: bool, profile: bool) -> None:
     if profile:
         clock.start()
     lm, task = load(config)
@@ -70,10 +71,10 @@ def train(config: Config, resume: bool, profile: bool):
     if profile:
         print(f"\n{clock.report()}")
     print(f"\nwrote {final}/, {len(os.listdir(final))} files, results.json with all that is above\n"
-          f"next: ./run decode.py --problem 0 --compare --run {final}")
+          f"next: ./run decode.py --problem 0 --compare --run {shlex.quote(final)}")
 
 
-def finish(config: Config, part: str, final: str):
+def finish(config: Config, part: str, final: str) -> None:
     write(os.path.join(part, "README.md"), card(config, part))
     for name in os.listdir(part):
         if name.endswith((".checkpoint", ".tmp")):
@@ -81,7 +82,7 @@ def finish(config: Config, part: str, final: str):
     close_folder(part, final)
 
 
-def main():
+def main() -> None:
     with ranks.job(GO_ON):
         train(*ranks.first(lambda: parse(sys.argv[1:])))
 

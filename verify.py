@@ -69,8 +69,8 @@ def _spoken(text: str) -> str:
 def _boxes(text: str) -> tuple[list[str], bool]:
     """What complete boxes enclose, in the order they open, without empty ones; is one cut off?"""
     opened, boxes = [], {}
-    first = re.search(r"\\boxed|\\fbox|$", text).start()
-    for found in BRACE.finditer(text, first):
+    first = re.search(r"\\boxed|\\fbox", text)
+    for found in BRACE.finditer(text, first.start()) if first else ():
         if found["open"] or found[0] == "{":
             opened.append(found)
         elif found["bare"]:
@@ -141,9 +141,9 @@ def _equal(a: str, b: str) -> bool:
         return _equal_relations(a, b)
     if MATRIX.fullmatch(a) or MATRIX.fullmatch(b):
         return _equal_matrices(MATRIX.fullmatch(a), MATRIX.fullmatch(b))
-    if inside(a) and inside(b) and max(len(inside(a)), len(inside(b))) > 1:
+    if (one := inside(a)) and (two := inside(b)) and max(len(one), len(two)) > 1:
         compare = _same_items if a[0] == "⦃" else _in_order
-        return a[0] + a[-1] == b[0] + b[-1] and compare(inside(a), inside(b))
+        return a[0] + a[-1] == b[0] + b[-1] and compare(one, two)
     return equal_values(a, b)
 
 
@@ -220,8 +220,8 @@ def _assignment(xs: list[str]) -> tuple[str, str]:
 def _equal_matrices(a: re.Match | None, b: re.Match | None) -> bool:
     if not a or not b:
         return False
-    a, b = ([split(row, "&") for row in matrix[2].strip("¶").split("¶")] for matrix in (a, b))
-    return len(a) == len(b) and all(map(_in_order, a, b))
+    one, two = ([split(row, "&") for row in x[2].strip("¶").split("¶")] for x in (a, b))
+    return len(one) == len(two) and all(map(_in_order, one, two))
 
 
 # ---- programs -----------------------------------------------------------------------------------
@@ -249,8 +249,8 @@ def complete(header: str, name: str, code: str) -> str:
     indented no more.
     """
     own = re.compile(rf"^def {name}\b", re.MULTILINE)
-    if own.search(code):
-        return header[:own.search(header).start()] + code                # imports and helpers
+    if (known := own.search(header)) and own.search(code):
+        return header[:known.start()] + code                # imports and helpers
     body = itertools.takewhile(lambda line: not line.strip() or line[0] in " \t#)]}",
                                code.split("\n"))
     return header + "\n".join(body)
@@ -265,7 +265,7 @@ CASES = [(r"so it is \boxed{\frac12}.", "0.5"), (r"The answer is $x = \pm 2$.", 
 PROGRAMS = ["print(sum(map(int, input().split())))", "print(input())", "while True: pass"]
 
 
-def main():
+def main() -> None:
     parser = Parser(prog="verify.py", description="Grades answers; without any, shows how.")
     parser.add_argument("pair", nargs="*", help=r'an answer and the gold one, "\frac12" "0.5"; '
                         'behind "--" where one begins with "-"')

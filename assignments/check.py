@@ -15,18 +15,19 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from cli import Parser, UserError, run                                             # noqa: E402
+from cli import Parser, UserError, run
 
-import gc                                                                          # noqa: E402
-import importlib                                                                   # noqa: E402
-import json                                                                        # noqa: E402
-import signal                                                                      # noqa: E402
-import tempfile                                                                    # noqa: E402
-import time                                                                        # noqa: E402
-import types                                                                       # noqa: E402
+import gc
+import importlib
+import json
+import signal
+import tempfile
+import time
+import types
+from pathlib import Path
 
-import make                                                                        # noqa: E402
-from mutants import MUTANTS                                                        # noqa: E402
+import make
+from mutants import MUTANTS
 
 SECONDS = 120        # ours: a test run that takes longer hangs; the longest takes 4, alone
 TYPOS = {"NameError", "SyntaxError", "IndentationError"}        # no student's mistake runs into it
@@ -42,7 +43,7 @@ def marked_files(number: int) -> list[str]:
 
 def cut_files() -> dict[str, str]:
     """path -> text of every file with a cut."""
-    texts = {path: open(os.path.join(ROOT, path), encoding="utf-8").read()
+    texts = {path: Path(ROOT, path).read_text(encoding="utf-8")
              for path in make.sources() if path.endswith(".py") and "/" not in path}
     return {path: text for path, text in texts.items() if make.cuts(text)}
 

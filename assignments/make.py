@@ -12,17 +12,17 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from cli import Parser, UserError, run                                             # noqa: E402
+from cli import Parser, UserError, run
 
-import ast                                                                         # noqa: E402
-import fnmatch                                                                     # noqa: E402
-import re                                                                          # noqa: E402
-import shutil                                                                      # noqa: E402
-import subprocess                                                                  # noqa: E402
-import tempfile                                                                    # noqa: E402
-import textwrap                                                                    # noqa: E402
-import tomllib                                                                     # noqa: E402
-from typing import NamedTuple                                                      # noqa: E402
+import ast
+import fnmatch
+import re
+import shutil
+import subprocess
+import tempfile
+import textwrap
+import tomllib
+from typing import NamedTuple
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MARKER = re.compile(r"^ +# assignment (\d+)$")

@@ -1,6 +1,6 @@
 """Runs programs in forks of one process that has imported torch: 0.1 s a start instead of 4.
 
-Reads orders from stdin and answers each with a line, both JSON; `Forker` in test_survival.py asks.
+Reads orders from stdin and answers each with a line, both JSON; `Forker` asks.
 An order is {"folder", "command", "stdout", "seconds", "points"}:
 
     command   ["train.py", ..], run in folder as a user runs it, to the very end of its interpreter
@@ -16,6 +16,7 @@ import os
 import runpy
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
@@ -23,6 +24,28 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 STEPS = [(os, "makedirs"), (os, "fsync"), (os, "replace"), (os, "remove"), (shutil, "rmtree")]
 
 
+class Forker:
+    """The process below, and what to ask it."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, os.path.join(ROOT, "tests", "forker.py")], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1",             # a fork has no thread pool
+                 "PYTHONUNBUFFERED": ""})                          # what a user has: errors at exit
+
+    def run(self, folder, *command, stdout="out", seconds=None, points=None):
+        """(exit status, lines on stderr beside progress bars, seconds it took)."""
+        order = dict(folder=str(folder), command=command, stdout=stdout, seconds=seconds,
+                     points=points and str(points))
+        print(json.dumps(order), file=self.process.stdin, flush=True)
+        answer = json.loads(self.process.stdout.readline())
+        lines = [line.split("\r")[-1] for line in (folder / "err").read_text().splitlines()]
+        return (answer["code"], [x for x in lines if x.strip() and "/s]" not in x and
+                                 "/s," not in x and "s/it" not in x], answer["seconds"])
+
+
+# ---- the process that forks ---------------------------------------------------------------------
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 

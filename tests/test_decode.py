@@ -85,11 +85,10 @@ def test_streams_are_uniform_and_do_not_repeat():
 
 def small(config, model, vocabulary=50):
     torch.manual_seed(2)
-    lm = model(config(vocab_size=vocabulary, hidden_size=32, intermediate_size=64,
-                      num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
-                      max_position_embeddings=128, eos_token_id=1, pad_token_id=0,
-                      initializer_range=0.5))
-    return lm
+    return model(config(vocab_size=vocabulary, hidden_size=32, intermediate_size=64,
+                        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                        head_dim=8, max_position_embeddings=128, eos_token_id=1, pad_token_id=0,
+                        initializer_range=0.5))
 
 
 class Letters:

@@ -19,20 +19,13 @@ from cli import UserError, run
 from decode import Episode, Strategy, static
 from pomdp import TokenPolicy, ppo_update
 from rewards import embed, sample_policy, sample_static
-from test_train import ROOT, SHORT, finish, start
+from conftest import ROOT, SHORT
+from test_train import start
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 LINE = "train.py: another process of this job has ended"
 FEW = [*SHORT, "--budgets", "18,30"]                           # of five: this is about processes
 GOES_ON = "the same command with --resume goes on"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """As torchrun sets it: both sides add floats in one order, and leave each other a core."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
 
 
 def train(*arguments, folder):
@@ -101,7 +94,7 @@ def test_two_processes_end_with_the_files_of_one_and_only_the_first_speaks(alone
     assert err2.count("4 token 0: 100%") == 1
 
 
-def test_what_two_processes_began_before_one_was_killed_one_ends_alike(alone, tmp_path):
+def test_what_two_processes_began_before_one_was_killed_one_ends_alike(alone, tmp_path, finish):
     part = tmp_path / "runs" / "sums.part"
     err = kill_when(train(folder=tmp_path), part / "token-0.checkpoint", 1)
     assert err.count(LINE) == 1 and GOES_ON in err

@@ -14,7 +14,7 @@ from config import Config
 from job import close_folder, open_folder
 from rewards import Rewards
 from store import append_csv, load_adapter, read_json, write
-from test_train import ROOT, SHORT, hashes
+from conftest import ROOT, SHORT, hashes
 
 RUN = [*SHORT, "--budgets", "18,24", "--iterations", "11", "--batch", "4", "--samples", "1",
        "--test-samples", "1", "--arms", "2", "--test-problems", "2", "--styles", "work"]
@@ -25,44 +25,17 @@ FILES = ["config.json", "rewards.npz", "selection.json", "metrics.csv",       # 
 KILLED = -signal.SIGKILL
 
 
-class Forker:
-    """Starts programs fast; see forker.py."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(
-            [sys.executable, os.path.join(ROOT, "tests", "forker.py")], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1",             # a fork has no thread pool
-                 "PYTHONUNBUFFERED": ""})                          # what a user has: errors at exit
-
-    def run(self, folder, *command, stdout="out", seconds=None, points=None):
-        """(exit status, lines on stderr beside progress bars, seconds it took)."""
-        order = dict(folder=str(folder), command=command, stdout=stdout, seconds=seconds,
-                     points=points and str(points))
-        print(json.dumps(order), file=self.process.stdin, flush=True)
-        answer = json.loads(self.process.stdout.readline())
-        lines = [line.split("\r")[-1] for line in (folder / "err").read_text().splitlines()]
-        return (answer["code"], [x for x in lines if x.strip() and "/s]" not in x and
-                                 "/s," not in x and "s/it" not in x], answer["seconds"])
-
-    def train(self, folder, **how):
-        """As a user goes on: with --resume where an unfinished run lies."""
-        resume = ["--resume"] * (folder / "runs" / "sums.part").exists()
-        return self.run(folder, "train.py", *RUN, *resume, **how)
-
-
-@pytest.fixture(scope="module")
-def forker():
-    forker = Forker()
-    yield forker
-    forker.process.communicate()
+def train(forker, folder, **how):
+    """As a user goes on: with --resume where an unfinished run lies."""
+    resume = ["--resume"] * (folder / "runs" / "sums.part").exists()
+    return forker.run(folder, "train.py", *RUN, *resume, **how)
 
 
 @pytest.fixture(scope="module")
 def unbroken(forker, tmp_path_factory):
     """A finished run's folder, the hashes of its files, the seconds it took."""
     folder = tmp_path_factory.mktemp("unbroken")
-    code, errors, seconds = forker.train(folder)
+    code, errors, seconds = train(forker, folder)
     assert code == 0, errors
     return folder / "runs" / "sums", hashes(folder / "runs" / "sums"), seconds
 
@@ -77,7 +50,7 @@ def test_after_20_kills_at_random_moments_the_files_are_those_of_an_unbroken_run
             run = tmp_path / str(kills)
             run.mkdir()
         seconds = moments.uniform(0, whole / 3) if kills < 20 else None
-        code, errors, _ = forker.train(run, seconds=seconds)
+        code, errors, _ = train(forker, run, seconds=seconds)
         assert code in (0, KILLED), errors
         kills += code == KILLED
         finished = (run / "runs" / "sums").exists()
@@ -91,7 +64,7 @@ def test_a_kill_before_in_or_after_any_step_on_disk_is_made_up_for(forker, unbro
     (run / "results.json").write_text("of the older run")
     points.touch()
     while code == KILLED:
-        code, errors, _ = forker.train(tmp_path, points=points)
+        code, errors, _ = train(forker, tmp_path, points=points)
         assert run.exists() or (tmp_path / "runs" / "sums.old").exists()
     assert code == 0 and hashes(run) == unbroken[1], errors
     assert os.listdir(tmp_path / "runs") == ["sums"]
@@ -169,11 +142,11 @@ def test_whichever_file_meets_a_full_disk_one_line_says_so_and_resume_goes_on(
     part.mkdir(parents=True)
     for name in FILES:
         (part / f"{name}.tmp").symlink_to("/dev/full")
-        code, errors, _ = forker.train(tmp_path)
+        code, errors, _ = train(forker, tmp_path)
         assert (code, errors) == (1, [f"train.py: cannot write runs/sums.part/{name}: "
                                       "No space left on device"])
         assert not [x for x in os.listdir(part) if x.endswith(".tmp")]
-    assert forker.train(tmp_path)[0] == 0 and hashes(tmp_path / "runs" / "sums") == unbroken[1]
+    assert train(forker, tmp_path)[0] == 0 and hashes(tmp_path / "runs" / "sums") == unbroken[1]
 
 
 @full
@@ -208,12 +181,12 @@ def test_a_damaged_file_of_an_unfinished_run_is_named_and_made_again_once_delete
     for name in ("config.json", "rewards.npz", "metrics.csv", "softmax-work-0.safetensors",
                  "token-0.safetensors"):
         cut(part / name)
-        code, errors, _ = forker.train(tmp_path)
+        code, errors, _ = train(forker, tmp_path)
         assert code == 1 and len(errors) == 1
         assert f"sums.part/{name}" in errors[0] and "delete it, then" in errors[0]
         (part / name).unlink()
     cut(part / "selection.json")                             # read by nobody before it is rewritten
-    code, errors, _ = forker.train(tmp_path)
+    code, errors, _ = train(forker, tmp_path)
     assert code == 0, errors
     again = hashes(tmp_path / "runs" / "sums")
     assert {k: v for k, v in again.items() if k != "metrics.csv"} == {
@@ -235,7 +208,7 @@ def test_a_damaged_file_of_a_finished_run_is_named_and_made_again_as_the_line_sa
     if name == "selection.json":
         (run / name).unlink()
         run.rename(part)
-        assert forker.train(tmp_path)[0] == 0 and hashes(run) == unbroken[1]
+        assert train(forker, tmp_path)[0] == 0 and hashes(run) == unbroken[1]
 
 
 @pytest.mark.parametrize("text", ["", "adapter,seed,step\na,0\n", "seed\n0\n",

@@ -218,7 +218,7 @@ def test_examples_come_from_training_problems_and_set_the_stop(tmp_path):
 
 
 def test_questions_may_hold_braces(tmp_path):
-    rows = [{"problem": r"$\frac{%d}{2}$" % i, "answer": "{x}"} for i in range(9)]
+    rows = [{"problem": rf"$\frac{{{i}}}{{2}}$", "answer": "{x}"} for i in range(9)]
     task = TASKS["math"](Source(lines(tmp_path / "x.jsonl", rows), "", 9, 2))
     task.show(1, ["once"])
     assert task.test[0].question in task.prompt(task.test[0], "once")

@@ -1,7 +1,8 @@
 """The main job as a user runs it: seeds, interruptions, mistakes."""
-import hashlib
+import json
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,38 +11,16 @@ import time
 import pytest
 import torch
 
+import lm
 from cli import UserError
+from config import load, parse
+from conftest import ROOT, SHORT, hashes
 from job import hold
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SHORT = ["--styles", "work,once", "--pool", "2", "--pool-problems", "4", "--problems", "6",
-         "--samples", "2", "--arms", "3", "--bandit-steps", "20", "--linucb-steps", "2",
-         "--token-problems", "20", "--iterations", "12", "--batch", "16", "--test-problems", "3",
-         "--test-samples", "2"]
 
 
 def start(program, *arguments, folder):
     return subprocess.Popen([sys.executable, os.path.join(ROOT, program), *arguments], cwd=folder,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(program, *arguments, folder):
-    process = start(program, *arguments, folder=folder)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def hashes(folder):
-    return {name: hashlib.sha256(open(os.path.join(folder, name), "rb").read()).hexdigest()
-            for name in sorted(os.listdir(folder))}
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("unbroken")
-    code, out, err = finish("train.py", *SHORT, folder=folder)
-    assert code == 0, err
-    return folder, out
 
 
 def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_command(unbroken):
@@ -60,7 +39,28 @@ def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_comma
                        for styles in ("work", "work+once"))}
 
 
-def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(unbroken, tmp_path):
+def test_progress_in_a_file_is_a_few_lines(unbroken):
+    bars = [line.count("\r") for line in (unbroken[0] / "log").read_text().splitlines()]
+    assert len(bars) > 8 and max(bars) < 12 and sum(bars) < 4 * len(bars)
+
+
+def test_paths_may_hold_spaces(tmp_path):
+    shutil.copytree(lm.TINY, tmp_path / "a model")
+    path = tmp_path / "my problems.jsonl"
+    path.write_text("".join(json.dumps({"question": f"{i}?", "answer": f"#### {i}"}) + "\n"
+                            for i in range(9)))
+    where = [str(tmp_path / "a model"), str(path)]
+    model, task = load(parse(["--model", where[0], "--task", "gsm8k", "--data", where[1]])[0])
+    assert model.name == where[0] and task.train
+
+
+def test_nothing_is_written_where_no_folder_can_be_made(tmp_path, finish):
+    (tmp_path / "runs").write_text("a file")
+    code, _, err = finish("train.py", *SHORT, folder=tmp_path)
+    assert code == 1 and err.splitlines()[-1].startswith("train.py: cannot make runs/sums.part: ")
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(unbroken, tmp_path, finish):
     process = start("train.py", *SHORT, folder=tmp_path)
     checkpoint = tmp_path / "runs" / "sums.part" / "token-0.checkpoint"
     for _ in range(1200):
@@ -89,7 +89,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(unbroken
     assert code == 0 and out.splitlines()[-1] == "runs/sums is finished"
 
 
-def test_eval_and_decode_read_the_run(unbroken):
+def test_eval_and_decode_read_the_run(unbroken, finish):
     folder, out = unbroken
     before = hashes(folder / "runs" / "sums")
     code, table, err = finish("eval.py", "runs/sums", folder=folder)
@@ -111,7 +111,7 @@ def test_two_processes_never_write_one_run(tmp_path):
         hold(str(tmp_path))
 
 
-def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken):
+def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken, finish):
     folder, out = unbroken
     before = hashes(folder / "runs" / "sums")
     code, table, err = finish("replay.py", "runs/sums", folder=folder)
@@ -168,7 +168,7 @@ def test_a_mistake_gets_one_line_and_a_failing_exit(command, says, tmp_path, mon
     assert not (tmp_path / "runs").exists()
 
 
-def test_decode_refuses_a_budget_of_0_and_prompts_it_cannot_read(unbroken):
+def test_decode_refuses_a_budget_of_0_and_prompts_it_cannot_read(unbroken, finish):
     for arguments in (["7+8:", "--budget", "0"], [""], ["hello:"]):
         code, _, err = finish("decode.py", *arguments, folder=unbroken[0])
         assert code == 1 and len(err.strip().splitlines()) == 1

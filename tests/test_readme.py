@@ -1,0 +1,135 @@
+"""A new user's path: every command of the README and of the files' first lines is one that its
+program takes, the quick ones run on a finished run's folder, and what the README names is there."""
+import ast
+import dataclasses
+import glob
+import os
+import re
+import runpy
+import shlex
+import sys
+
+import pytest
+
+import cli
+import config
+from conftest import ROOT
+
+README = open(os.path.join(ROOT, "README.md"), encoding="utf-8").read()
+HEADS = {os.path.basename(path): ast.get_docstring(ast.parse(open(path, encoding="utf-8").read()))
+         for path in sorted(glob.glob(os.path.join(ROOT, "*.py")))}
+START = r"(?:\./run|python3?|torchrun)\s"
+# Those that read a run's folder or need none, and end in seconds.
+QUICK = ("decode.py", "eval.py", "lm.py", "plots.py", "replay.py", "report.py", "traces.py")
+
+
+def blocks(text: str) -> list[str]:
+    """Lines in fences or indented that start a program; continued lines are one."""
+    lines, fenced = [], False
+    for line in text.replace("\\\n", " ").split("\n"):
+        fenced ^= line.lstrip().startswith("```")
+        if re.match(rf"(?:\$ )?{START}", line.strip()) and (fenced or line.startswith("    ")):
+            lines.append(line.strip().removeprefix("$ "))
+    return lines
+
+
+def commands(text: str) -> list[list[str]]:
+    """[program, argument ..]; python -m and -c are left out, and .. for more of the same."""
+    inline = re.findall(rf"`({START}[^`]+)`", text.replace("\n", " "))
+    found = []
+    for line in blocks(text) + inline:
+        for part in shlex.join(shlex.split(line, comments=True)).split("'&&'"):
+            words = [x for x in shlex.split(part) if x not in ("..", "...", "…")]
+            names = [i for i, x in enumerate(words) if re.fullmatch(r"[\w/]+\.py", x)]
+            if names and "pytest" not in words:
+                found.append(words[names[0]:])
+    return found
+
+
+ALL = {" ".join(x): x for text in (README, *HEADS.values()) for x in commands(text or "")}
+
+
+def test_the_commands_are_found():
+    assert ["train.py"] in commands(README) and len(commands(README)) > 15
+    assert commands("    ./run a.py 'x y' && ./run b.py ..   # c\n") == [["a.py", "x y"], ["b.py"]]
+    assert commands("```\n./run a.py \\\n  --b\n```\nsee `python c.py`") == [
+        ["a.py", "--b"], ["c.py"]]
+
+
+FIELDS = {field.name for field in dataclasses.fields(config.Config)}
+
+
+class Taken(Exception):
+    """The parser took the command line: the program goes no further."""
+
+
+@pytest.mark.parametrize("command", ALL.values(), ids=ALL)
+def test_a_command_is_one_that_its_program_takes(command, monkeypatch):
+    program, *arguments = command
+    arguments = ["1" if re.fullmatch("[A-Z]+", x) else x for x in arguments]      # DATA, ROWS
+    parse, source = cli.Parser.parse_args, open(os.path.join(ROOT, program)).read()
+    if "Parser(" not in source and program != "train.py":
+        pytest.skip(f"{program} has no options of the kind that cli.py reads")
+
+    def stop(self, *given):
+        options = parse(self, *given)
+        if program == "train.py":
+            config.check(config.Config(**{k: v for k, v in vars(options).items() if k in FIELDS}))
+        raise Taken
+
+    monkeypatch.setattr(cli.Parser, "parse_args", stop)
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
+    monkeypatch.setattr(sys, "path", [ROOT, *sys.path])
+    with pytest.raises((Taken, SystemExit)) as end:
+        runpy.run_path(os.path.join(ROOT, program), run_name="__main__")
+    assert end.type is Taken or end.value.code == 0, end.value
+
+
+def on(run: str, command: list[str]) -> list[str]:
+    """The same command on this run, of 2 samples a problem, and the embedded LM."""
+    words = [run if re.fullmatch(r"runs/\w+/?", x) else x for x in command]
+    for before, word in (("--parallel", "1,2"), ("lm.py", "tiny"), ("--rows", "8"),
+                         ("--tokens", "9")):
+        if before in words:
+            words[words.index(before) + 1] = word
+    return words
+
+
+RUNS = {name: x for name, x in ALL.items() if x[0] in QUICK and "--against" not in x
+        and x in commands(README)}
+
+
+@pytest.mark.parametrize("command", RUNS.values(), ids=RUNS)
+def test_a_quick_command_runs(command, unbroken, finish):
+    if command[0] == "plots.py":
+        pytest.importorskip("matplotlib")
+    folder = unbroken[0]
+    assert " " in str(folder)
+    code, out, err = finish(*on(str(folder / "runs" / "sums"), command), folder=folder)
+    assert code == 0 and out, err
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", out), "control characters in a file"
+
+
+def test_what_the_readme_links_to_is_there():
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README)
+    assert links and not [x for x in links if not os.path.exists(os.path.join(ROOT, x))]
+
+
+def names_of(path: str) -> set[str]:
+    """What a file defines: functions, classes, their methods, constants."""
+    names = set()
+    for node in ast.parse(open(os.path.join(ROOT, path), encoding="utf-8").read()).body:
+        targets = getattr(node, "targets", [getattr(node, "target", node)])
+        names |= {x.id for target in targets for x in ast.walk(target) if isinstance(x, ast.Name)}
+        names.add(getattr(node, "name", ""))
+        names |= {f"{node.name}.{x.name}" for x in getattr(node, "body", ())
+                  if isinstance(node, ast.ClassDef) and isinstance(x, ast.FunctionDef)}
+    return names
+
+
+def test_the_files_and_functions_that_the_readme_names_are_there():
+    files = set(re.findall(r"`((?:tests/)?\w+\.py)\b", README))
+    assert not [x for x in files if not os.path.exists(os.path.join(ROOT, x))]
+    named = re.findall(r"`(\w+\.py): (\w[^`]*)`", README)
+    assert named and not [(file, x) for file, listed in named for x in listed.split(", ")
+                          if x not in names_of(file)]
