@@ -3,17 +3,19 @@ program takes, the quick ones run on a finished run's folder, and what the READM
 import ast
 import dataclasses
 import glob
+import json
 import os
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 
 import pytest
 
 import cli
 import config
-from conftest import ROOT
+from conftest import ROOT, SHORT
 
 README = open(os.path.join(ROOT, "README.md"), encoding="utf-8").read()
 HEADS = {os.path.basename(path): ast.get_docstring(ast.parse(open(path, encoding="utf-8").read()))
@@ -79,7 +81,7 @@ def test_a_command_is_one_that_its_program_takes(command, monkeypatch):
 
     monkeypatch.setattr(cli.Parser, "parse_args", stop)
     monkeypatch.setattr(sys, "argv", [program, *arguments])
-    monkeypatch.setattr(sys, "path", [ROOT, *sys.path])
+    monkeypatch.setattr(sys, "path", [os.path.dirname(os.path.join(ROOT, program)), *sys.path])
     with pytest.raises((Taken, SystemExit)) as end:
         runpy.run_path(os.path.join(ROOT, program), run_name="__main__")
     assert end.type is Taken or end.value.code == 0, end.value
@@ -89,14 +91,14 @@ def on(run: str, command: list[str]) -> list[str]:
     """The same command on this run, of 2 samples a problem, and the embedded LM."""
     words = [run if re.fullmatch(r"runs/\w+/?", x) else x for x in command]
     for before, word in (("--parallel", "1,2"), ("lm.py", "tiny"), ("--rows", "8"),
-                         ("--tokens", "9")):
+                         ("--tokens", "9"), ("--problem", "1")):
         if before in words:
             words[words.index(before) + 1] = word
     return words
 
 
 RUNS = {name: x for name, x in ALL.items() if x[0] in QUICK and "--against" not in x
-        and x in commands(README)}
+        and "OWNER/NAME" not in x and x in commands(README)}
 
 
 @pytest.mark.parametrize("command", RUNS.values(), ids=RUNS)
@@ -133,3 +135,57 @@ def test_the_files_and_functions_that_the_readme_names_are_there():
     named = re.findall(r"`(\w+\.py): (\w[^`]*)`", README)
     assert named and not [(file, x) for file, listed in named for x in listed.split(", ")
                           if x not in names_of(file)]
+
+
+# ---- the programs that the README shows ---------------------------------------------------------
+PROGRAMS = {x.split(":")[0]: x for x in re.findall(r"```python\n# (.*?)```", README, re.DOTALL)}
+MINE = [*SHORT, "--styles", "work", "--iterations", "2"]
+
+
+def written(folder, name: str) -> str:
+    """The program on disk, as a user copies it."""
+    path = folder / name
+    path.write_text("# " + PROGRAMS[name])
+    return str(path)
+
+
+def test_the_programs_are_short():
+    assert len(PROGRAMS) == 4 and max(x.count("\n") for x in PROGRAMS.values()) < 20
+
+
+def test_a_task_of_ones_own(tmp_path, finish):
+    for part, count in (("train", 40), ("test", 3)):
+        rows = [{"question": f"{i}+{i + 3}", "answer": str(2 * i + 3)} for i in range(count)]
+        (tmp_path / f"{part}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, out, err = finish(written(tmp_path, "mytask.py"), "--task", "mine", "--data",
+                            str(tmp_path), *MINE, folder=tmp_path)
+    assert code == 0, err
+    assert re.search(r"^answer: '\d+', reward [01]$", out, re.MULTILINE)
+    assert (tmp_path / "runs" / "mine" / "results.json").exists()
+
+
+def test_a_model_of_ones_own(tmp_path, finish):
+    (tmp_path / "tiny").symlink_to(os.path.join(ROOT, "tiny"))
+    code, _, err = finish(written(tmp_path, "mymodel.py"), folder=tmp_path)
+    assert code == 0, err
+    code, out, err = finish("train.py", "--model", "models/mine", *MINE, folder=tmp_path)
+    assert code == 0 and "token level" in out, err
+
+
+def test_an_action_of_ones_own(tmp_path):
+    """In an interpreter of its own: in a fork the actions have been imported before."""
+    done = subprocess.run([sys.executable, written(tmp_path, "myaction.py"), *MINE], text=True,
+                          cwd=tmp_path, env=os.environ | {"PYTHONPATH": ROOT}, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert "share_T1.5" in (tmp_path / "runs" / "sums" / "metrics.csv").read_text()
+
+
+def test_a_bandit_of_ones_own(tmp_path, finish):
+    code, out, err = finish(written(tmp_path, "mybandit.py"), *MINE, folder=tmp_path)
+    assert code == 0 and "\nThompson sampling " in out, err
+    assert (tmp_path / "runs" / "sums" / "thompson-work-0.safetensors").exists()
+
+
+def test_the_readme_shows_the_example_as_it_is():
+    example = open(os.path.join(ROOT, "examples", "adapter.py"), encoding="utf-8").read()
+    assert f"```python\n{example.split(chr(34) * 3)[2].strip()}\n```" in README
