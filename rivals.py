@@ -207,12 +207,14 @@ def right_texts(job: Job, problems: list[Problem], seed: int) -> list[tuple[list
 
 
 def train_heads(job: Job, problems: list[Problem], seed: int) -> None:
-    """AutoDeco's, on the right ones of texts sampled at T = 1."""
+    """AutoDeco's, on the right ones of texts sampled at T = 1, if there are any."""
     if job.done("autodeco", seed):
         return
-    heads = train_autodeco(job.lm, right_texts(job, problems, seed), job.config.bandit_steps,
-                           seed=seed)
-    job.save("autodeco", seed, "autodeco", heads.state_dict())
+    if texts := right_texts(job, problems, seed):
+        heads = train_autodeco(job.lm, texts, job.config.bandit_steps, seed=seed)
+        job.save("autodeco", seed, "autodeco", heads.state_dict())
+    else:
+        print("no text sampled at T = 1 is right: no heads like AutoDeco's")
 
 
 # ---- as a program: EDT's temperatures -----------------------------------------------------------
