@@ -54,14 +54,17 @@ def test_the_better_policy_is_named_column_by_column():
 
 def test_a_run_is_held_to_another_ones_intervals_and_the_row_is_named(tmp_path):
     base = {(1, 0): np.random.default_rng(3).random((1, 200))}
-    for name, shift in (("a", 0.0), ("b", 0.01), ("c", 0.2)):
+    for name, shift, own in (("a", 0.0, "arm: one"), ("b", 0.01, "arm: another"),
+                             ("c", 0.2, "arm: one"), ("d", 0.0, "more")):
         (tmp_path / name).mkdir()
-        rows = {"row": {(1, 0): base[1, 0] + shift}, "other": base}
+        rows = {"row": {(1, 0): base[1, 0] + shift}, "other": base, own: base}
         (tmp_path / name / "results.json").write_text(json.dumps(
             {"tables": [make_table("T", "", [1], rows, base)]}))
     assert "all 2 cells" in compare(tmp_path / "b", tmp_path / "a" / "results.json")
-    with pytest.raises(UserError, match=r"1 outside of 2 cells: T: row, pass@1\[0\]"):
+    with pytest.raises(UserError, match=r"1 of 3 cells are .*: T: row, pass@1\[0\] is"):
         compare(tmp_path / "c", tmp_path / "a" / "results.json")
+    with pytest.raises(UserError, match=r"1 of 3 cells are .*: T: more, pass@1\[0\] is missing"):
+        compare(tmp_path / "a", tmp_path / "d" / "results.json")
 
 
 @pytest.mark.parametrize("strategy", [GREEDY, Strategy(1.25, 3, 0.95, 0.03)])
