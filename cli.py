@@ -2,6 +2,7 @@
 status; a closed pipe (| head) no line.
 """
 import argparse
+import gc
 import io
 import os
 import sys
@@ -42,6 +43,7 @@ def run(program: str, main: Callable[[], None], stopped: str = "stopped") -> Non
     for stream in (sys.stdout, sys.stderr):          # a console of Windows lacks ₀, ≤ and the like
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    gc.freeze()       # 340,000 objects of torch and its like: looking at them takes a second
     try:
         try:
             main()

@@ -47,7 +47,7 @@ def test_after_20_kills_at_random_moments_the_files_are_those_of_an_unbroken_run
     moments, kills, run, finished = random.Random(0), 0, None, 1
     while kills < 20 or not finished:
         if finished:
-            run = tmp_path / str(len(os.listdir(tmp_path)))       # a run may end before its kill
+            run = tmp_path / str(len(os.listdir(tmp_path)))      # some end before they are killed
             run.mkdir()
         seconds = moments.uniform(0, whole / 3) if kills < 20 else None
         code, errors, _ = train(forker, run, seconds=seconds)
