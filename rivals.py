@@ -184,7 +184,7 @@ def edt(T0: float, theta: float) -> Policy:
 def tune_edt(job: Job, problems: list[Problem]) -> list[tuple[float, float]]:
     """(T0, theta) of EDT for each token budget, the best on the training problems."""
     config, values = job.config, []
-    for T0, theta in tqdm(EDT_GRID, desc="4 EDT", mininterval=1):
+    for T0, theta in tqdm(EDT_GRID, desc="4 EDT"):
         table = job.rewards.get(f"train edt {T0:g} {theta:g}", lambda: sample_blind(
             job.lm, job.task, problems, config.all_styles()[0], lambda rows: edt(T0, theta),
             config.samples, config.seed, config.rows))                                  # (P, n, T)

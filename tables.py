@@ -204,7 +204,8 @@ def compare(folder: str, path: str) -> str:
                 for row in table["rows"]}
 
     ours, theirs = (rows(read_json(x)) for x in (f"{folder}/results.json", path))
-    theirs = {name: cells for name, cells in theirs.items() if name in ours or ": arm: " not in name}
+    theirs = {name: cells for name, cells in theirs.items()
+              if name in ours or ": arm: " not in name}
     wrong, count = [], sum(map(len, theirs.values()))
     for name, cells in theirs.items():
         for at, cell in cells.items():

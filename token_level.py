@@ -96,7 +96,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant,
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
     start, log = restore(checkpoint, policy, optimizer)
     for i in (bar := tqdm(range(start, config.iterations), initial=start, total=config.iterations,
-                          desc=f"4 {kind} {seed}", mininterval=1)):
+                          desc=f"4 {kind} {seed}")):
         for group in optimizer.param_groups:
             group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
         step_seed = seed * 1_000_003 + i + 1        # of this iteration; generators keep 32 bits

@@ -51,7 +51,7 @@ def test_paths_may_hold_spaces(tmp_path):
                             for i in range(9)))
     where = [str(tmp_path / "a model"), str(path)]
     model, task = load(parse(["--model", where[0], "--task", "gsm8k", "--data", where[1]])[0])
-    assert model.name == where[0] and task.train
+    assert model.name == "a model" and task.train
 
 
 def test_nothing_is_written_where_no_folder_can_be_made(tmp_path, finish):
