@@ -107,7 +107,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant,
         if i in (10, config.iterations - 1):                     # does the memory grow?
             clock.note_memory(f"iteration {i} of {kind} {seed}")
         bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-20:]]):.3f}",
-                        **{k: f"{log[-1].get(k, 0):.2f}" for k in ("entropy", "kl", "clipped")})
+                        **{k: f"{log[-1].get(k, 0):.2f}" for k in ("entropy", "kl", "clipped")}, refresh=False)
         if i % 10 == 9:
             log[-1]["validation"] = validate(job, held, policy, variant)
             ranks.first(lambda: save_checkpoint(
