@@ -123,7 +123,7 @@ def page(data: Data) -> str:
     about, results = data.results["about"], data.results
     told = (f"LM {about['lm']}, task {about['task']}, prompt styles {', '.join(about['styles'])}; "
             f"{about['problems']} held-out problems, {about['samples']} samples each, "
-            f"{about['seeds']} training seed(s)")
+            f"{about['seeds']} training seed{'s' * (about['seeds'] > 1)}")
     name = os.path.basename(os.path.abspath(data.folder))
     parts = [f"<h1>Adaptive decoding: {escape(name)}</h1>", f"<p>{escape(told)}.</p>",
              "<h2>Tables</h2>",

@@ -22,8 +22,8 @@ from pomdp import SURE, TEMPERATURES
 from rewards import embed
 from store import arms_from_json, load_adapter, read_json
 
-COLOURS = ("\033[32m", "\033[36m", "\033[33m", "\033[31m")            # greedy, T = .5, 1, 1.25
-MARKS = "₀₁₂₃"                                                     # without a colour terminal
+COLOURS = (32, 36, 33, 31, 35, 34)          # green for greedy, then hotter; from the 7th on again
+MARKS = "₀₁₂₃₄₅₆₇₈₉"                                               # without a colour terminal
 NAMES = ["greedy"] + [f"T = {t:g}" for t in TEMPERATURES[1:]]
 TAIL = 300         # characters of a prompt that are shown (ours: a question, but no examples)
 
@@ -81,12 +81,13 @@ def coloured(piece: str, action: int | None, colour: bool) -> str:
     """In the colour of a decision's action, or with a mark behind it."""
     if action is None or not piece:
         return piece
-    return f"{COLOURS[action]}{piece}\033[0m" if colour else piece + MARKS[action]
+    if colour:
+        return f"\033[{COLOURS[action % len(COLOURS)]}m{piece}\033[0m"
+    return piece + MARKS[action % len(MARKS)]
 
 
 def legend(colour: bool) -> str:
-    return ("legend: " + ", ".join(f"{c}{name}\033[0m" if colour else f"{name} {m}"
-                                   for c, m, name in zip(COLOURS, MARKS, NAMES))
+    return ("legend: " + ", ".join(coloured(name, i, colour) for i, name in enumerate(NAMES))
             + f"; unmarked: p_max > {SURE:g}, greedy")
 
 
