@@ -1,8 +1,8 @@
 """The embedded language model: a character-level Llama (0.64 M parameters) that adds numbers.
 
-    python tiny.py               # about 10 minutes on 2 cores; writes tiny/ (the committed weights)
-    python tiny.py --steps 20 --out /tmp/tiny                                   # a look, in seconds
-    python tiny.py --report      # how often it is right, by the work left undone; trains nothing
+    python tiny.py                       # how often it is right, by the work left undone; seconds
+    python tiny.py --train models/again  # trains it again, 8 minutes on 2 cores: tiny/ was made so
+    python tiny.py models/again          # how often that one is right
 
 Its world is worked sums. After every line of work the writer stops with probability STOP and gives
 the answer at once, the rest of the sum done in its head; asked with "?" it always does so. And at
@@ -231,24 +231,24 @@ def report(lm: LM, count: int = 1500) -> str:
 
 
 def main() -> None:
-    parser = Parser(description="Train the embedded LM on worked sums.")
-    parser.add_argument("--steps", type=int, default=1400, help="training steps (default 1400)")
+    parser = Parser(description="How often is the embedded LM right? Or train it again.")
+    parser.add_argument("lm", nargs="?", default=TINY, help="folder of the LM (default tiny/)")
+    parser.add_argument("--train", metavar="FOLDER", help="train an LM on sums, and write it there")
+    parser.add_argument("--steps", type=int, default=1400, help="of training (default 1400)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default 0)")
-    parser.add_argument("--out", default=TINY, help="folder to write (default tiny/ beside this)")
-    parser.add_argument("--report", action="store_true", help="how good is the LM in --out?")
     args = parser.parse_args()
-    if args.report:
-        return print(report(LM.load(args.out)))
+    if not args.train:
+        return print(report(LM.load(args.lm)))
     if args.steps < 1:
         raise UserError("--steps must be at least 1")
     torch.manual_seed(args.seed)
     model, start = make_model(), time.time()
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, writes {args.out}")
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, writes {args.train}")
     loss = train(model, args.steps, seed=args.seed)
-    model.save_pretrained(args.out)
-    make_tokenizer().save_pretrained(args.out)
+    model.save_pretrained(args.train)
+    make_tokenizer().save_pretrained(args.train)
     print(f"loss {loss:.3f} after {(time.time() - start) / 60:.1f} minutes; "
-          f"wrote {args.out}\nnext: ./run train.py --model {shlex.quote(args.out)}")
+          f"wrote {args.train}\nnext: ./run train.py --model {shlex.quote(args.train)}")
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken, fi
     (["replay.py", "missing"], "missing"),
     (["decode.py", "7+8:", "--run", "missing"], "missing"),
     (["decode.py", "7+8:", "--loud"], "--loud"),
-    (["tiny.py", "--steps", "0"], "--steps"),
+    (["tiny.py", "--train", "x", "--steps", "0"], "--steps"),
     (["features.py", "7+8:", "--budget", "0"], "budget must be at least 1"),
     (["features.py", "hello:"], "does not know every character"),
     (["bandit.py", "--arms", "2"], "--arms"),
