@@ -12,11 +12,15 @@ Deviations: (1) c is the mass of the tokens before one, as the sampler counts it
 the sampler's top-p as alpha grows; their c holds the token itself, and the one that crosses P goes.
 (2) f and g have three layers, as our adapters do, theirs two; h passes a layer norm. (3) Their
 code gives g four numbers of the distribution more, and has a second loss without top-p: left out.
-What it learns is what right texts do, not what is right: reward, budget and T never meet.
+(4) h is kept, and logits are made again for each minibatch, by the output head alone: what an LM
+does to them behind its head (Gemma 2's soft cap) is not seen in training.
+What it learns is what right texts do, not what is right: reward picks the texts, no more.
 
 Shapes: R rows, V vocabulary, d hidden size, K tokens of texts.
 """
 from cli import Parser, run                    # first: Ctrl-C while torch loads gets one line
+
+from typing import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -74,9 +78,13 @@ def autodeco_loss(heads: AutoDeco, h: Tensor, logits: Tensor, target: Tensor,
     return -(weight * (likelihood + 1e-9).log()).mean(), T.mean(), P.mean()       # 1e-9: its code
 
 
-def fit_autodeco(h: Tensor, logits: Tensor, target: Tensor, weight: Tensor, steps: int, batch: int,
-                 lr: float = LR, seed: int = 0, progress: Progress | None = None) -> AutoDeco:
-    """Heads fitted to K tokens in minibatches of `batch` tokens; shapes as in `autodeco_loss`."""
+def fit_autodeco(h: Tensor, logits_of: Callable[[Tensor], Tensor], target: Tensor, weight: Tensor,
+                 steps: int, batch: int, lr: float = LR, seed: int = 0,
+                 progress: Progress | None = None) -> AutoDeco:
+    """Heads fitted to K tokens in minibatches; h (K, d), target, weight (K,) as in `autodeco_loss`.
+
+    logits_of(rows (batch,)) gives the logits (batch, V) of these tokens.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -84,7 +92,7 @@ def fit_autodeco(h: Tensor, logits: Tensor, target: Tensor, weight: Tensor, step
     optimizer = torch.optim.Adam(heads.parameters(), lr=lr, fused=True)
     for step in range(steps):
         rows = torch.randint(len(h), (batch,), generator=generator).to(h.device)
-        loss, T, P = autodeco_loss(heads, h[rows], logits[rows], target[rows], weight[rows])
+        loss, T, P = autodeco_loss(heads, h[rows], logits_of(rows), target[rows], weight[rows])
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(heads.parameters(), 0.5)                  # as in bandit.py
@@ -97,12 +105,12 @@ def fit_autodeco(h: Tensor, logits: Tensor, target: Tensor, weight: Tensor, step
 
 @torch.no_grad()
 def read(lm: LM, texts: list[tuple[list[int], list[int]]],
-         rows: int = 16) -> tuple[Tensor, Tensor, Tensor]:
-    """h (K, d), logits (K, V) in fp32 and the tokens (K,) of all completions, `rows` texts a pass.
+         rows: int = 16) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """h (k, d), logits (k, V) in fp32 and the tokens (k,) of the completions, `rows` texts a pass.
 
     texts: (prompt ids, completion ids). Padded on the right: no token sees the padding behind it.
     """
-    kept, parts = [], []
+    kept = []
     hook = lm.model.get_output_embeddings().register_forward_pre_hook(
         lambda _module, inputs: kept.append(inputs[0]))                   # h, as in lm.LM._keep
     try:
@@ -116,12 +124,9 @@ def read(lm: LM, texts: list[tuple[list[int], list[int]]],
             where = torch.zeros_like(ids, dtype=torch.bool)
             for i, (a, b) in enumerate(some):
                 where[i, len(a) - 1:len(a) + len(b) - 1] = True
-            following = ids.roll(-1, 1)[where]
-            parts.append((kept.pop()[where].float(), logits[where].float(), following))
+            yield kept.pop()[where], logits[where].float(), ids.roll(-1, 1)[where]
     finally:
         hook.remove()
-    h, logits, tokens = (torch.cat(x) for x in zip(*parts))
-    return h, logits, tokens
 
 
 def token_weights(logits: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
@@ -137,13 +142,16 @@ def token_weights(logits: Tensor, target: Tensor, generator: torch.Generator) ->
 
 def train_autodeco(lm: LM, texts: list[tuple[list[int], list[int]]], steps: int, batch: int = 256,
                    lr: float = LR, seed: int = 0, progress: Progress | None = None) -> AutoDeco:
-    """On right texts, (prompt ids, completion ids with the end token).
+    """On right texts, (prompt ids, completion ids with the end token)."""
+    generator, head = torch.Generator().manual_seed(seed), lm.model.get_output_embeddings()
+    h, weight, target = (torch.cat(x) for x in zip(*(
+        (h, token_weights(logits, y, generator), y) for h, logits, y in read(lm, texts))))
 
-    All logits are kept, 4 K V bytes: for some hundred short texts, or a small vocabulary.
-    """
-    h, logits, target = read(lm, texts)
-    weight = token_weights(logits, target, torch.Generator().manual_seed(seed))
-    return fit_autodeco(h, logits, target, weight, steps, batch, lr, seed, progress)
+    def logits_of(rows: Tensor) -> Tensor:
+        with torch.no_grad():
+            return head(h[rows])[:, :lm.vocabulary].float()                              # (R, V)
+
+    return fit_autodeco(h, logits_of, target, weight, steps, batch, lr, seed, progress)
 
 
 # ---- as a program: where the right temperature is known -----------------------------------------
@@ -163,7 +171,7 @@ def main() -> None:
            "known.").parse_args()
     true = torch.tensor([0.5, 1.0, 1.5]).repeat(2000)
     h, logits, target = cooled(true)
-    heads = fit_autodeco(h, logits, target, torch.ones(len(true)), 400, 256)
+    heads = fit_autodeco(h, logits.__getitem__, target, torch.ones(len(true)), 400, 256)
     T, P = heads(h)
     print("AutoDeco, tokens drawn at\n" + "\n".join(
         f"T = {t:.2f}:  learned T {T[true == t].mean():.2f}, P {P[true == t].mean():.2f}"

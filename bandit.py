@@ -148,7 +148,8 @@ def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
 def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw: Callable[[Tensor], Tensor],
                    generator: torch.Generator,
                    entropy_bonus: float) -> tuple[Tensor, float, float]:
-    """(loss, mean reward, mean entropy in nats); the loss's gradient is minus that of J.
+    """(loss, mean reward, mean entropy in nats). Its gradient is -grad J for the actor, and that of
+    mean (b - r)^2 for the critic.
 
     x (R, D) contexts; draw(actions (R,)) gives their rewards (R,), to which b(x) is fitted.
     """
@@ -167,7 +168,7 @@ def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw: Callable[[Tensor], Te
 def train_softmax(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: int = 256,
                   lr: float = LR, entropy_bonus: float = ENTROPY, seed: int = 0,
                   progress: Progress | None = None) -> SoftmaxBandit:
-    """x (X, D) contexts; pull(contexts (R,), actions (R,), generator) -> rewards (R,) of 0/1.
+    """x (X, D) contexts; pull(rows of x (R,), actions (R,), generator) -> rewards (R,) of 0/1.
 
     Steps, batch and lr: prototype. Entropy bonus .1 (ours): with the prototype's .02, an arm that
     pays in few contexts, such as greedy, may be dropped before those contexts are told apart; one
@@ -197,7 +198,7 @@ class LinUCB(nn.Module):
 
         A_s = I + sum x x^T      b_s = sum r x      theta_s = A_s^-1 b_s
         with probability 1 - delta:  |theta_s . x - E[r|x, s]| <= alpha sqrt(x . A_s^-1 x),
-        alpha = 1 + sqrt(ln(2 / delta) / 2)                                     (Li et al. 2010)
+        alpha = 1 + sqrt(ln(2 / delta) / 2), if E[r|x, s] is linear in x        (Li et al. 2010)
     """
 
     def __init__(self, inputs: int, arms: int, alpha: float = ALPHA):

@@ -125,7 +125,7 @@ def main() -> None:
 
 def compare(lm: LM, prompts: Tensor, lengths: Tensor, n: int, rows: int, repeats: int) -> float:
     ids, keys, R = prompts.tolist(), torch.arange(len(prompts)), len(lengths)
-    there, hot = prompts.to(lm.device), static(torch.tensor(Strategy()).repeat(R, 1))
+    there, hot = prompts.to(lm.device), static(torch.tensor([Strategy()]))
     seconds = medians({
         "ours": lambda: rollout(lm, ids, hot, lengths, keys, n, rows=rows),
         "generate, growing cache": lambda: generate(lm, there, lengths, n, rows, "dynamic"),
@@ -145,7 +145,7 @@ def overhead(lm: LM, prompts: Tensor, lengths: Tensor, n: int, rows: int, repeat
     n = min(n, R)
     R = R // n * n
     ids = prompts[:R // n].tolist()
-    keys, hot = torch.arange(len(ids)), static(torch.tensor(Strategy()).repeat(R, 1))
+    keys, hot = torch.arange(len(ids)), static(torch.tensor([Strategy()]))
     seconds = medians({
         "static": lambda: rollout(lm, ids, hot, lengths[:R], keys, n, rows=rows),
         "policy": lambda: rollout(lm, ids, policy.acting(explore=True), lengths[:R], keys, n,

@@ -3,12 +3,12 @@ import argparse
 import dataclasses
 import os
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 from cli import Parser, UserError, whole_numbers
 from features import PARTS
 from lm import LM
-from tasks import TASKS, Source, Task
+from tasks import TASKS, Problem, Source, Task
 
 
 def option(default: Any, text: str) -> Any:
@@ -19,12 +19,25 @@ class Variant(NamedTuple):
     """A way to train a token policy: on what it sees, by what, on which problems and budgets."""
     parts: list[str]                       # of the observation
     learner: str = "ppo"                   # or reinforce, lpo
-    easy: bool = False                     # problems of the lower half of all levels alone
-    inner: bool = False                    # every other token budget alone, the ends left out
+    easy: bool = False                     # problems of `lower_levels` alone
+    inner: bool = False                    # token budgets of `inner_budgets` alone
+
+
+def lower_levels(problems: list[Problem]) -> list[int]:
+    """The lower half of the levels that there are; none where there are no two."""
+    levels = sorted({p.level for p in problems if p.level is not None})
+    return levels[:len(levels) // 2]
+
+
+def inner_budgets(budgets: Sequence[int]) -> list[int]:
+    """Every other token budget, the ends left out."""
+    return list(budgets[1:-1:2])
 
 
 @dataclass
 class Config:
+    """Values without a source are ours: sized so that the embedded job takes minutes on 2 cores.
+    The bandits' steps, and PPO's lr, entropy, iterations and batch: prototype."""
     model: str = option("tiny", "hub id or local folder of the LM; tiny is the embedded one")
     task: str = option("sums", "one of " + ", ".join(TASKS))
     data: str = option("", "the task's problems: a JSON Lines or parquet file, a folder, a hub id")
@@ -48,15 +61,15 @@ class Config:
     arms: int = option(6, "size of the action set (paper's curve)")
     filter: bool = option(False, "leave constant and noisy problems of the table out of training "
                           "(paper); the token level then trains on the rest of the table")
-    bandit_steps: int = option(1500, "softmax bandit: steps of 256 replayed draws")
+    bandit_steps: int = option(1500, "softmax bandit, LPO, AutoDeco: steps of 256 draws")
     linucb_steps: int = option(500, "LinUCB: steps of 16 replayed draws")
     token_problems: int = option(6000, "training problems of the token policy, none of the table's")
-    iterations: int = option(150, "PPO: iterations")
-    batch: int = option(512, "PPO: rollouts an iteration")
-    token_samples: int = option(4, "PPO: rollouts a prompt, each with a budget of its own")
-    lr: float = option(5e-4, "PPO: learning rate, falling to a tenth")
-    entropy: float = option(0.02, "PPO: entropy bonus")
-    parts: str = option(",".join(PARTS), "PPO: parts of the observation, by commas")
+    iterations: int = option(150, "token level: iterations")
+    batch: int = option(512, "token level: rollouts an iteration")
+    token_samples: int = option(4, "token level: rollouts a prompt, each with a budget of its own")
+    lr: float = option(5e-4, "token level: learning rate, falling to a tenth")
+    entropy: float = option(0.02, "token level: entropy bonus")
+    parts: str = option(",".join(PARTS), "token level: parts of the observation, by commas")
     rivals: bool = option(False, "the paper's rivals and ablations, and transfer, beside it")
     test_problems: int = option(250, "held-out problems")
     test_samples: int = option(8, "samples a held-out problem")
@@ -126,6 +139,8 @@ def check(config: Config) -> None:
             raise UserError(f"--{f.name.replace('_', '-')} must be at least 1, not {value}")
     if not 0 <= config.seed <= 4000:                       # 4,000 x 1,000,003 still fits 32 bits
         raise UserError(f"--seed must be 0 to 4000, not {config.seed}")
+    if config.arms < 2:
+        raise UserError(f"--arms must be at least 2, to choose among, not {config.arms}")
     if config.shots < 0:
         raise UserError(f"--shots must not be negative, not {config.shots}")
     if config.thinking == "on" and config.plain:

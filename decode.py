@@ -180,9 +180,15 @@ class Episode:
 
 
 def static(strategies: Tensor) -> Policy:
-    """The policy that gives row i the strategy strategies[i] at every token; (rows, 4)."""
+    """The policy that gives row i the strategy strategies[i] at every token; (rows, 4), or (1, 4)
+    for all rows."""
     there, filters = functools.cache(strategies.to), has_filters(strategies)   # moved once
-    return lambda state: Choice(there(state.row.device)[state.row], filters)
+
+    def policy(state: State) -> Choice:
+        s = there(state.row.device)
+        return Choice(s.expand(len(state.row), -1) if len(s) == 1 else s[state.row], filters)
+
+    return policy
 
 
 # ---- the loop -----------------------------------------------------------------------------------

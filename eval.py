@@ -65,9 +65,9 @@ class HeldOut:
         """Table (P, n, T) of one strategy for all prompts."""
         return self._table(str(arm), sample_static, arm)
 
-    def blind(self, name: str, policy_of: Callable[[int], Policy]) -> np.ndarray:
+    def blind(self, name: str, policy: Policy) -> np.ndarray:
         """Table (P, n, T) of a policy that does not see the budget, as in `sample_blind`."""
-        return self._table(name, sample_blind, self.style, policy_of)
+        return self._table(name, sample_blind, self.style, policy)
 
     def policy(self, name: str, play_at: PlayAt, n: int | None = None) -> np.ndarray:
         """Table (P, n, T) of a policy that sees the budget; `play_at` as in `sample_policy`."""
@@ -123,7 +123,8 @@ class HeldOut:
                 for i, B in enumerate(self.Bs) for t in self.budgets}
 
     def optimist(self, told: dict) -> Cells:
-        """For each column the best on these very problems, of all that were sampled here."""
+        """For each column the best on these very problems, of S and of what was best in training;
+        the others of the pool were not sampled here."""
         arms = {*arms_from_json(told["arms"]), *arms_from_json(told["best_of_all"]),
                 *(arm for line in told["best_static"] for arm in arms_from_json(line))}
         values = {(B, t): self.arms(sorted(arms), B, t) for B in self.Bs for t in self.budgets}
@@ -157,13 +158,13 @@ class HeldOut:
 
     def edt(self) -> Cells:
         """EDT as it was tuned on the training problems for each token budget."""
-        tables = [self.blind(f"edt {a:g} {b:g}", lambda rows: edt(a, b))
+        tables = [self.blind(f"edt {a:g} {b:g}", edt(a, b))
                   for a, b in self.told["edt"]]
         return {(B, t): pass_at(tables[t][..., t], B)[None] for B in self.Bs for t in self.budgets}
 
     def autodeco(self, seed: int) -> Cells:
         heads = self.load("autodeco", seed)[0]
-        return self.cells(self.blind(f"autodeco {seed}", lambda rows: heads.acting()))
+        return self.cells(self.blind(f"autodeco {seed}", heads.acting()))
 
     def both(self, styles: str, seed: int) -> Cells:
         """Both levels: the bandit names each prompt's arm, static or under the token level."""
@@ -217,7 +218,7 @@ def evaluate(job: Job, shown: Sequence[int] = ()) -> str:
         if not set(shown) <= set(held.Bs):
             raise UserError(f"--parallel of this run: {', '.join(map(str, held.Bs))}")
         tables = all_tables(held)
-        if not os.path.exists(f"{job.folder}/choices.csv"):               # the last of them
+        if not ranks.first(lambda: os.path.exists(f"{job.folder}/choices.csv")):     # the last one
             ranks.first(lambda: write_traces(held))
     levels = Counter(str(p.level) for p in task.test if p.level is not None)
     results = {"about": {"lm": job.lm.name, "task": task.name, "styles": config.all_styles(),

@@ -117,8 +117,10 @@ def hold(part: str) -> None:
         else:
             import fcntl                             # here alone: Windows has none
             fcntl.flock(os.open(part, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, FileExistsError):
         raise UserError(f"another process is writing {part}")
+    except OSError as error:
+        raise UserError(f"cannot lock {part}: {error.strerror}")
 
 
 def close_folder(part: str, final: str) -> None:

@@ -145,7 +145,7 @@ class LM:
         device, dtype = pick(device, dtype)
         folder = place(name)
         logging.disable_progress_bar()                     # its lines would hide ours
-        need = memory(read_config(folder), dtype)
+        need = memory(model_config(folder), dtype)
         try:
             free = free_memory(device)
             torch.empty(0, device=device)
@@ -288,7 +288,7 @@ def title(name: str) -> str:
 
 
 def hub_id(name: str) -> bool:
-    return not os.path.isdir(name) and bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name))
+    return not os.path.isdir(name) and bool(re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name))
 
 
 def from_hub(name: str, what: str, files: list[str]) -> str:
@@ -305,7 +305,7 @@ def from_hub(name: str, what: str, files: list[str]) -> str:
                         f"does not give it: {str(error).strip().splitlines()[0]}")
 
 
-def read_config(name: str) -> PretrainedConfig:
+def model_config(name: str) -> PretrainedConfig:
     if not os.path.isdir(name):
         from_hub(name, "model", ["config.json"])
     try:
@@ -330,7 +330,7 @@ def main() -> None:
     if min(args.rows, args.tokens, args.bandwidth) <= 0:
         raise UserError("--rows, --tokens and --bandwidth must be above 0")
     dtype = pick("cpu", args.dtype)[1]
-    need = memory(read_config(place(args.model)), dtype, args.rows, belt_length(args.tokens))
+    need = memory(model_config(place(args.model)), dtype, args.rows, belt_length(args.tokens))
     # A step reads all weights and, over a text's length, half of the texts' keys and values; that
     # an ordinary loop reaches half of the bandwidth is our guess.
     texts = need.cache * args.tokens / belt_length(args.tokens)

@@ -154,9 +154,9 @@ def training(data: Data) -> "Figure":
 
 
 def learners(data: Data) -> "Figure":
-    """PPO against rivals on the same rollouts, as many in each iteration: reward of sampled actions
-    in training (left, running mean of 10 iterations), of the most likely ones on validation
-    problems (right); thin lines are single training seeds."""
+    """PPO against rivals after as many rollouts: reward of sampled actions in training (left,
+    running mean of 10 iterations), of the most likely ones on validation problems (right); thin
+    lines are single training seeds."""
     figure, axes = panels(1, 2, 7.4, 3.6, sharey=True)
     known = {x["adapter"] for x in data.select("metrics.csv")}
     names = {"token": "PPO", "token-reinforce": "REINFORCE", "token-lpo": "LPO"}

@@ -19,13 +19,14 @@ to lambda^l:
 
     A_i = sum_l lambda^l delta_{i+l},    lambda = 1: A_i = r - V_i;    lambda = 0: A_i = delta_i
 
-PPO (Schulman et al. 2017), rho = pi(a|o) / pi_old(a|o):
+Proximal policy optimisation, PPO (Schulman et al. 2017), with rho = pi(a|o) / pi_old(a|o), A'
+normalised to mean 0 and deviation 1 in each minibatch, and the critic's target G = A + V_old:
 
-    L = -mean min(rho A, clip(rho, 1 - eps, 1 + eps) A) + (V - (A + V_old))^2 / 2 - c H(pi)
+    L = mean[-min(rho A', clip(rho, 1 - eps, 1 + eps) A') + (V - G)^2 / 2 - c H(pi)]
 
 REINFORCE (Williams 1992), the paper's choice, on the same episodes, with b their mean reward:
 
-    L = -mean (r - b) log pi(a|o) - c H(pi)
+    L = mean[-(r - b) log pi(a|o) - c H(pi)]
 
 M decisions a minibatch, m of them in this process (ranks.py), A = 4 actions in shapes, D inputs,
 E episodes. With several processes, F and E count those of all, in rank order.
@@ -112,21 +113,18 @@ class TokenPolicy(nn.Module):
 def gae(values: Tensor, lengths: list[int], rewards: Tensor, lam: float = LAMBDA) -> Tensor:
     """Advantages (F,) of the decisions of E episodes laid end to end; values (F,), rewards (E,).
 
-    A_i = delta_i + lambda A_{i+1}: backwards over a padded (E, longest) block, all E at once.
+    A_i = delta_i + lambda A_{i+1}, from each episode's end to its beginning.
     """
     # assignment 7
-    ends = torch.tensor(lengths)
-    longest = int(ends.max())
-    inside = torch.arange(longest) < ends[:, None]                                   # (E, longest)
-    V = torch.zeros(len(ends), longest + 1).masked_scatter(
-        torch.cat([inside, torch.zeros(len(ends), 1).bool()], 1), values)
-    last = torch.arange(longest) == ends[:, None] - 1
-    delta = torch.where(last, rewards[:, None], V[:, 1:]) - V[:, :-1]
-    advantage, following = torch.zeros(len(ends), longest), torch.zeros(len(ends))
-    for i in reversed(range(longest)):
-        following = (delta[:, i] + lam * following) * inside[:, i]
-        advantage[:, i] = following
-    return advantage[inside]
+    V, advantage, end = values.tolist(), [0.0] * len(values), 0
+    for length, reward in zip(lengths, rewards.tolist()):
+        start, end = end, end + length
+        following, A = reward, 0.0                                                  # V_{F+1} = r
+        for i in reversed(range(start, end)):
+            delta = following - V[i]
+            A = delta + lam * A
+            advantage[i], following = A, V[i]
+    return torch.tensor(advantage)
 
 
 def ppo_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, old_logp: Tensor, advantage: Tensor,
@@ -230,8 +228,8 @@ def reinforce_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[E
                      seed: int, entropy_bonus: float) -> dict:
     """One REINFORCE iteration: one pass, since a second one would need PPO's ratio.
 
-    b is the mean reward of all episodes; the critic is unused. To leave an episode out of its own
-    b multiplies every r - b by E / (E - 1): another learning rate. Otherwise as `ppo_update`.
+    b is the mean reward of all episodes with a decision; the critic is unused. Otherwise as
+    `ppo_update`.
     """
     episodes = [x for x in episodes if len(x.where)]
     device = next(policy.parameters()).device

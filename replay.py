@@ -2,8 +2,9 @@
 
     python replay.py runs/sums --lr 3e-3 --entropy 0.02 --seeds 3
 
-Trains both bandits on the finished run's table of training rewards and scores them on its table of
-held-out rewards. Nothing is saved: the settings that please go into train.py.
+Trains softmax bandit and LinUCB on the finished run's table of training rewards, and scores them on
+its table of held-out rewards. Nothing is saved: settings that please go into LR, ENTROPY and ALPHA
+of bandit.py.
 """
 from cli import Parser, UserError, run                      # first: see train.py
 
@@ -17,7 +18,7 @@ from config import load
 from eval import held_out
 from features import CONTEXT
 from job import Job, read_config
-from rewards import Rewards
+from rewards import Rewards, embed
 from sequence import bandit_data, select
 from tables import LEGEND, make_table, show
 
@@ -40,7 +41,7 @@ def main() -> None:
     lm, task = load(config)
     job = Job(lm, task, config, args.folder, Rewards(os.path.join(args.folder, "rewards.npz")))
     whole = select(job)[-1]
-    x, pull = bandit_data(job, whole.table, whole.problems)
+    x, pull = bandit_data(job, embed(lm, task, whole.problems, config.rows), whole.table)
     trainings = {
         "softmax bandit": lambda seed: train_softmax(
             x, pull, len(whole.arms), steps, lr=args.lr, entropy_bonus=args.entropy, seed=seed),

@@ -95,20 +95,18 @@ def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor
 def sample_static(lm: LM, task: Task, problems: list[Problem], arm: Arm, n: int, seed: int,
                   rows: int) -> np.ndarray:
     """Rewards (P, n, T) of one arm."""
-    return sample_blind(lm, task, problems, arm.style, lambda count: static(
-        torch.tensor(arm.strategy).repeat(count, 1)), n, seed, rows)
+    return sample_blind(lm, task, problems, arm.style, static(torch.tensor([arm.strategy])), n,
+                        seed, rows)
 
 
-def sample_blind(lm: LM, task: Task, problems: list[Problem], style: str,
-                 policy_of: Callable[[int], Policy], n: int, seed: int, rows: int) -> np.ndarray:
+def sample_blind(lm: LM, task: Task, problems: list[Problem], style: str, policy: Policy, n: int,
+                 seed: int, rows: int) -> np.ndarray:
     """Rewards (P, n, T) at every token budget, from one sampling at the largest.
 
     Of a policy that does not see the budget: its text under a smaller one is a prefix.
-    policy_of(how many rows) gives it.
     """
     problems = problems[ranks.share(len(problems))]
     budget = torch.full((len(problems) * n,), max(task.budgets))
-    policy = policy_of(len(budget))
     prompts = [task.prompt(p, style) for p in problems]
 
     def judge(prompt: int, tokens: Tensor) -> list[float]:
@@ -134,12 +132,12 @@ def sample_policy(lm: LM, task: Task, problems: list[Problem], play_at: PlayAt, 
     part = ranks.share(len(problems))
     mine, start = problems[part], part.start * n                     # the share, and its first row
     rewards = np.zeros((len(mine), n, len(task.budgets)), dtype=np.uint8)
-    for i, T in enumerate(task.budgets):
+    for t, T in enumerate(task.budgets):
         budgets = torch.full((len(problems) * n,), T)
-        prompts, policy = play_at(i, budgets)
+        prompts, policy = play_at(t, budgets)
         for x in play(lm, task, prompts[part], from_row(start, policy), budgets[:len(mine) * n], n,
                       seed, rows, lambda i, y: task.grade(lm.text(y), mine[i])):
-            rewards[x.prompt, x.sample, i] = x.reward
+            rewards[x.prompt, x.sample, t] = x.reward
     return ranks.gather(rewards)
 
 
@@ -152,7 +150,7 @@ def embed(lm: LM, task: Task, problems: list[Problem], rows: int) -> Tensor:
     """Prompt embeddings e (P, d), of the task's first style."""
     prompts = [task.prompt(p, next(iter(task.styles)))
                for p in problems[ranks.share(len(problems))]]
-    greedy = static(torch.tensor(GREEDY).repeat(len(prompts), 1))
+    greedy = static(torch.tensor([GREEDY]))
     e = torch.zeros(len(prompts), lm.d)
     for x in play(lm, task, prompts, greedy, torch.ones(len(prompts)).long(), 1, 0, rows):
         e[x.prompt] = x.e

@@ -186,7 +186,7 @@ def tune_edt(job: Job, problems: list[Problem]) -> list[tuple[float, float]]:
     config, values = job.config, []
     for T0, theta in tqdm(EDT_GRID, desc="4 EDT"):
         table = job.rewards.get(f"train edt {T0:g} {theta:g}", lambda: sample_blind(
-            job.lm, job.task, problems, config.all_styles()[0], lambda rows: edt(T0, theta),
+            job.lm, job.task, problems, config.all_styles()[0], edt(T0, theta),
             config.samples, config.seed, config.rows))                                  # (P, n, T)
         values.append(table.mean((0, 1)))
         job.rewards.flush()
@@ -195,12 +195,11 @@ def tune_edt(job: Job, problems: list[Problem]) -> list[tuple[float, float]]:
 
 # ---- AutoDeco's part of the job -----------------------------------------------------------------
 def right_texts(job: Job, problems: list[Problem], seed: int) -> list[tuple[list[int], list[int]]]:
-    """(prompt, completion) ids of the right ones of 8 texts a problem, sampled at T = 1."""
+    """(prompt, completion) ids of the right ones of --samples texts a problem, at T = 1."""
     config, n = job.config, job.config.samples
     prompts = [job.task.prompt(p, config.all_styles()[0]) for p in problems]
-    rows = len(prompts) * n
-    episodes = play(job.lm, job.task, prompts, static(torch.tensor(Strategy()).repeat(rows, 1)),
-                    torch.full((rows,), max(job.task.budgets)), n, seed, config.rows,
+    episodes = play(job.lm, job.task, prompts, static(torch.tensor([Strategy()])),
+                    torch.full((len(prompts) * n,), max(job.task.budgets)), n, seed, config.rows,
                     lambda i, y: job.task.grade(job.lm.text(y), problems[i]))
     ids = [job.lm.encode(p) for p in prompts]
     return [(ids[x.prompt], x.tokens.tolist()) for x in episodes if x.reward]
@@ -214,7 +213,7 @@ def train_heads(job: Job, problems: list[Problem], seed: int) -> None:
         heads = train_autodeco(job.lm, texts, job.config.bandit_steps, seed=seed)
         job.save("autodeco", seed, "autodeco", heads.state_dict())
     else:
-        print("no text sampled at T = 1 is right: no heads like AutoDeco's")
+        print(f"seed {seed}: no text sampled at T = 1 is right; no row of heads like AutoDeco's")
 
 
 # ---- as a program: EDT's temperatures -----------------------------------------------------------

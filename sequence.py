@@ -125,7 +125,7 @@ class Learner(NamedTuple):
     row: str
     training: Callable[..., nn.Module]     # as bandit.train_softmax
     steps: str                             # the option that says how many
-    adapter: str = "softmax"               # class of what it trains, in store.BANDITS
+    adapter: str = "softmax"               # class of what it trains, in store.KINDS
     parts: tuple[str, ...] = CONTEXT       # of the context that it sees
     rival: bool = False                    # trained with --rivals alone
 
@@ -143,12 +143,11 @@ def learners(config: Config) -> dict[str, Learner]:
     return {name: x for name, x in BANDITS.items() if config.rivals or not x.rival}
 
 
-def bandit_data(job: Job, table: np.ndarray, problems: list[Problem],
+def bandit_data(job: Job, e: Tensor, table: np.ndarray,
                 parts: Sequence[str] = CONTEXT) -> tuple[Tensor, Pull]:
-    """Contexts x (X, D) = (problem, B, T) of a table (P, S, n, T), and `pull`."""
+    """Contexts x (X, D) = (problem, B, T) of a table (P, S, n, T), and `pull`; e (P, d)."""
     Bs = [B for B in PARALLEL if B <= table.shape[2]]
-    e = embed(job.lm, job.task, problems, job.config.rows)
-    grid = torch.cartesian_prod(torch.arange(len(problems)), torch.tensor(Bs),
+    grid = torch.cartesian_prod(torch.arange(len(e)), torch.tensor(Bs),
                                 torch.tensor(job.task.budgets))                         # (X, 3)
     values = torch.from_numpy(contexts(table)).float()                                  # (X, S)
 
@@ -183,8 +182,9 @@ def train_bandit(job: Job, name: str, styles: str, arms: list[Arm],
 
 def train_bandits(job: Job, s: ActionSet) -> None:
     """Every bandit on one action set, every seed."""
+    e = embed(job.lm, job.task, s.problems, job.config.rows)
     for name, learner in learners(job.config).items():
-        data = bandit_data(job, s.table, s.problems, learner.parts)
+        data = bandit_data(job, e, s.table, learner.parts)
         for seed in job.config.all_seeds():
             ranks.first(lambda: train_bandit(job, name, s.styles, s.arms, data, seed))
 
@@ -210,5 +210,5 @@ def train_both(job: Job, s: ActionSet, arms: list[Arm], seed: int) -> None:
             config.seed, config.rows)))
         job.rewards.flush()
     whole = np.concatenate([s.table, np.stack(tables, 1)], 1)
-    data = bandit_data(job, whole, s.problems)
+    data = bandit_data(job, embed(job.lm, job.task, s.problems, config.rows), whole)
     ranks.first(lambda: train_bandit(job, "both", s.styles, arms, data, seed))

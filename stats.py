@@ -62,7 +62,7 @@ def p_value(values: np.ndarray) -> float:
 def holm(p: list[float]) -> list[float]:
     """Holm (1979): p-values that may all be looked at together.
 
-    The i-th smallest of m counts m - i + 1 times, and no less than a smaller one.
+    The i-th smallest of m becomes p_(i) (m - i + 1), and no less than what a smaller one became.
     """
     order, adjusted, least = np.argsort(p), [0.0] * len(p), 0.0
     for rank, i in enumerate(order):
@@ -72,10 +72,10 @@ def holm(p: list[float]) -> list[float]:
 
 
 def oracle(table: np.ndarray, B: int) -> np.ndarray:
-    """Pass@B (P,) of the best arm for each problem, without bias; table (P, S, n), B <= n / 2.
+    """Pass@B (P,) of the arm that half of the samples name best; table (P, S, n), B <= n / 2.
 
-    The arm is chosen on one half of the samples and scored on the other, then the other way round.
-    Chosen and scored on the same samples, luck would count as knowledge.
+    Scored on the other half, then the other way round: without bias for the arm that is named, and
+    so too low for the best one. On the same samples luck would count as knowledge: too high.
     """
     half = table.shape[2] // 2
     values = [pass_at(part, B) for part in (table[..., :half], table[..., half:2 * half])]  # (P, S)

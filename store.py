@@ -47,8 +47,10 @@ def damaged(path: str, error: Exception) -> UserError:
     """To be raised where a run's file cannot be read: says how it is made again."""
     folder = os.path.dirname(path)
     first = "" if folder.endswith(".part") else f"rename {folder} to {folder}.part, "
-    return UserError(f"cannot read {path} ({type(error).__name__}): delete it, {first}then "
-                     "train.py with the same options and --resume makes it again")
+    what = (f"cannot read {path} ({type(error).__name__}): delete it, " if os.path.exists(path) else
+            f"there is no {path}: ")
+    return UserError(f"{what}{first}then train.py with the same options and --resume makes it "
+                     "again")
 
 
 def read_json(path: str) -> Any:
@@ -140,11 +142,11 @@ def arms_from_json(rows: list) -> list[Arm]:
     return [Arm(style, Strategy(*strategy), token) for style, strategy, token in rows]
 
 
-BANDITS = {"softmax": SoftmaxBandit, "linucb": LinUCB}
+KINDS = {"softmax": SoftmaxBandit, "linucb": LinUCB}
 
 
 def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about: object) -> None:
-    """kind: token, autodeco or one of BANDITS. about: whatever JSON can hold, to build it again."""
+    """kind: token, autodeco or one of KINDS. about: whatever JSON can hold, to build it again."""
     about = {"kind": kind, "model": lm.name, "lm_hash": lm.hash(),
              "actions": list(TEMPERATURES), **lm.asked, **about}
     tensors = {k: v.detach().contiguous() for k, v in tensors.items()}
@@ -181,6 +183,6 @@ def load_adapter(path: str, lm: LM) -> tuple[Any, dict]:
     elif about["kind"] == "autodeco":
         adapter = AutoDeco(lm.d).to(lm.device)
     else:
-        adapter = BANDITS[about["kind"]](context_size(lm.d, about["parts"]), len(about["arms"]))
+        adapter = KINDS[about["kind"]](context_size(lm.d, about["parts"]), len(about["arms"]))
     adapter.load_state_dict(tensors)
     return adapter.eval(), about

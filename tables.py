@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
 import numpy as np
 
+import ranks
 from bandit import Arm
 from cli import UserError
+from config import inner_budgets, lower_levels
 from decode import GREEDY
 from sequence import learners
 from stats import holm, interval, p_value
@@ -42,11 +44,13 @@ def make_row(name: str, values: Cells, baseline: Cells, rival: bool = True) -> d
 
 def make_table(title: str, note: str, Bs: list[int], policies: dict[str, Cells],
                baseline: Cells, no_rivals: Sequence[str] = ()) -> dict:
-    """policies: name -> cells. Bs: those to be shown. Holm's correction is over what is shown."""
+    """policies: name -> cells. Bs: those to be shown. Holm's correction is over what is shown, but
+    for cells that are the baseline's own: they compare nothing."""
     rows = [make_row(name, cells, baseline, name not in no_rivals)
             for name, cells in policies.items()]
     compared = [cell for row in rows if row["rival"] for at, cell in row["cells"].items()
-                if "p" in cell and at.startswith(tuple(f"pass@{B}[" for B in Bs))]
+                if any(cell.get("difference_interval", ()))
+                and at.startswith(tuple(f"pass@{B}[" for B in Bs))]
     for cell, p in zip(compared, holm([cell["p"] for cell in compared])):
         cell["holm"] = p
     return {"title": title, "note": note, "pass": list(Bs), "rows": rows}
@@ -55,7 +59,7 @@ def make_table(title: str, note: str, Bs: list[int], policies: dict[str, Cells],
 def better(a: Cells, b: Cells) -> Cells:
     """Of two policies' cells, in each column those of the higher mean.
 
-    Chosen on the held-out problems themselves: a rival that is a little too good.
+    Chosen on the held-out problems themselves: a baseline that is a little too good.
     """
     return {at: max(a[at], b[at], key=np.mean) for at in a}
 
@@ -98,7 +102,7 @@ def token_table(held: "HeldOut") -> dict:
                 "best static": baseline, "mixed static": held.mixed(arms)}
     if config.rivals:
         policies["EDT"] = held.edt()
-        if all(held.job.done("autodeco", seed) for seed in config.all_seeds()):
+        if ranks.first(lambda: all(held.job.done("autodeco", s) for s in config.all_seeds())):
             policies["AutoDeco-like"] = held.seeds(held.autodeco)
     for name, kind in TOKEN if config.rivals else TOKEN[-1:]:
         policies[name] = held.seeds(lambda seed: held.token(kind, seed))
@@ -130,16 +134,15 @@ def ablation_table(held: "HeldOut") -> dict:
 
 def transfer_tables(held: "HeldOut") -> list[dict]:
     """Trained on easy problems, tested on the others; trained at some budgets, tested at all."""
-    config, test, tables = held.job.config, held.job.task.test, []
+    job, tables = held.job, []
     static = held.best_static(next(iter(held.told["sets"].values())))
     whole = held.seeds(lambda seed: held.token("token", seed))
-    levels = sorted({p.level for p in test if p.level is not None})
-    middle = len(levels) // 2
-    hard = np.array([p.level in levels[middle:] for p in test])
+    low = lower_levels(job.task.train)
+    hard = np.array([p.level is not None and p.level not in low for p in job.task.test])
     for kind, there, what in (
-            ("token-easy", hard, f"levels {names(levels[:middle])}, tested on the others"),
-            ("token-inner", hard | True, f"T = {names(held.job.task.budgets[1::2])}")):
-        if held.job.done(kind, config.seed):
+            ("token-easy", hard, f"levels {names(low)}, tested on the others"),
+            ("token-inner", hard | True, f"T = {names(inner_budgets(job.task.budgets))}")):
+        if any(there) and ranks.first(lambda: job.done(kind, job.config.seed)):
             part = held.seeds(lambda seed: held.token(kind, seed))
             policies = {"best static": static, "token level, trained so": part,
                         "token level, trained on all": {at: whole[at] for at in part}}
@@ -196,26 +199,34 @@ def difference(cell: dict) -> str:
 
 # ---- another run's tables -----------------------------------------------------------------------
 def compare(folder: str, path: str) -> str:
-    """Holds a run's results.json to another's. Raises UserError naming the rows whose mean is
-    somewhere outside of the other's interval. Rows of arms that only one of them selected differ by
-    nature, and are left out."""
+    """Holds a run's results.json to another's. Raises UserError naming every row whose mean is
+    somewhere outside of the other's interval, with its first such cell. Rows of arms that only one
+    of them selected differ by nature, and are left out."""
+    results = [read_json(x) for x in (f"{folder}/results.json", path)]
+    if not all(isinstance(x, dict) and {"about", "tables"} <= x.keys() for x in results):
+        raise UserError(f"{path} is no results.json of a run")
+    if results[0]["about"]["budgets"] != results[1]["about"]["budgets"]:
+        raise UserError(f"{path} is of other token budgets: {results[1]['about']['budgets']}")
+
     def rows(results: dict) -> dict[str, dict]:
         return {f"{table['title']}: {row['name']}": row["cells"] for table in results["tables"]
                 for row in table["rows"]}
 
-    ours, theirs = (rows(read_json(x)) for x in (f"{folder}/results.json", path))
+    ours, theirs = map(rows, results)
     theirs = {name: cells for name, cells in theirs.items()
               if name in ours or ": arm: " not in name}
     wrong, count = [], sum(map(len, theirs.values()))
     for name, cells in theirs.items():
+        found = []
         for at, cell in cells.items():
             low, high = cell["interval"]
             mean = ours.get(name, {}).get(at, {}).get("mean")
             if mean is None:
-                wrong.append(f"{name}, {at} is missing")
+                found.append(f"{at} is missing")
             elif not low - 1e-9 <= mean <= high + 1e-9:
-                wrong.append(f"{name}, {at} is {mean:.3f}, not within {low:.3f} .. {high:.3f}")
+                found.append(f"{at} is {mean:.3f}, not within {low:.3f} .. {high:.3f}")
+        if found:
+            wrong.append(f"{name} ({len(found)} of {len(cells)} cells: {found[0]})")
     if wrong:
-        raise UserError(f"{len(wrong)} of {count} cells are missing or outside: "
-                        + "; ".join(wrong[:20]))
+        raise UserError(f"{len(wrong)} of {len(theirs)} rows are elsewhere: {'; '.join(wrong)}")
     return f"all {count} cells within the intervals of {path}"

@@ -115,7 +115,7 @@ def sums(source: Source) -> Task:
 def addition(source: Source) -> Task:
     """Two numbers from 2 to 30, added: with --shots, a task for a small real LLM. Needs no file.
 
-    Ours: at 135 M parameters the problems below are solved too rarely to learn from (README).
+    Ours: at 135 M parameters the problems below are solved too rarely to learn from (RESULTS.md).
     Budgets: with a digit a token, 6 hold an answer at once, 8 the work of half of the problems, 16
     everything.
     """

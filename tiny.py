@@ -46,7 +46,7 @@ from lm import LM, TINY
 
 # ---- the world ----------------------------------------------------------------------------------
 LENGTHS = range(3, 10)      # numbers in a sum (prototype)
-NUMBERS = range(2, 13)      # small enough for mental sums that are mostly right (see README)
+NUMBERS = range(2, 13)      # small enough for mental sums (how often right: report)
 STOP = 0.4                  # chance of an early answer after a line; < 0.5, so that greedy goes on
 DOUBT = STOP                # chance to give up at a carry: the same entropy, the opposite need
 AT_ONCE = 0.15              # share of the training traces that are asked with "?"
@@ -120,8 +120,8 @@ def work_length(prompt: str) -> int:
 
 
 def yardstick(lm: LM, prompts: list[str], budgets: Tensor) -> Policy:
-    """A rule that sees the problem, as a ceiling and no competitor: T = 1.25 at a fork (";" or "#")
-    when the whole work does not fit, else greedy. prompts and budgets: one a row."""
+    """A rule that sees the problem, no competitor and no proven bound: T = 1.25 at a fork (";" or
+    "#") when the whole work is longer than the budget, else greedy. prompts, budgets: one a row."""
     fork = torch.tensor(sorted(lm.encode(";")[-1:] + lm.encode("#")[-1:]), device=lm.device)
     fits = torch.tensor([work_length(p) for p in prompts]) <= budgets                # (rows,)
     fits = fits.to(lm.device)
@@ -216,7 +216,7 @@ def report(lm: LM, count: int = 1500) -> str:
     prompts = [text + ":?"[lines == 0] + work(numbers, lines).split("#")[0] + "#"
                for numbers, text, lines in cases]
     episodes = rollout(lm, [lm.encode(p) for p in prompts],
-                       static(torch.tensor(GREEDY).repeat(len(prompts), 1)),
+                       static(torch.tensor([GREEDY])),
                        torch.full((len(prompts),), 4), torch.zeros(len(prompts)).long())
     for (numbers, _, lines), episode in zip(cases, episodes):
         ok = lm.text(episode.tokens) == str(sum(numbers))

@@ -5,7 +5,7 @@
     for each iteration:
         episodes  config.batch texts, each at a token budget of its own, graded       rewards.play
         update    PPO; with --rivals also REINFORCE and LPO               pomdp.py, rivals.py
-        at times  a checkpoint, from which --resume goes on, and the reward of held-out problems
+        at times  a checkpoint, from which --resume goes on, and the reward of validation problems
 
 Shapes: E episodes of an iteration, those of all processes.
 """
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 import ranks
 from clock import clock
-from config import Variant
+from config import Variant, inner_budgets, lower_levels
 from decode import Episode
 from job import Job
 from pomdp import TokenPolicy, ppo_update, reinforce_update
@@ -50,7 +50,7 @@ def sample_batch(job: Job, problems: list[Problem], policy: TokenPolicy, variant
 
 
 def budgets_of(job: Job, variant: Variant) -> list[int]:
-    return list(job.task.budgets[1::2] if variant.inner else job.task.budgets)
+    return (inner_budgets if variant.inner else list)(job.task.budgets)
 
 
 def validate(job: Job, problems: list[Problem], policy: TokenPolicy, variant: Variant) -> float:
@@ -107,7 +107,9 @@ def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant,
         if i in (10, config.iterations - 1):                     # does the memory grow?
             clock.note_memory(f"iteration {i} of {kind} {seed}")
         bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-20:]]):.3f}",
-                        **{k: f"{log[-1].get(k, 0):.2f}" for k in ("entropy", "kl", "clipped")}, refresh=False)
+                        **{k: f"{log[-1][k]:.2f}" for k in ("entropy", "kl", "clipped")
+                           if k in log[-1]},
+                        refresh=False)
         if i % 10 == 9:
             log[-1]["validation"] = validate(job, held, policy, variant)
             ranks.first(lambda: save_checkpoint(
@@ -122,14 +124,12 @@ def save_token(job: Job, kind: str, seed: int, policy: TokenPolicy,
     job.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts)
 
 
-def easy(problems: list[Problem]) -> list[Problem]:
-    """Those of the lower half of the levels that there are; none where there are no two."""
-    levels = sorted({p.level for p in problems if p.level is not None})
-    return [p for p in problems if p.level in levels[:len(levels) // 2]]
+def easy(job: Job, problems: list[Problem]) -> list[Problem]:
+    return [p for p in problems if p.level in lower_levels(job.task.train)]
 
 
 def train_tokens(job: Job, problems: list[Problem], seed: int) -> None:
     for kind, variant in job.config.token_variants().items():
-        there = easy(problems) if variant.easy else problems
+        there = easy(job, problems) if variant.easy else problems
         if there and budgets_of(job, variant):
             train_token(job, there, kind, variant, seed)

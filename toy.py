@@ -52,16 +52,18 @@ def texts(policy: "TokenPolicy", E: int, seed: int) -> list[Episode]:
     left = torch.randint(1, HORIZON + 1, (E,), generator=generator)
     draws = torch.rand(E, 2, HORIZON, generator=generator)
     record = Record(left, 1, ends=torch.tensor([3, 4]))
-    record.lengths, acting = left.tolist(), policy.acting(explore=True)
-    w, reward, rows = torch.zeros(E).long(), torch.zeros(E), torch.arange(E)
-    for t in range(HORIZON):
+    acting, rows = policy.acting(explore=True), torch.arange(E)
+    w, reward, length = torch.zeros(E).long(), torch.zeros(E), torch.zeros(E).long()
+    for t in range(int(left.max())):
         s = State(rows, left, NEXT[w].log(), torch.eye(3)[w], torch.zeros(E, 3),
                   torch.full((E,), t), rows, draws)
         choice = acting(s)
         y = sample(probs(s.logits, choice.strategies), s.uniform(0))
         record.add(s, y, choice)
         reward[(y == 3) & (left > 0)] = 1
+        length += left > 0
         left, w = (left - 1).clamp(min=0) * (y < 3), y.clamp(max=2)
+    record.lengths = length.tolist()
     episodes = record.episodes(torch.zeros(E, 3))
     for x, r in zip(episodes, reward.tolist()):
         x.reward = r

@@ -140,7 +140,7 @@ def length_lines(held: "HeldOut", problems: list[Problem], best: list[Arm],
 
 def static_lengths(held: "HeldOut", problems: list[Problem], arm: Arm) -> list[int]:
     """At the largest budget: under a smaller one a static strategy's text is a prefix."""
-    policy = static(torch.tensor([arm.strategy] * len(problems)))
+    policy = static(torch.tensor([arm.strategy]))
     prompts = [held.job.task.prompt(p, arm.style) for p in problems]
     budgets = torch.full((len(problems),), max(held.job.task.budgets))
     return [len(x.tokens) for x in play(held.job.lm, held.job.task, prompts, policy, budgets, 1,

@@ -56,7 +56,7 @@ def train(config: Config, resume: bool, profile: bool) -> None:
     seen = {"sets": {s.styles: s.told for s in sets}, "both_arms": arms_to_json(arms)}
     table = task.train[:max(config.problems, config.pool_problems)]
     if config.rivals:
-        seen["edt"] = tune_edt(job, table[:config.pool_problems])
+        seen["edt"] = tune_edt(job, whole.problems[:config.pool_problems])
     ranks.first(lambda: write(os.path.join(part, "selection.json"), json.dumps(seen)))
     for s in sets:
         train_bandits(job, s)
@@ -64,7 +64,7 @@ def train(config: Config, resume: bool, profile: bool) -> None:
     for seed in config.all_seeds():
         train_tokens(job, fresh, seed)
         if config.rivals:
-            ranks.first(lambda: train_heads(job, table, seed))
+            ranks.first(lambda: train_heads(job, whole.problems, seed))
         train_both(job, whole, arms, seed)
     print(evaluate(job))
     ranks.first(lambda: finish(config, part, final))

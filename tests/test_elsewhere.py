@@ -220,7 +220,7 @@ def test_what_is_here_or_nearly_here_is_not_looked_for_on_the_hub(monkeypatch, t
     assert run_folder("runs/sums") == "runs/sums"
     for name in ("a b/c", "/no/where", "a/b/c"):
         with pytest.raises(UserError, match="no such folder, and no hub id"):
-            lm_module.read_config(name)
+            lm_module.model_config(name)
 
 
 # ---- the card -----------------------------------------------------------------------------------

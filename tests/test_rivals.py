@@ -162,7 +162,7 @@ def test_the_soft_top_p_becomes_the_samplers_as_alpha_grows():
 def test_autodeco_learns_the_temperature_that_the_tokens_were_drawn_at():
     true = torch.tensor([0.5, 1.0, 1.5]).repeat(1500)
     h, logits, target = cooled(true)
-    heads = fit_autodeco(h, logits, target, torch.ones(len(true)), 300, 256)
+    heads = fit_autodeco(h, logits.__getitem__, target, torch.ones(len(true)), 300, 256)
     T, P = heads(h)
     for t in (0.5, 1.0, 1.5):
         assert T[true == t].mean().item() == pytest.approx(t, abs=0.12)
@@ -172,11 +172,13 @@ def test_autodeco_learns_the_temperature_that_the_tokens_were_drawn_at():
 def test_what_autodeco_reads_is_what_the_loop_saw(lm):
     texts = [("7+8+5:", "7+8=15;15+5=20#20"), ("3+4:", "3+4=7#7")]
     ids = [(lm.encode(a), lm.encode(b)[-len(b):]) for a, b in texts]
-    h, logits, target = read(lm, ids)
+    h, logits, target = (torch.cat(x) for x in zip(*read(lm, ids, rows=1)))
     assert target.tolist() == ids[0][1] + ids[1][1] and len(h) == len(logits) == len(target)
     alone = lm.prefill([ids[1][0]])[0]
     assert torch.allclose(logits[len(ids[0][1])], alone[0, :lm.vocabulary], atol=1e-4)
     assert torch.allclose(h[len(ids[0][1])], lm.h[0], atol=1e-4)
+    head = lm.model.get_output_embeddings()
+    assert torch.allclose(head(h)[:, :lm.vocabulary], logits, atol=1e-4)
 
 
 def test_easy_tokens_are_left_out_and_the_others_weigh_their_probability():
