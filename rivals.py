@@ -210,7 +210,9 @@ def train_heads(job: Job, problems: list[Problem], seed: int) -> None:
     if job.done("autodeco", seed):
         return
     if texts := right_texts(job, problems, seed):
-        heads = train_autodeco(job.lm, texts, job.config.bandit_steps, seed=seed)
+        with tqdm(total=job.config.bandit_steps, desc=f"4 autodeco {seed}") as bar:
+            heads = train_autodeco(job.lm, texts, job.config.bandit_steps, seed=seed,
+                                   progress=lambda **line: bar.update())
         job.save("autodeco", seed, "autodeco", heads.state_dict())
     else:
         print(f"seed {seed}: no text sampled at T = 1 is right; no row of heads like AutoDeco's")

@@ -17,8 +17,9 @@ import ranks
 from bandit import Arm
 from cli import UserError, run
 from decode import Episode, Strategy, static
-from pomdp import TokenPolicy, ppo_update
+from pomdp import TokenPolicy, ppo_update, reinforce_update
 from rewards import embed, sample_policy, sample_static
+from rivals import lpo_update
 from conftest import ROOT, SHORT
 from test_train import start
 
@@ -124,24 +125,30 @@ def test_sigterm_is_one_line_without_a_traceback():
     assert process.returncode == 1 and err == "program: stopped; go on\n"
 
 
-def learn(counts, rewards, part):
-    """PPO on made episodes of counts[i] decisions: the parameters then, and the diagnostics."""
+def learn(update, counts, rewards, part):
+    """Of made episodes of counts[i] decisions, half of them one prompt's, half another's: the
+    parameters then, and the diagnostics."""
     torch.manual_seed(0)
     policy, episodes = TokenPolicy(6, 30), []
-    for F, r in zip(counts, rewards):
+    for i, (F, r) in enumerate(zip(counts, rewards)):
         e, h, f = torch.randn(6), torch.randn(F, 6), torch.rand(F, 4)
         action = torch.randint(4, (F,)).to(torch.int8)
-        episodes.append(Episode(0, 0, 30, torch.zeros(F), True, e, action, torch.arange(F),
-                                torch.full((F,), .25).log(), h, f, r))
+        episodes.append(Episode(int(i >= len(counts) // 2), 0, 30, torch.zeros(F), True, e, action,
+                                torch.arange(F), torch.full((F,), .25).log(), h, f, r))
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-3, eps=1e-5)
-    logs = [ppo_update(policy, optimizer, episodes[part], seed, .01) for seed in range(3)]
+    logs = [update(policy, optimizer, episodes[part], seed, .01) for seed in range(3)]
     return [p.detach() for p in policy.parameters()], logs
 
 
-CASES = [((20, 9, 25, 8, 29), (1., 0., 0., 1., 1.)),            # 91 decisions: one minibatch
-         ((0, 0, 25, 0, 0), (1., 0., 1., 1., 1.)),              # one process has none
-         ((0, 0, 0, 0, 0), (1., 0., 1., 1., 1.)),
-         ((29,) * 20, (1., 0., 0., 1., 1.) * 4)]                # 580: three minibatches
+def lpo(policy, optimizer, episodes, seed, _):
+    return lpo_update(policy, optimizer, episodes, seed)
+
+
+CASES = [(update, *case) for update in (ppo_update, reinforce_update, lpo) for case in (
+    ((20, 9, 25, 8, 29), (1., 0., 0., 1., 1.)),                 # 91 decisions: one minibatch
+    ((0, 0, 25, 0, 0), (1., 0., 1., 1., 1.)),                   # one process has none
+    ((0, 0, 0, 0, 0), (1., 0., 1., 1., 1.)),
+    ((29,) * 20, (1., 0., 0., 1., 1.) * 4))]                    # 580: three minibatches
 
 
 def fails():
@@ -162,7 +169,7 @@ def together(alone):
         with pytest.raises(UserError, match="told by 0"):
             ranks.first(fails)
         for case, (parameters, logs) in zip(CASES, alone):
-            again, logs2 = learn(*case, ranks.share(len(case[0])))
+            again, logs2 = learn(*case, ranks.share(len(case[1])))
             assert all((a - b).abs().max() < 1e-6 for a, b in zip(parameters, again)), case
             for a, b in zip(logs, logs2):
                 assert a.keys() == b.keys() and all(abs(a[k] - b[k]) < 1e-5 for k in a), (a, b)

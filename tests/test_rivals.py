@@ -1,18 +1,23 @@
 """Rivals against gradients and optima worked by hand."""
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from autodeco import AutoDeco, cooled, fit_autodeco, read, soft_top_p, token_weights
 from bandit import SoftmaxBandit
 from batch import State
+from conftest import SHORT
+from data import Problem
 from decode import Episode, Strategy, probs
 from features import distribution
 from pomdp import TokenPolicy, ppo_loss, reinforce_loss, reinforce_update
 from rivals import (COLD, TOKEN_BETA, edt, edt_temperature, lpo_loss, lpo_update, pair_loss,
                     right_and_wrong, train_lpo, two_arms)
 from store import load_adapter, save_adapter
+from tables import transfer_tables
 
 
 # ---- LPO: arms ----------------------------------------------------------------------------------
@@ -205,3 +210,36 @@ def test_heads_act_as_strategies_and_are_the_same_after_saving(lm, tmp_path):
     again = load_adapter(path, lm)[0]
     assert torch.equal(again.acting()(s).strategies, strategies)
     assert isinstance(again, AutoDeco) and not isinstance(again, SoftmaxBandit)
+
+
+# ---- in the job ---------------------------------------------------------------------------------
+def test_a_run_has_every_rival_and_two_trainings_each(finish, tmp_path):
+    code, out, err = finish("train.py", *SHORT, "--rivals", "--seeds", "2", "--iterations", "2",
+                            "--budgets", "18,30,44", "--samples", "4", folder=tmp_path)
+    assert code == 0, err
+    for row in ("LPO", "softmax bandit, no budget", "EDT", "AutoDeco-like", "REINFORCE",
+                "token level, entropy only", "token level, no budget", "token level, trained so"):
+        assert f"\n{row} " in out, row
+    assert "Transfer: trained on T = 30" in out and "one training seed" not in out
+    rerun = finish("eval.py", "runs/sums", folder=tmp_path)
+    assert rerun[0] == 0 and rerun[1].strip() in out
+
+
+def test_filtered_problems_reach_every_learner(finish, tmp_path):
+    code, out, err = finish("train.py", *SHORT, "--filter", "--pool-problems", "12", "--problems",
+                            "12", "--iterations", "2", "--budgets", "24,44", folder=tmp_path)
+    assert code == 0 and "left out" in out, err
+
+
+def test_no_transfer_table_where_the_tested_problems_have_no_levels():
+    """AIME has none, and is tested after training on MATH, which has."""
+    cells = {(1, 0): np.ones((1, 3))}
+    job = SimpleNamespace(
+        task=SimpleNamespace(train=[Problem("", "", level=i) for i in range(4)], budgets=(8, 16, 32),
+                             test=[Problem("", "")] * 3),
+        config=SimpleNamespace(seed=0), done=lambda kind, seed: True)
+    held = SimpleNamespace(job=job, told={"sets": {"work": {}}}, Bs=[1], seeds=lambda of: cells,
+                           best_static=lambda told: cells)
+    assert [x["title"] for x in transfer_tables(held)] == ["Transfer: trained on T = 16"]
+    job.task.test[0] = Problem("", "", level=3)
+    assert "levels 0, 1, tested on the others" in transfer_tables(held)[0]["title"]
