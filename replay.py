@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from bandit import ALPHA, ENTROPY, LR, train_linucb, train_softmax
 from config import load
-from eval import held_out
 from features import CONTEXT
+from heldout import held_out
 from job import Job, read_config
 from rewards import Rewards, embed
 from sequence import bandit_data, select

@@ -6,7 +6,7 @@ A *row* is a policy, a *cell* its Pass@B at one token budget: the mean over seed
 95 % interval, the difference to the table's baseline, that one's interval, p-value and Holm's.
 Rows that are no rivals (they see the problem, or were chosen on the held-out ones) are marked.
 """
-from typing import TYPE_CHECKING, Any, Iterable, Sequence
+from typing import Any, Iterable, Sequence
 
 import numpy as np
 
@@ -15,14 +15,10 @@ from bandit import Arm
 from cli import UserError
 from config import inner_budgets, lower_levels
 from decode import GREEDY
+from heldout import Cells, HeldOut
 from sequence import learners
 from stats import holm, interval, p_value
 from store import arms_from_json, read_json
-
-if TYPE_CHECKING:
-    from eval import HeldOut               # which imports this file
-
-Cells = dict[tuple[int, int], np.ndarray]    # (B, T index) -> per-problem Pass@B (K, P)
 
 TOKEN = (("LPO", "token-lpo"), ("REINFORCE", "token-reinforce"),
          ("token level, entropy only", "token-entropy"),
@@ -64,8 +60,8 @@ def better(a: Cells, b: Cells) -> Cells:
     return {at: max(a[at], b[at], key=np.mean) for at in a}
 
 
-# ---- tables: held is an eval.HeldOut ------------------------------------------------------------
-def all_tables(held: "HeldOut") -> list[dict]:
+# ---- the tables ---------------------------------------------------------------------------------
+def all_tables(held: HeldOut) -> list[dict]:
     tables = [sequence_table(held, styles, told) for styles, told in held.told["sets"].items()]
     tables += [token_table(held), both_table(held)]
     if held.job.config.rivals:
@@ -73,7 +69,7 @@ def all_tables(held: "HeldOut") -> list[dict]:
     return tables
 
 
-def sequence_table(held: "HeldOut", styles: str, told: dict) -> dict:
+def sequence_table(held: HeldOut, styles: str, told: dict) -> dict:
     arms, baseline = arms_from_json(told["arms"]), held.best_static(told)
     steady, = arms_from_json(told["best_of_all"])
     policies = {f"arm: {arm}": held.cells(held.static(arm)) for arm in arms}
@@ -93,7 +89,7 @@ def sequence_table(held: "HeldOut", styles: str, told: dict) -> dict:
         ("best static, chosen here", "oracle per prompt (bound)"))
 
 
-def token_table(held: "HeldOut") -> dict:
+def token_table(held: HeldOut) -> dict:
     config, told = held.job.config, next(iter(held.told["sets"].values()))
     baseline, arms = held.best_static(told), arms_from_json(told["arms"])
     steady, = arms_from_json(told["best_of_all"])
@@ -113,7 +109,7 @@ def token_table(held: "HeldOut") -> dict:
                       ("rule that sees the problem",))
 
 
-def both_table(held: "HeldOut") -> dict:
+def both_table(held: HeldOut) -> dict:
     styles, told = list(held.told["sets"].items())[-1]
     arms = arms_from_json(told["arms"])
     sequence = held.seeds(lambda seed: held.bandit(f"softmax {styles}", seed, arms))
@@ -125,14 +121,14 @@ def both_table(held: "HeldOut") -> dict:
                       better(sequence, token))
 
 
-def ablation_table(held: "HeldOut") -> dict:
+def ablation_table(held: HeldOut) -> dict:
     """What the token level owes to each of its parts."""
     policies = {name: held.seeds(lambda seed: held.token(kind, seed)) for name, kind in TOKEN}
     return make_table("Ablations of the token level", "Difference to the token level.",
                       held.Bs[:1], policies, policies["token level"])
 
 
-def transfer_tables(held: "HeldOut") -> list[dict]:
+def transfer_tables(held: HeldOut) -> list[dict]:
     """Trained on easy problems, tested on the others; trained at some budgets, tested at all."""
     job, tables = held.job, []
     static = held.best_static(next(iter(held.told["sets"].values())))

@@ -29,7 +29,7 @@ import itertools
 import json
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Iterable, NamedTuple
+from typing import Iterable, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -40,15 +40,13 @@ from config import load
 from data import Problem
 from decode import GREEDY, Choice, Episode, probs, sample, static
 from features import P_MAX, distribution
+from heldout import HeldOut, held_out
 from job import Job, read_config
 from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
 from rewards import Rewards, play
 from store import arms_from_json, write
 from stream import Pieces
-
-if TYPE_CHECKING:
-    from eval import HeldOut                   # which imports this file
 
 PROBLEMS, SHOWN = 100, 20       # ours: 500 texts of the embedded LM take seconds; a page shows 20
 TOKENS = ("policy", "problem", "budget", "step", "left", "p_max", "entropy", "entropy_after",
@@ -103,7 +101,7 @@ class Witness:
         return told
 
 
-def watch(held: "HeldOut", problems: list[Problem],
+def watch(held: HeldOut, problems: list[Problem],
           token: TokenPolicy) -> tuple[list[Episode], list[list[Note]]]:
     """Episodes and notes of all (problem, budget), in this order; sample 0 of each."""
     budgets, style = held.job.task.budgets, held.job.config.all_styles()[0]
@@ -124,7 +122,7 @@ def token_lines(notes: list[list[Note]], budgets: tuple[int, ...]) -> Iterable[t
                        x.entropy_after, x.action, TEMPERATURES[x.action], x.value)
 
 
-def length_lines(held: "HeldOut", problems: list[Problem], best: list[Arm],
+def length_lines(held: HeldOut, problems: list[Problem], best: list[Arm],
                  episodes: list[Episode]) -> Iterable[tuple]:
     """best: for each budget the best static arm. episodes: of `watch`."""
     budgets = held.job.task.budgets
@@ -138,7 +136,7 @@ def length_lines(held: "HeldOut", problems: list[Problem], best: list[Arm],
                 yield policy, T, length, count
 
 
-def static_lengths(held: "HeldOut", problems: list[Problem], arm: Arm) -> list[int]:
+def static_lengths(held: HeldOut, problems: list[Problem], arm: Arm) -> list[int]:
     """At the largest budget: under a smaller one a static strategy's text is a prefix."""
     policy = static(torch.tensor([arm.strategy]))
     prompts = [held.job.task.prompt(p, arm.style) for p in problems]
@@ -147,7 +145,7 @@ def static_lengths(held: "HeldOut", problems: list[Problem], arm: Arm) -> list[i
                                         held.job.config.seed, held.job.config.rows)]
 
 
-def generations(held: "HeldOut", problems: list[Problem], episodes: list[Episode],
+def generations(held: HeldOut, problems: list[Problem], episodes: list[Episode],
                 notes: list[list[Note]]) -> list[dict]:
     """The first SHOWN problems; episodes, notes: of `watch`."""
     told, T = [], len(held.job.task.budgets)
@@ -169,7 +167,7 @@ def told_tokens(lm: LM, notes: list[Note]) -> list[dict]:
             for piece, x in zip(texts, notes)]
 
 
-def choice_lines(held: "HeldOut", bandits: dict) -> Iterable[tuple]:
+def choice_lines(held: HeldOut, bandits: dict) -> Iterable[tuple]:
     """bandits: (kind, styles) -> (bandit, what its file says). Shares of 0 are left out."""
     levels = [p.level for p in held.job.task.test]
     rising = sorted(set(levels), key=lambda level: -1 if level is None else level)
@@ -191,8 +189,8 @@ def as_csv(columns: tuple[str, ...], lines: Iterable[tuple]) -> str:
     return text.getvalue()
 
 
-def write_traces(held: "HeldOut") -> None:
-    """The four files, in the run's folder. held: eval.HeldOut. One process is enough."""
+def write_traces(held: HeldOut) -> None:
+    """The four files, in the run's folder. One process is enough."""
     job, seed, sets = held.job, held.job.config.seed, held.told["sets"]
     problems, token = job.task.test[:PROBLEMS], held.load("token", seed)[0]
     best = arms_from_json(next(iter(sets.values()))["best_static"][0])             # at B = 1
@@ -208,7 +206,6 @@ def write_traces(held: "HeldOut") -> None:
 
 
 def main() -> None:
-    from eval import held_out                            # here alone: eval.py imports this file
     parser = Parser(description="Write down what a run does on held-out problems.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
     folder = parser.parse_args().folder

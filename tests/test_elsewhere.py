@@ -17,7 +17,7 @@ from card import card
 from cli import UserError
 from config import Config, make_task
 from decode import GREEDY, Strategy, generate, static
-from eval import HeldOut
+from heldout import HeldOut
 from features import CENTRES, CONTEXT
 from job import Job, read_config
 from lm import LM, TINY

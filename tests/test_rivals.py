@@ -235,8 +235,8 @@ def test_no_transfer_table_where_the_tested_problems_have_no_levels():
     """AIME has none, and is tested after training on MATH, which has."""
     cells = {(1, 0): np.ones((1, 3))}
     job = SimpleNamespace(
-        task=SimpleNamespace(train=[Problem("", "", level=i) for i in range(4)], budgets=(8, 16, 32),
-                             test=[Problem("", "")] * 3),
+        task=SimpleNamespace(train=[Problem("", "", level=i) for i in range(4)],
+                             test=[Problem("", "")] * 3, budgets=(8, 16, 32)),
         config=SimpleNamespace(seed=0), done=lambda kind, seed: True)
     held = SimpleNamespace(job=job, told={"sets": {"work": {}}}, Bs=[1], seeds=lambda of: cells,
                            best_static=lambda told: cells)

@@ -17,7 +17,7 @@ from cli import UserError
 from config import Config, make_task
 from data import Problem
 from decode import GREEDY, Strategy, probs, prompt_key, rollout, static
-from eval import HeldOut
+from heldout import HeldOut
 from features import CENTRES, CONTEXT
 from job import Job
 from pomdp import TEMPERATURES, TokenPolicy, flatten
