@@ -124,6 +124,8 @@ def parse(argv: list[str]) -> tuple[Config, bool, bool]:
     given = vars(parser.parse_args(argv))
     resume, profile, quick, full = (given.pop(k, False)
                                     for k in ("resume", "profile", "quick", "full"))
+    if given.get("name") == "":
+        raise UserError("--name is empty")
     if quick and full:
         raise UserError("--quick and --full exclude each other")
     config = Config(**{**(QUICK if quick else FULL if full else {}), **given})
@@ -151,8 +153,6 @@ def check(config: Config) -> None:
         raise UserError("--entropy must not be negative, --lr must be above 0")
     if config.batch % min(config.token_samples, config.batch):
         raise UserError(f"--batch must be a multiple of --token-samples, {config.token_samples}")
-    if config.task not in TASKS:
-        raise UserError(f"unknown task {config.task!r}; there are {', '.join(TASKS)}")
     if not set(config.parts.split(",")) <= {*PARTS, "entropy"}:
         raise UserError(f"--parts takes {', '.join(PARTS)}, entropy")
     if config.rivals and config.parts == "budget":
@@ -172,6 +172,8 @@ def load(config: Config) -> tuple[LM, Task]:
 
 def make_task(config: Config) -> Task:
     """The task with the prompts and budgets that were asked for."""
+    if config.task not in TASKS:                       # a run of a program that added the task
+        raise UserError(f"unknown task {config.task!r}; there are {', '.join(TASKS)}")
     train = max(config.problems, config.pool_problems) + config.token_problems
     task = TASKS[config.task](Source(config.data, config.test_data, train + config.shots,
                                      config.test_problems,

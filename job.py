@@ -67,8 +67,10 @@ def first_look(job: Job) -> None:
 # ---- the run folder -----------------------------------------------------------------------------
 def read_config(folder: str) -> Config:
     """A finished run's options. Raises UserError where there are none, or another version's."""
-    if os.path.normpath(folder).endswith(".part"):
-        raise UserError(f"{folder} is unfinished: train.py --resume finishes it")
+    folder = os.path.normpath(folder)
+    part = folder.removesuffix(".part") + ".part"
+    if folder == part or os.path.exists(part) and not os.path.exists(folder):
+        raise UserError(f"{part} is unfinished: train.py --resume finishes it")
     try:
         return Config(**read_json(f"{folder}/config.json"))
     except TypeError as error:

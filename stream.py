@@ -97,8 +97,8 @@ def result(job: Job, episode: Episode, problem: Problem | None) -> str:
             + ("" if episode.ended else ", ran out"))
     if problem:
         right = job.task.grade(job.lm.text(episode.tokens), problem)
-        answer = "" if job.task.programs else f"answer {problem.answer}: "
-        told += f"; {answer}{'right' if right else 'wrong'}"
+        answer = "" if job.task.programs else f", the right answer is {problem.answer}"
+        told += f"; {'right' if right else 'wrong'}{answer}"
     return told
 
 
@@ -127,7 +127,8 @@ def contenders(job: Job, token: Policy, prompt: str, T: int, budgets: list[int],
 def show(job: Job, policies: dict[str, tuple[str, Policy]], T: int, seed: int,
          problem: Problem | None) -> None:
     """Every policy's text with the same random numbers, one below the other."""
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colour = (sys.stdout.isatty() and "NO_COLOR" not in os.environ
+              and os.environ.get("TERM") != "dumb")
     for label, (prompt, policy) in policies.items():
         start = f"{label}:\n" * bool(label) + "… " * (len(prompt) > TAIL) + prompt[-TAIL:]
         stream = Stream(job.lm, policy, colour, start)

@@ -6,6 +6,7 @@ A *row* is a policy, a *cell* its Pass@B at one token budget: the mean over seed
 95 % interval, the difference to the table's baseline, that one's interval, p-value and Holm's.
 Rows that are no rivals (they see the problem, or were chosen on the held-out ones) are marked.
 """
+import json
 from typing import Any, Iterable, Sequence
 
 import numpy as np
@@ -198,11 +199,19 @@ def compare(folder: str, path: str) -> str:
     """Holds a run's results.json to another's. Raises UserError naming every row whose mean is
     somewhere outside of the other's interval, with its first such cell. Rows of arms that only one
     of them selected differ by nature, and are left out."""
-    results = [read_json(x) for x in (f"{folder}/results.json", path)]
+    try:
+        with open(path, encoding="utf-8") as file:
+            results = [read_json(f"{folder}/results.json"), json.load(file)]
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', 'it is no JSON')}")
     if not all(isinstance(x, dict) and {"about", "tables"} <= x.keys() for x in results):
         raise UserError(f"{path} is no results.json of a run")
     if results[0]["about"]["budgets"] != results[1]["about"]["budgets"]:
         raise UserError(f"{path} is of other token budgets: {results[1]['about']['budgets']}")
+    sizes = [[x["about"][k] for k in ("problems", "samples", "seeds", "styles")] for x in results]
+    if sizes[0] != sizes[1]:
+        raise UserError(f"{path} is of another size: {sizes[1]} held-out problems, samples, seeds, "
+                        f"styles, and {folder} of {sizes[0]}")
 
     def rows(results: dict) -> dict[str, dict]:
         return {f"{table['title']}: {row['name']}": row["cells"] for table in results["tables"]

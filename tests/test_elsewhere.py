@@ -175,8 +175,8 @@ def test_compared_texts_are_those_of_each_policy_alone(lm, monkeypatch, capsys):
         _, text, told = block.splitlines()
         assert "".join(c for c in text if c not in "₀₁₂₃") == prompt + lm.text(x.tokens)
         right = lm.text(x.tokens).endswith(f"#{problem.answer}")
-        assert told == (f"{len(x.tokens)} of 20 tokens{'' if x.ended else ', ran out'}; answer "
-                        f"{problem.answer}: {'right' if right else 'wrong'}")
+        assert told == (f"{len(x.tokens)} of 20 tokens{'' if x.ended else ', ran out'}; "
+                        f"{'right' if right else 'wrong'}, the right answer is {problem.answer}")
 
 
 def test_one_line_says_what_is_left_out(monkeypatch, capsys):

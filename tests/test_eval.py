@@ -59,7 +59,9 @@ def test_a_run_is_held_to_another_ones_intervals_and_the_row_is_named(tmp_path):
         (tmp_path / name).mkdir()
         rows = {"row": {(1, 0): base[1, 0] + shift}, "other": base, own: base}
         (tmp_path / name / "results.json").write_text(json.dumps(
-            {"about": {"budgets": [18]}, "tables": [make_table("T", "", [1], rows, base)]}))
+            {"about": {"budgets": [18], "problems": 200, "samples": 1, "seeds": 1,
+                       "styles": []},
+             "tables": [make_table("T", "", [1], rows, base)]}))
     assert "all 2 cells" in compare(tmp_path / "b", tmp_path / "a" / "results.json")
     with pytest.raises(UserError, match=r"1 of 3 rows .*: T: row \(1 of 1 cells: pass@1\[0\] is"):
         compare(tmp_path / "c", tmp_path / "a" / "results.json")
