@@ -71,7 +71,8 @@ def train(config: Config, resume: bool, profile: bool) -> None:
     if profile:
         print(f"\n{clock.report()}")
     print(f"\nwrote {final}/, {len(os.listdir(final))} files, results.json with all that is above\n"
-          f"next: ./run decode.py --problem 0 --compare --run {shlex.quote(final)}")
+          f"next: ./run decode.py --problem 0 --budget {task.budgets[len(task.budgets) // 2]} "
+          f"--compare --run {shlex.quote(final)}")
 
 
 def finish(config: Config, part: str, final: str) -> None:
