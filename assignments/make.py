@@ -139,7 +139,8 @@ def handout(out: str):
         for path in sources():
             os.makedirs(os.path.dirname(os.path.join(new, path)), exist_ok=True)
             _copy(path, os.path.join(new, path))
-        shutil.copy(os.path.join(HERE, "README.md"), os.path.join(new, "ASSIGNMENTS.md"))
+        _write(os.path.join(new, "ASSIGNMENTS.md"), for_students(_read(HERE, "README.md")))
+        _write(os.path.join(new, "README.md"), without_course(_read(ROOT, "README.md")))
         os.replace(new, out)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror}")
@@ -149,12 +150,30 @@ def handout(out: str):
 
 def _copy(path: str, to: str):
     shutil.copy(os.path.join(ROOT, path), to)                                  # and its mode
-    if path.endswith(".py"):
-        with open(os.path.join(ROOT, path), encoding="utf-8") as file:
-            text = file.read()
-        if cuts(text):
-            with open(to, "w", encoding="utf-8") as file:
-                file.write(blank(path, text))
+    if path.endswith(".py") and cuts(text := _read(ROOT, path)):
+        _write(to, blank(path, text))
+
+
+def _read(*path: str) -> str:
+    with open(os.path.join(*path), encoding="utf-8") as file:
+        return file.read()
+
+
+def _write(path: str, text: str):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def for_students(text: str) -> str:
+    """assignments/README.md without what teachers alone should read."""
+    return text.partition("\n## For teachers")[0] + "\n"
+
+
+def without_course(text: str) -> str:
+    """README.md without what is not in a handout."""
+    before, _, after = text.partition("\n## A course\n")
+    lines = (before + "\n## " + after.partition("\n## ")[2]).split("\n")
+    return "\n".join(line for line in lines if not line.startswith("| `assignments/` "))
 
 
 def main():

@@ -60,6 +60,8 @@ MUTANTS = [
      "[[0] * g + p[shared:] for p, g in zip(prompts, gaps)]",
      "[p[shared:] + [0] * g for p, g in zip(prompts, gaps)]"),
     # ---- 4: the softmax bandit ----
+    (4, "(R, 1) against (R,): every reward with every baseline",
+     "baseline = bandit.critic(x).squeeze(1)", "baseline = bandit.critic(x)"),
     (4, "the baseline learns from the policy's term",
      "(reward - baseline).detach()", "reward - baseline"),
     (4, "no baseline",
@@ -79,6 +81,8 @@ MUTANTS = [
      "torch.outer(v, v) / (1 + x @ v)", "torch.outer(v, v)"),
     (5, "Sherman-Morrison with x in the place of A^-1 x",
      "torch.outer(v, v)", "torch.outer(x, x)"),
+    (5, "the diagonal of the inverse alone",
+     '"ri,sij,rj->rs", x, self.inverse, x', '"ri,sii,ri->rs", x, self.inverse, x'),
     (5, "the bound without its root",
      "variance.sqrt()", "variance"),
     (5, "alpha under the root",
@@ -118,6 +122,8 @@ MUTANTS = [
     (7, "forwards, not backwards",
      "reversed(range(start, end))", "range(start, end)"),
     # ---- 8: the clipped loss ----
+    (8, "clipped from above alone",
+     "ratio.clamp(1 - CLIP, 1 + CLIP)", "ratio.clamp(max=1 + CLIP)"),
     (8, "clip without min",
      "torch.min(ratio * advantage, near * advantage)", "near * advantage"),
     (8, "the larger of the two",

@@ -1,5 +1,6 @@
 """The bandits against hand-worked numbers and made problems with a known best arm."""
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -140,3 +141,47 @@ def test_both_bandits_lose_less_and_less_where_fixed_choices_go_on_losing():
     for name in ("softmax", "LinUCB"):
         assert (np.diff(lines[name]) >= 0).all() and lines[name][-1] < 0.5 * lines["one arm"][-1]
         assert last[name] < 0.5 * last["one arm"]
+
+
+# ---- what a student's code may get wrong --------------------------------------------------------
+@pytest.mark.assignment_4
+def test_the_gradient_of_five_rows_is_the_mean_of_one_row_at_a_time():
+    torch.manual_seed(2)
+    bandit, x = SoftmaxBandit(3, 4), torch.randn(5, 3)
+    for net in (bandit.actor, bandit.critic):
+        torch.nn.init.normal_(net[-1].weight)
+    r, taken, before = torch.tensor([1.0, 0, 1, 1, 0]), [], torch.get_rng_state()
+    loss, *_ = reinforce_loss(bandit, x, lambda a: taken.append(a) or r,
+                              torch.Generator().manual_seed(0), 0.1)
+    assert loss.shape == () and torch.equal(torch.get_rng_state(), before)
+    each = 0
+    for i in range(5):                                             # nothing here can broadcast
+        logp, b = bandit(x[i:i + 1])[0], bandit.critic(x[i:i + 1])[0, 0]
+        each += ((b - r[i]) ** 2 - (r[i] - b.detach()) * logp[taken[0][i]]
+                 + 0.1 * (logp.exp() * logp).sum()) / 5
+    parameters = list(bandit.parameters())
+    for a, b in zip(torch.autograd.grad(loss, parameters), torch.autograd.grad(each, parameters)):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.assignment_5
+def test_linucb_after_six_rewards_is_ridge_regression_and_each_row_has_its_own_width():
+    torch.manual_seed(0)
+    bandit, x, y = LinUCB(3, 2, alpha=0.5), torch.randn(6, 3), torch.randn(4, 3).double()
+    arm, reward = torch.tensor([0, 1, 1, 0, 1, 0]), torch.tensor([0.5, 1, 0, 0.25, 1, 1])
+    for row, s, r in zip(x, arm, reward):
+        bandit.update(row, int(s), float(r))
+    for s in range(2):
+        own = x[arm == s].double()
+        inverse = (torch.eye(3) + own.T @ own).inverse()
+        width = torch.stack([0.5 * (v @ inverse @ v).sqrt() for v in y])
+        assert torch.allclose(bandit.width(y)[:, s], width)
+        assert torch.allclose(bandit.b[s], reward[arm == s].double() @ own)
+
+
+@pytest.mark.assignment_6
+def test_coverage_takes_the_first_of_equal_columns_and_keeps_what_it_has():
+    assert coverage(np.array([[0.5, 0.5, 1], [0.5, 0.5, 0]]), 2)[0] == [0, 2]
+    chosen, F = coverage(np.array([[0.9, 0.8, 0], [0, 0, 1]]), 3)
+    assert F == pytest.approx([0.5, 0.95, 0.95])
+    json.dumps([chosen, F])                                        # selection.json holds both

@@ -305,3 +305,11 @@ def test_the_program_draws_a_histogram_within_the_error_of_the_exact_probabiliti
     *_, rare, last = capsys.readouterr().out.splitlines()
     assert 0.5 < worst < 3.5 and last.endswith(f"{worst:.1f} standard errors")
     assert [x for x in rare.split() if "." in x][4:] == ["0.000"] * 6          # what is cut off
+
+
+@pytest.mark.assignment_1
+def test_probs_where_ties_and_extremes_meet():
+    assert probs(torch.tensor([[1.0, 2, 2]]), torch.tensor([GREEDY])).tolist() == [[0, 1, 0]]
+    only = probs(torch.tensor([[4.0, 2, 1]]).log(), torch.tensor([Strategy(1.0, min_p=1.0)]))
+    assert only.tolist() == [[1, 0, 0]]
+    assert (probs(torch.tensor([[20.0, 0, -5]]), torch.tensor([Strategy()])) > 0).all()

@@ -1,4 +1,5 @@
 """GAE and PPO against hand-worked numbers, and the contract of the stored log-probability."""
+import math
 import pytest
 import torch
 
@@ -178,3 +179,15 @@ def test_both_learners_come_near_the_exact_optimum(update, share):
     assert share * toy.exact(TEMPERATURES)[1] < curve[-1] < toy.exact(TEMPERATURES)[1]
     assert curve[-1] > 1.3 * max(toy.exact([t])[1] for t in TEMPERATURES)
     assert curve[0] < 0.65 * curve[-1] and pi.shape == (toy.HORIZON, 3, 4)
+
+
+@pytest.mark.assignment_8
+@pytest.mark.parametrize("rho, A, loss", [(1.5, 1, -1.2), (1.5, -1, 1.5), (0.5, 1, -0.5),
+                                          (0.5, -1, 0.8), (1.1, 1, -1.1), (0.9, -1, 0.9)])
+def test_the_ratio_is_clipped_where_it_would_gain_by_leaving_and_nowhere_else(rho, A, loss):
+    policy = TokenPolicy(4, 10, ("distribution",))                 # uniform: its last layer is 0
+    old = torch.tensor([0.25 / rho]).log()
+    got, log = ppo_loss(policy, torch.zeros(1, 4), torch.tensor([1]), old,
+                        torch.tensor([float(A)]), torch.zeros(1), 0.0, 1)
+    assert got.item() == pytest.approx(loss, abs=1e-6)
+    assert log["entropy"].item() == pytest.approx(math.log(4))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bandit import pass_at
-from stats import holm, interval, oracle, p_value, resampled, simulated
+from stats import _resamplings, holm, interval, oracle, p_value, resampled, simulated
 
 
 @pytest.mark.assignment_10
@@ -65,3 +65,19 @@ def test_the_oracle_does_not_take_luck_for_knowledge():
     rates = np.where(rng.random((4000, 1)) < 0.5, [[0.9, 0.1]], [[0.1, 0.9]])
     apart = (rng.random((4000, 2, 8)) < rates[..., None]).astype(np.uint8)
     assert oracle(apart, 1).mean() == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.assignment_10
+def test_resamplings_are_whole_counts_of_seeds_and_of_problems_and_come_again():
+    w, c = _resamplings(3, 40, 2000)
+    assert w.shape == (2000, 3) and c.shape == (2000, 40)
+    assert w.sum(1) == pytest.approx(1) and c.sum(1) == pytest.approx(1)
+    seeds, problems = 1 + 3 * (w - 1 / 3) / np.sqrt(1.5), 40 * c
+    for counts in (seeds, problems):
+        assert np.allclose(counts, np.round(counts))
+    assert set(np.round(seeds).astype(int).ravel()) == {0, 1, 2, 3}
+    assert resampled(np.zeros((2, 5)), 99).shape == (99,)
+    w, c = _resamplings(40, 40, 2000)
+    assert not np.allclose(1 + 40 * (w - 1 / 40) / np.sqrt(40 / 39), 40 * c)   # drawn apart
+    _resamplings.cache_clear()
+    assert all(np.array_equal(a, b) for a, b in zip(_resamplings(40, 40, 2000), (w, c)))

@@ -229,3 +229,11 @@ def test_the_program_shows_right_verdicts_and_takes_a_pair(monkeypatch, capsys):
     assert shown(r"\frac12", "0.5") == "equal\n" and shown("0.333", "1/3") == "different\n"
     with pytest.raises(UserError, match="gold"):
         shown("1/2")
+
+
+@pytest.mark.assignment_11
+@pytest.mark.parametrize("text, answer", [
+    (r"#### 5, so \boxed{7}", "7"), ("\\boxed{7}\n#### 5", "7"), ("#### 4\nThe answer is 3", "4"),
+    ("The answer is x+1. Answer: ", "x+1"), ("<think>\n#### 3\n</think>The answer is 4", "4")])
+def test_boxes_come_before_marks_and_marks_before_words(text, answer):
+    assert extract_answer(text) == answer
