@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from bandit import LR, Progress, mlp
+from bandit import LR, Progress, clipped_step, mlp
 from clock import clock
 from decode import Choice, Policy, State
 from lm import LM
@@ -93,10 +93,7 @@ def fit_autodeco(h: Tensor, logits_of: Callable[[Tensor], Tensor], target: Tenso
     for step in range(steps):
         rows = torch.randint(len(h), (batch,), generator=generator).to(h.device)
         loss, T, P = autodeco_loss(heads, h[rows], logits_of(rows), target[rows], weight[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(heads.parameters(), 0.5)                  # as in bandit.py
-        optimizer.step()
+        norm = clipped_step(optimizer, heads, loss)
         if progress:
             progress(step=step, loss=loss.item(), temperature=T.item(), top_p=P.item(),
                      grad_norm=norm.item())

@@ -36,6 +36,7 @@ from term import curves
 
 LR = 1e-3              # softmax bandit, Adam (prototype)
 ENTROPY = 0.1          # softmax bandit, c (ours: see `train_softmax`)
+GRAD_NORM = 0.5        # gradients are clipped at it, here and in pomdp.py (prototype)
 ALPHA = 0.3            # LinUCB (ours: the bound's own value, 2.2 at delta = .1, explores too long)
 
 # Rewards (R,) of 0 or 1 at contexts (R,) for actions (R,); what a step came to, by name.
@@ -165,6 +166,15 @@ def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw: Callable[[Tensor], Te
     return policy - entropy_bonus * entropy + value, reward.mean().item(), entropy.item()
 
 
+def clipped_step(optimizer: torch.optim.Optimizer, net: nn.Module, loss: Tensor) -> Tensor:
+    """One step down the loss; the gradient's norm before it was clipped."""
+    optimizer.zero_grad()
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(net.parameters(), GRAD_NORM)
+    optimizer.step()
+    return norm
+
+
 def train_softmax(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: int = 256,
                   lr: float = LR, entropy_bonus: float = ENTROPY, seed: int = 0,
                   progress: Progress | None = None) -> SoftmaxBandit:
@@ -172,7 +182,7 @@ def train_softmax(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: in
 
     Steps, batch and lr: prototype. Entropy bonus .1 (ours): with the prototype's .02, an arm that
     pays in few contexts, such as greedy, may be dropped before those contexts are told apart; one
-    seed of two lost 11 points at T = 44 that way. Gradients are clipped at .5, as in pomdp.py.
+    seed of two lost 11 points at T = 44 that way.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -183,10 +193,7 @@ def train_softmax(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: in
         rows = torch.randint(len(x), (batch,), generator=generator)
         loss, reward, entropy = reinforce_loss(
             bandit, x[rows], lambda a: pull(rows, a, generator), generator, entropy_bonus)
-        optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(bandit.parameters(), 0.5)
-        optimizer.step()
+        norm = clipped_step(optimizer, bandit, loss)
         if progress:
             progress(step=step, reward=reward, entropy=entropy, grad_norm=norm.item())
     return bandit
@@ -255,6 +262,15 @@ def train_linucb(x: Tensor, pull: Pull, arms: int, steps: int = 500, batch: int 
         if progress:
             progress(step=step, reward=rewards.mean().item())
     return bandit
+
+
+# ---- either of them, trained --------------------------------------------------------------------
+@torch.no_grad()
+def best_arm(bandit: nn.Module, e: Tensor, B: int, T: int, horizon: int,
+             parts: Sequence[str]) -> Tensor:
+    """The arm (R,) at prompts e (R, d), budgets B and T: its most likely, or best estimated."""
+    ones = torch.ones(len(e))
+    return bandit(context(e, B * ones, T * ones, horizon, parts)).argmax(1)
 
 
 # ---- as a program: where the best arms are known ------------------------------------------------

@@ -15,6 +15,7 @@ import shlex
 from config import Config
 from job import read_config
 from lm import hub_id, place, title
+from pomdp import action_names
 from store import arms_from_json, read_adapter, read_json, write
 from tables import difference, percent
 
@@ -90,7 +91,7 @@ def card(config: Config, folder: str) -> str:
         header=header(config), name=config.name or config.task, lm=title(config.model),
         embedded=", which comes with the code" * (config.model == "tiny"), hash=about["lm_hash"],
         task=seen["task"], styles=", ".join(seen["styles"]), budgets=", ".join(map(str, budgets)),
-        actions=", ".join(["greedy"] + [f"T = {t:g}" for t in about["actions"][1:]]),
+        actions=", ".join(action_names(about["actions"])),
         arms="\n".join(f"  - styles {styles}: {'; '.join(map(str, arms_from_json(x['arms'])))}"
                        for styles, x in sets.items()),
         problems=seen["problems"], samples=seen["samples"], seeds=seen["seeds"],

@@ -153,6 +153,8 @@ def check(config: Config) -> None:
         raise UserError("--entropy must not be negative, --lr must be above 0")
     if config.batch % min(config.token_samples, config.batch):
         raise UserError(f"--batch must be a multiple of --token-samples, {config.token_samples}")
+    if config.task not in TASKS:
+        raise UserError(f"unknown task {config.task!r}; there are {', '.join(TASKS)}")
     if not set(config.parts.split(",")) <= {*PARTS, "entropy"}:
         raise UserError(f"--parts takes {', '.join(PARTS)}, entropy")
     if config.rivals and config.parts == "budget":
@@ -172,8 +174,6 @@ def load(config: Config) -> tuple[LM, Task]:
 
 def make_task(config: Config) -> Task:
     """The task with the prompts and budgets that were asked for."""
-    if config.task not in TASKS:                       # a run of a program that added the task
-        raise UserError(f"unknown task {config.task!r}; there are {', '.join(TASKS)}")
     train = max(config.problems, config.pool_problems) + config.token_problems
     task = TASKS[config.task](Source(config.data, config.test_data, train + config.shots,
                                      config.test_problems,

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from bandit import Arm, pass_at
+from bandit import Arm, best_arm, pass_at
 from decode import Policy
-from features import PARALLEL, context
+from features import PARALLEL
 from job import Job
 from rewards import PlayAt, embed, sample_blind, sample_policy, sample_static
 from rivals import edt
@@ -84,11 +84,9 @@ class HeldOut:
         return {at: np.concatenate([p[at] for p in parts]) for at in parts[0]}
 
     def choice(self, bandit: nn.Module, parts: Sequence[str], B: int, t: int) -> Tensor:
-        """The arm (P,) a bandit names for every problem: its most likely, or best estimated."""
-        ones, budgets = torch.ones(len(self.e)), self.job.task.budgets
-        x = context(self.e, B * ones, budgets[t] * ones, max(budgets), parts)
-        with torch.no_grad():
-            return bandit(x).argmax(1)
+        """The arm (P,) a bandit names for every problem."""
+        budgets = self.job.task.budgets
+        return best_arm(bandit, self.e, B, budgets[t], max(budgets), parts)
 
     def arms(self, arms: list[Arm], B: int, t: int) -> np.ndarray:
         """Pass@B (P, S) of every arm at one token budget."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from cli import UserError
-from config import Config
+from config import Config, check
 from decode import GREEDY, static
 from lm import LM
 from rewards import Rewards, play
@@ -72,9 +72,11 @@ def read_config(folder: str) -> Config:
     if folder == part or os.path.exists(part) and not os.path.exists(folder):
         raise UserError(f"{part} is unfinished: train.py --resume finishes it")
     try:
-        return Config(**read_json(f"{folder}/config.json"))
+        config = Config(**read_json(f"{folder}/config.json"))
     except TypeError as error:
         raise UserError(f"{folder}/config.json is of another version: {error}")
+    check(config)
+    return config
 
 
 def open_folder(config: Config, resume: bool) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from typing import Any, Iterable
 import numpy as np
 
 from folder import Data, Missing
-from pomdp import TEMPERATURES
+from pomdp import TEMPERATURES, action_names
 from store import write
 
 try:
@@ -45,7 +45,7 @@ STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "
          "lines.linewidth": 1.6, "lines.markersize": 4.5, "legend.frameon": False,
          "legend.handlelength": 3.6, "figure.constrained_layout.w_pad": 0.08,
          "svg.hashsalt": "plots"}                                         # the salt: the same bytes
-ACTIONS = ["greedy"] + [f"T = {t:g}" for t in TEMPERATURES[1:]]
+ACTIONS = action_names(TEMPERATURES)
 PULLS = {"softmax": 256, "linucb": 16}         # of a step: batch of bandit.py's train_softmax, ..
 THIN = dict(linewidth=0.6, alpha=0.5, marker="")                                      # one seed
 

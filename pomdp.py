@@ -45,7 +45,7 @@ from torch.optim import Optimizer
 
 import ranks
 import toy
-from bandit import mlp
+from bandit import GRAD_NORM, mlp
 from clock import clock
 from decode import Choice, Episode, Policy, State, Strategy, has_filters, sample
 from features import P_MAX, PARTS, distribution, observation_size, observe, steps
@@ -55,7 +55,11 @@ TEMPERATURES = (0.0, 0.5, 1.0, 1.25)          # paper; 0 is greedy
 SURE = 0.95                                   # paper
 CLIP, LAMBDA, EPOCHS = 0.2, 0.95, 4           # prototype
 MINIBATCH = 256        # ours: the prototype's 1,024 reaches 91 % of the rule in place of 96 %
-GRAD_NORM = 0.5                               # prototype
+
+
+def action_names(temperatures: Sequence[float]) -> list[str]:
+    """Of the actions, for people."""
+    return ["greedy" if t == 0 else f"T = {t:g}" for t in temperatures]
 
 
 class TokenPolicy(nn.Module):

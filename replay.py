@@ -18,7 +18,7 @@ from config import load
 from features import CONTEXT
 from heldout import held_out
 from job import Job, read_config
-from rewards import Rewards, embed
+from rewards import Rewards
 from sequence import bandit_data, select
 from tables import LEGEND, make_table, show
 
@@ -41,7 +41,7 @@ def main() -> None:
     lm, task = load(config)
     job = Job(lm, task, config, args.folder, Rewards(os.path.join(args.folder, "rewards.npz")))
     whole = select(job)[-1]
-    x, pull = bandit_data(job, embed(lm, task, whole.problems, config.rows), whole.table)
+    x, pull = bandit_data(job, whole.e, whole.table)
     trainings = {
         "softmax bandit": lambda seed: train_softmax(
             x, pull, len(whole.arms), steps, lr=args.lr, entropy_bonus=args.entropy, seed=seed),

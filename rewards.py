@@ -28,6 +28,11 @@ Judge = Callable[[int, Tensor], float | list[float]]         # of a prompt's ind
 PlayAt = Callable[[int, Tensor], tuple[list[str], Policy]]   # see `sample_policy`
 
 
+def grader(lm: LM, task: Task, problems: list[Problem]) -> Judge:
+    """By prompt index, of a call's own problems."""
+    return lambda prompt, tokens: task.grade(lm.text(tokens), problems[prompt])
+
+
 class Rewards:
     """name -> array, in one npz file; `get` samples what is not there yet, `flush` writes it."""
 
@@ -136,7 +141,7 @@ def sample_policy(lm: LM, task: Task, problems: list[Problem], play_at: PlayAt, 
         budgets = torch.full((len(problems) * n,), T)
         prompts, policy = play_at(t, budgets)
         for x in play(lm, task, prompts[part], from_row(start, policy), budgets[:len(mine) * n], n,
-                      seed, rows, lambda i, y: task.grade(lm.text(y), mine[i])):
+                      seed, rows, grader(lm, task, mine)):
             rewards[x.prompt, x.sample, t] = x.reward
     return ranks.gather(rewards)
 

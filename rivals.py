@@ -28,19 +28,19 @@ from cli import Parser, run                    # first: Ctrl-C while torch loads
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 from torch.optim import Optimizer
 from tqdm import tqdm
 
 import ranks
 from autodeco import train_autodeco
-from bandit import LR, Progress, Pull, SoftmaxBandit
+from bandit import LR, Progress, Pull, SoftmaxBandit, clipped_step
 from decode import Choice, Episode, Policy, State, Strategy, static
 from features import distribution
 from job import Job
 from pomdp import TokenPolicy, descend, flatten, shares
-from rewards import play, sample_blind
+from rewards import grader, play, sample_blind
 from tasks import Problem
 
 BETA = 0.1              # LPO's arms (ours: DPO's usual one; see `train_lpo`)
@@ -91,10 +91,7 @@ def train_lpo(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: int = 
         ranked = pair.gather(1, reward.argsort(1, descending=True))[differ]             # (K, 2)
         chosen, rejected = logp[differ].gather(1, ranked).unbind(1)
         loss = lpo_loss(chosen, rejected, BETA).sum() / max(len(ranked), 1)
-        optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(bandit.actor.parameters(), 0.5)
-        optimizer.step()
+        norm = clipped_step(optimizer, bandit.actor, loss)
         if progress:
             progress(step=step, reward=reward.mean().item(), grad_norm=norm.item(),
                      entropy=-(logp.exp() * logp).sum(1).mean().item(),
@@ -200,7 +197,7 @@ def right_texts(job: Job, problems: list[Problem], seed: int) -> list[tuple[list
     prompts = [job.task.prompt(p, config.all_styles()[0]) for p in problems]
     episodes = play(job.lm, job.task, prompts, static(torch.tensor([Strategy()])),
                     torch.full((len(prompts) * n,), max(job.task.budgets)), n, seed, config.rows,
-                    lambda i, y: job.task.grade(job.lm.text(y), problems[i]))
+                    grader(job.lm, job.task, problems))
     ids = [job.lm.encode(p) for p in prompts]
     return [(ids[x.prompt], x.tokens.tolist()) for x in episodes if x.reward]
 

@@ -43,6 +43,7 @@ class ActionSet:
     arms: list[Arm]                        # S
     table: np.ndarray                      # (P, S, n, T)
     problems: list[Problem]                # P of them
+    e: Tensor                              # (P, d)
     told: dict                             # what selection.json keeps
 
 
@@ -84,19 +85,19 @@ def select(job: Job) -> list[ActionSet]:
     config, arms = job.config, candidates(job.config)
     first, last = config.pool_problems, max(config.problems, config.pool_problems)
     table = sample_arms(job, arms, 0, first, "1 reward table")
-    sets = []
+    e, sets = embed(job.lm, job.task, job.task.train[:last], config.rows), []
     for styles in config.style_sets():
         there = [i for i, arm in enumerate(arms) if arm.style in styles]
         picked, told = pick([arms[i] for i in there], table[:, there], config.arms)
         picked = [there[i] for i in picked]
         sets.append(ActionSet(",".join(styles), [arms[i] for i in picked], table[:, picked],
-                              job.task.train[:first], told))
+                              job.task.train[:first], e[:first], told))
     if last > first:
         union = list(dict.fromkeys(arm for s in sets for arm in s.arms))
         more = sample_arms(job, union, first, last, "2 action sets")
         for s in sets:
             s.table = np.concatenate([s.table, more[:, [union.index(arm) for arm in s.arms]]])
-            s.problems = job.task.train[:last]
+            s.problems, s.e = job.task.train[:last], e
     for s in sets:
         describe(s, config)
     return sets
@@ -116,7 +117,8 @@ def describe(s: ActionSet, config: Config) -> None:
     if config.filter:
         if not kept.any():
             raise UserError("no problem tells the arms apart: --filter would leave none")
-        s.table, s.problems = s.table[kept], [p for p, k in zip(s.problems, kept) if k]
+        s.table, s.e = s.table[kept], s.e[kept]
+        s.problems = [p for p, k in zip(s.problems, kept) if k]
 
 
 # ---- the bandits --------------------------------------------------------------------------------
@@ -182,9 +184,8 @@ def train_bandit(job: Job, name: str, styles: str, arms: list[Arm],
 
 def train_bandits(job: Job, s: ActionSet) -> None:
     """Every bandit on one action set, every seed."""
-    e = embed(job.lm, job.task, s.problems, job.config.rows)
     for name, learner in learners(job.config).items():
-        data = bandit_data(job, e, s.table, learner.parts)
+        data = bandit_data(job, s.e, s.table, learner.parts)
         for seed in job.config.all_seeds():
             ranks.first(lambda: train_bandit(job, name, s.styles, s.arms, data, seed))
 
@@ -204,11 +205,11 @@ def train_both(job: Job, s: ActionSet, arms: list[Arm], seed: int) -> None:
     policy = load_adapter(job.file("token", seed), job.lm)[0]
     for arm in tqdm(arms[len(s.arms):], desc=f"5 both levels {seed}"):
         prompts = [job.task.prompt(p, arm.style) for p in s.problems]
-        acting = policy.acting(torch.tensor(arm.strategy).repeat(len(prompts) * config.samples, 1))
+        acting = policy.acting(torch.tensor([arm.strategy]))
         tables.append(job.rewards.get(f"train {arm} {seed}", lambda: sample_policy(
             job.lm, job.task, s.problems, lambda t, _: (prompts, acting), config.samples,
             config.seed, config.rows)))
         job.rewards.flush()
     whole = np.concatenate([s.table, np.stack(tables, 1)], 1)
-    data = bandit_data(job, embed(job.lm, job.task, s.problems, config.rows), whole)
+    data = bandit_data(job, s.e, whole)
     ranks.first(lambda: train_bandit(job, "both", s.styles, arms, data, seed))

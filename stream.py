@@ -12,19 +12,18 @@ from typing import Callable
 
 import torch
 
+from bandit import best_arm
 from batch import State
 from data import Problem
 from decode import GREEDY, Choice, Episode, Policy, generate, probs, sample, static
-from features import context
 from job import Job
 from lm import LM
-from pomdp import SURE, TEMPERATURES
+from pomdp import SURE, TEMPERATURES, action_names
 from rewards import embed
 from store import arms_from_json, load_adapter, read_json
 
 COLOURS = (32, 36, 33, 31, 35, 34)          # green for greedy, then hotter; from the 7th on again
 MARKS = "₀₁₂₃₄₅₆₇₈₉"                                               # without a colour terminal
-NAMES = ["greedy"] + [f"T = {t:g}" for t in TEMPERATURES[1:]]
 TAIL = 300         # characters of a prompt that are shown (ours: a question, but no examples)
 
 
@@ -87,7 +86,8 @@ def coloured(piece: str, action: int | None, colour: bool) -> str:
 
 
 def legend(colour: bool) -> str:
-    return ("legend: " + ", ".join(coloured(name, i, colour) for i, name in enumerate(NAMES))
+    named = enumerate(action_names(TEMPERATURES))
+    return ("legend: " + ", ".join(coloured(name, i, colour) for i, name in named)
             + f"; unmarked: p_max > {SURE:g}, greedy")
 
 
@@ -116,9 +116,9 @@ def contenders(job: Job, token: Policy, prompt: str, T: int, budgets: list[int],
              "token level": (prompt, token)}
     if problem:
         bandit, about = load_adapter(job.file(f"softmax {list(sets)[-1]}", job.config.seed), job.lm)
-        x = context(embed(job.lm, job.task, [problem], 1), torch.ones(1), torch.tensor([T]),
-                    budgets[-1], about["parts"])                                         # (1, D)
-        arm = arms_from_json(about["arms"])[int(bandit(x).argmax())]
+        e = embed(job.lm, job.task, [problem], 1)                                       # (1, d)
+        arm = arms_from_json(about["arms"])[int(best_arm(bandit, e, 1, T, budgets[-1],
+                                                         about["parts"]))]
         found[f"sequence level, {arm}"] = (job.task.prompt(problem, arm.style),
                                            static(torch.tensor([arm.strategy])))
     return found

@@ -20,7 +20,7 @@ from config import Variant, inner_budgets, lower_levels
 from decode import Episode
 from job import Job
 from pomdp import TokenPolicy, ppo_update, reinforce_update
-from rewards import play
+from rewards import grader, play
 from rivals import lpo_update
 from store import append_csv, restore, save_checkpoint
 from tasks import Problem
@@ -46,7 +46,7 @@ def sample_batch(job: Job, problems: list[Problem], policy: TokenPolicy, variant
     mine = [problems[i] for i in which[part]]
     return play(job.lm, job.task, [job.task.prompt(p, config.all_styles()[0]) for p in mine],
                 policy.acting(explore=True), budgets[part].flatten(), n, seed, config.rows,
-                lambda i, y: job.task.grade(job.lm.text(y), mine[i]))
+                grader(job.lm, job.task, mine))
 
 
 def budgets_of(job: Job, variant: Variant) -> list[int]:
@@ -60,7 +60,7 @@ def validate(job: Job, problems: list[Problem], policy: TokenPolicy, variant: Va
     prompts = [job.task.prompt(p, job.config.all_styles()[0]) for p in mine]
     episodes = play(job.lm, job.task, prompts, policy.acting(), budgets.repeat(len(mine)),
                     len(budgets), 0, job.config.rows,
-                    lambda i, y: job.task.grade(job.lm.text(y), mine[i]))
+                    grader(job.lm, job.task, mine))
     return outcome(episodes)["reward"]
 
 
