@@ -1,6 +1,6 @@
 """Sequence level: a contextual bandit that picks one decoding strategy for the whole prompt.
 
-    python bandit.py          # regret of both bandits where the best arms are known; 4 seconds
+    python -m demos.regret    # regret of both bandits where the best arms are known; 4 seconds
     python train.py           # trains both on a reward table
 
     context   x = [e; B; T]           prompt embedding, parallel budget, token budget (features.py)
@@ -21,18 +21,13 @@ D inputs.
 Deviations from the paper: (1) the grid of 180 is not published: ours is below. (2) x is a prompt at
 a (B, T), and F is the mean over all of them, so that one S serves every budget.
 """
-from cli import Parser, run                    # first: Ctrl-C while torch loads gets one line
-
-import itertools
-from typing import Callable, NamedTuple, Sequence
+from typing import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from decode import GREEDY, Strategy
 from features import PARALLEL, context
-from term import curves
 
 LR = 1e-3              # softmax bandit, Adam (prototype)
 ENTROPY = 0.1          # softmax bandit, c (ours: see `train_softmax`)
@@ -42,27 +37,6 @@ ALPHA = 0.3            # LinUCB (ours: the bound's own value, 2.2 at delta = .1,
 # Rewards (R,) of 0 or 1 at contexts (R,) for actions (R,); what a step came to, by name.
 Pull = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 Progress = Callable[..., None]
-
-
-class Arm(NamedTuple):
-    """What the sequence level chooses: how to ask, how to sample, who sets the temperature."""
-    style: str
-    strategy: Strategy
-    token: bool = False                  # True: the token level does, over the strategy's filters
-
-    def __str__(self) -> str:
-        strategy = str(self.strategy).replace("T=1", "token level") if self.token else self.strategy
-        return f"{self.style} {strategy}"
-
-
-def pool() -> list[Strategy]:
-    """180 strategies: 5 temperatures x 3 top-k x 3 top-p x 4 min-p (ours: the grid is unpublished).
-
-    The coldest, narrowest corner is greedy in all but name, so greedy itself takes its place.
-    """
-    grid = [Strategy(*s) for s in itertools.product(
-        (0.5, 0.75, 1.0, 1.25, 1.5), (2, 8, 0), (0.8, 0.95, 1.0), (0.3, 0.1, 0.03, 0.0))]
-    return [GREEDY] + grid[1:]
 
 
 # ---- rewards ------------------------------------------------------------------------------------
@@ -271,49 +245,3 @@ def best_arm(bandit: nn.Module, e: Tensor, B: int, T: int, horizon: int,
     """The arm (R,) at prompts e (R, d), budgets B and T: its most likely, or best estimated."""
     ones = torch.ones(len(e))
     return bandit(context(e, B * ones, T * ones, horizon, parts)).argmax(1)
-
-
-# ---- as a program: where the best arms are known ------------------------------------------------
-KINDS, BUDGETS = ("short", "medium", "long"), (12, 24, 36)                     # of prompts; T
-ARMS = ("work greedy", "work T=1", "work T=1.25", "once greedy")
-MEANS = torch.tensor([[.4, .5, .6, .8], [.9, .8, .7, .8], [.9, .8, .7, .8],    # E[r|x, s] (9, 4)
-                      [.0, .1, .3, .4], [.3, .5, .6, .4], [.9, .7, .6, .4],    # of each kind
-                      [.0, .0, .1, .2], [.0, .1, .3, .2], [.3, .6, .5, .2]])   # at each T
-
-
-def regrets(steps: int = 400, batch: int = 16) -> dict[str, list[float]]:
-    """Sum of max_s E[r|x, s] - E[r|x, a] after each of steps x batch pulls, by who chose a."""
-    kind, T = torch.cartesian_prod(torch.arange(3), torch.tensor(BUDGETS)).unbind(1)
-    x = context(torch.eye(3)[kind], torch.ones(9), T, BUDGETS[-1])                      # (9, D)
-    best, lost = MEANS.amax(1), {"uniform": [], "one arm": [], "softmax": [], "LinUCB": []}
-
-    def pull_for(name: str) -> Pull:
-        def pull(rows: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
-            lost[name] += (best[rows] - MEANS[rows, actions]).tolist()
-            return (torch.rand(len(rows), generator=generator) < MEANS[rows, actions]).float()
-        return pull
-
-    for name, mean in (("uniform", MEANS.mean(1)), ("one arm", MEANS[:, MEANS.mean(0).argmax()])):
-        lost[name] = (best - mean).mean().repeat(steps * batch).tolist()            # expected
-    # Few pulls, and all of them count: a higher rate and less entropy than on a reward table.
-    train_softmax(x, pull_for("softmax"), len(ARMS), steps, batch, lr=3e-3, entropy_bonus=0.02)
-    train_linucb(x, pull_for("LinUCB"), len(ARMS), steps, batch)
-    return {name: np.cumsum(line).tolist() for name, line in lost.items()}
-
-
-def main() -> None:
-    Parser(prog="bandit.py", description="Both bandits where the best arms are known.").parse_args()
-    print("E[r|x, s]".ljust(15) + "".join(f"{arm:>13}" for arm in ARMS))
-    for (kind, T), means in zip(itertools.product(KINDS, BUDGETS), MEANS):
-        print(f"{kind:7} T = {T}" + "".join(f"{m:12.1f}" + " *"[m == means.max()] for m in means))
-    for name, select in (("greedy coverage", coverage), ("the top by average", top_average)):
-        print(f"S by {name:19}" + ", ".join(
-            f"{ARMS[s]} ({F:.3f})" for s, F in zip(*select(MEANS.numpy(), 3))) + "  (F)")
-    lines = regrets()
-    print(f"\nregret after 0 .. {len(lines['uniform'])} pulls: "
-          + ", ".join(f"{name} {line[-1]:.0f}" for name, line in lines.items()) + " (one arm: the "
-          f"best for all)\n{curves(lines)}")
-
-
-if __name__ == "__main__":
-    run("bandit.py", main)

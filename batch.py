@@ -30,9 +30,9 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from cli import UserError
-from clock import clock
 from lm import LM, belt_length, tensors
+from utils.errors import UserError
+from utils.profiling import clock
 
 
 # ---- keys and values ----------------------------------------------------------------------------

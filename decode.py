@@ -1,9 +1,9 @@
 """Sampling and the decode loop: a strategy a row, chosen at every token by a policy.
 
-    python decode.py                          # what the sampler draws, beside exact p; 4 seconds
-    python decode.py "7+8+5+9:"                      # text coloured by the action at each token
-    python decode.py "7+8+5+9:" --run runs/sums --budget 24 --seed 3
-    python decode.py --problem 3 --compare           # a held-out problem, every policy, its verdict
+    python sample.py                          # what the sampler draws, beside exact p; 4 seconds
+    python sample.py "7+8+5+9:"                      # text coloured by the action at each token
+    python sample.py "7+8+5+9:" --run runs/sums --budget 24 --seed 3
+    python sample.py --problem 3 --compare           # a held-out problem, every policy, its verdict
 
 A *strategy* is four numbers: temperature, top-k, top-p, min-p. A *policy* is a callable: it sees
 the `State` of every running row before each token and returns a `Choice` of strategies. Static
@@ -24,10 +24,9 @@ keyed by (seed, prompt, sample, step), so that its text does not depend on its n
 | b_t | tokens left, T - t | (R,) |
 | a_t, y_t | action, token | (R,) |
 """
-from cli import Parser, UserError, run         # first: Ctrl-C while torch loads gets one line
-
 import functools
 import hashlib
+import itertools
 from dataclasses import dataclass
 from typing import Callable, NamedTuple
 
@@ -35,9 +34,9 @@ import torch
 from torch import Tensor
 
 from batch import Batch, State
-from clock import clock
 from lm import LM
-from term import bar
+from utils.errors import UserError
+from utils.profiling import clock
 
 
 # ---- strategies and the sampler -----------------------------------------------------------------
@@ -56,6 +55,16 @@ class Strategy(NamedTuple):
 
 
 GREEDY = Strategy(0.0)
+
+
+def pool() -> list[Strategy]:
+    """180 strategies: 5 temperatures x 3 top-k x 3 top-p x 4 min-p (ours: the grid is unpublished).
+
+    The coldest, narrowest corner is greedy in all but name, so greedy itself takes its place.
+    """
+    grid = [Strategy(*s) for s in itertools.product(
+        (0.5, 0.75, 1.0, 1.25, 1.5), (2, 8, 0), (0.8, 0.95, 1.0), (0.3, 0.1, 0.03, 0.0))]
+    return [GREEDY] + grid[1:]
 
 
 def has_filters(strategies: Tensor) -> bool:
@@ -278,69 +287,3 @@ class Record:
                         *(per_row[i] if counts[i] else nothing))
                 for i, (length, budget, y, a, e_i) in enumerate(
                     zip(self.lengths, self.budgets, tokens, action, e))]
-
-
-# ---- as a program: one prompt in, text coloured by action out -----------------------------------
-def demonstrate(draws: int = 20_000) -> float:
-    """Prints how often each of six tokens is drawn, and p; the largest difference, in standard
-    errors sqrt(p (1 - p) / draws)."""
-    strategies = [Strategy(), Strategy(0.5), Strategy(1.25, top_k=4), Strategy(top_p=0.8),
-                  Strategy(1.5, min_p=0.3)]
-    p = probs(torch.linspace(2, -1, 6).expand(5, 6), torch.tensor(strategies))       # (5, V)
-    keys = row_keys(0, torch.tensor(prompt_key("six tokens")), torch.arange(draws))
-    drawn = torch.stack([sample(row.expand(draws, 6), uniforms(keys, torch.tensor(i), 0))
-                         .bincount(minlength=6) / draws for i, row in enumerate(p)])
-    print(f"of {draws:,} draws, and the exact probability\n"
-          + "".join(f"{str(s):20}" for s in strategies))
-    for lines in zip(drawn.T.tolist(), p.T.tolist()):
-        print(" ".join(f"{bar(f, 8)}{f:5.3f} {q:5.3f}" for f, q in zip(*lines)))
-    worst = float(((drawn - p).abs() / (p * (1 - p) / draws).sqrt()).nan_to_num(0).max())
-    print(f"largest difference: {worst:.1f} standard errors")
-    return worst
-
-
-def main() -> None:
-    from config import load                           # here alone: the loop knows no policy
-    from job import Job, read_config
-    from store import load_adapter, run_folder
-    from stream import contenders, show
-    parser = Parser(description="Decode one prompt with a trained token policy.")
-    parser.add_argument("prompt", nargs="?", help='such as "7+8+5+9:"; without: the sampler')
-    parser.add_argument("--problem", type=int, help="in its place, a held-out problem by number")
-    parser.add_argument("--run", default="runs/sums", help="run folder or hub id (runs/sums)")
-    parser.add_argument("--model", help="the LM, where it is not at the place that the run names")
-    parser.add_argument("--budget", type=int, help="tokens (default: the run's largest)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (default 0)")
-    parser.add_argument("--compare", action="store_true", help="beside greedy and best static")
-    args = parser.parse_args()
-    if args.prompt is None and args.problem is None:
-        demonstrate()
-        return
-    if None not in (args.prompt, args.problem):
-        raise UserError("give a prompt, or --problem and a number")
-    folder = run_folder(args.run)
-    config = read_config(folder)
-    config.model = args.model or config.model
-    problem, prompt = None, args.prompt
-    lm, task = (config.load_lm(), None) if prompt is not None else load(config)
-    if task:
-        if not 0 <= args.problem < len(task.test):
-            raise UserError(f"--problem is 0 to {len(task.test) - 1}, not {args.problem}")
-        problem = task.test[args.problem]
-        prompt = task.prompt(problem, config.all_styles()[0])
-    # No task without --problem, and no rewards: what follows asks for neither.
-    job = Job(lm, task, config, folder, None)      # type: ignore[arg-type]
-    adapter, about = load_adapter(job.file("token", config.seed), lm)
-    T = about["horizon"] if args.budget is None else args.budget
-    policies = {"": (prompt, adapter.acting())}
-    if args.compare:
-        policies = contenders(job, adapter.acting(), prompt, T, about["budgets"], problem)
-    show(job, policies, T, args.seed, problem)
-    if T > about["horizon"]:
-        print(f"trained up to T = {about['horizon']}: more tokens left count as that many")
-    if args.compare and not problem:
-        print("sequence level: with --problem only, since its arms may ask in another style")
-
-
-if __name__ == "__main__":
-    run("decode.py", main)

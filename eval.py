@@ -14,25 +14,136 @@ What is missing on disk is sampled (heldout.py).
 Deviations from the paper: (1) its intervals fit a binomial over all problems; ours are paired, and
 hold the spread of trainings. (2) Holm's correction.
 """
-from cli import Parser, UserError, run, whole_numbers       # first: see train.py
+from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
 
 import json
 import os
 from collections import Counter
-from typing import Sequence
+from typing import Iterable, Sequence
 
+import numpy as np
 from tqdm import tqdm
 
-import ranks
-from config import load
-from heldout import held_out
-from job import Job, read_config
-from rewards import Rewards
-from store import read_json, shorter, write
-from tables import LEGEND, all_tables, compare, show
-from traces import write_traces
+from decode import GREEDY
+from experiment.adapters import arms_from_json
+from experiment.config import inner_budgets, load, lower_levels
+from experiment.held_out import Cells, HeldOut, held_out
+from experiment.registry import BASELINES, learners
+from experiment.reward_table import Arm, Rewards
+from experiment.run import Job, read_config
+from experiment.tables import LEGEND, compare, make_table, show
+from experiment.traces import write_traces
+from utils import distributed
+from utils.errors import UserError
+from utils.files import read_json, shorter, write
+from utils.options import Parser, whole_numbers
 
+TOKEN = (("LPO", "token-lpo"), ("REINFORCE", "token-reinforce"),
+         ("token level, entropy only", "token-entropy"),
+         ("token level, no budget", "token-no-budget"), ("token level", "token"))
 PAPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reference", "paper.json")
+
+
+# ---- which policies stand beside each other, and against what -----------------------------------
+def better(a: Cells, b: Cells) -> Cells:
+    """Of two policies' cells, in each column those of the higher mean.
+
+    Chosen on the held-out problems themselves: a baseline that is a little too good.
+    """
+    return {at: max(a[at], b[at], key=np.mean) for at in a}
+
+
+def all_tables(held: HeldOut) -> list[dict]:
+    tables = [sequence_table(held, styles, told) for styles, told in held.told["sets"].items()]
+    tables += [token_table(held), both_table(held)]
+    if held.job.config.rivals:
+        tables += [ablation_table(held), *transfer_tables(held)]
+    return tables
+
+
+def sequence_table(held: HeldOut, styles: str, told: dict) -> dict:
+    arms, baseline = arms_from_json(told["arms"]), held.best_static(told)
+    steady, = arms_from_json(told["best_of_all"])
+    policies = {f"arm: {arm}": held.cells(held.static(arm)) for arm in arms}
+    policies |= {"greedy": held.cells(held.static(Arm(held.style, GREEDY))),
+                 "best static, one for all": held.cells(held.static(steady)),
+                 "best static": baseline, "best static, chosen here": held.optimist(told),
+                 "mixed static": held.mixed(arms)}
+    for kind, learner in learners(held.job.config.rivals).items():
+        policies[learner.row] = held.seeds(
+            lambda seed: held.bandit(f"{kind} {styles}", seed, arms))
+    policies["oracle per prompt (bound)"] = held.bound(arms)
+    several = "," in styles
+    return make_table(
+        f"Sequence level, {'mixed styles' if several else 'one style'}: {styles}",
+        "Difference to best static (chosen on training problems, for each column).",
+        [held.Bs[0], held.Bs[-1]], policies, baseline,
+        ("best static, chosen here", "oracle per prompt (bound)"))
+
+
+def token_table(held: HeldOut) -> dict:
+    config, told = held.job.config, next(iter(held.told["sets"].values()))
+    baseline, arms = held.best_static(told), arms_from_json(told["arms"])
+    steady, = arms_from_json(told["best_of_all"])
+    policies = {"greedy": held.cells(held.static(Arm(held.style, GREEDY))),
+                "best static, one for all": held.cells(held.static(steady)),
+                "best static": baseline, "mixed static": held.mixed(arms)}
+    if config.rivals:
+        for baseline in BASELINES.values():
+            if cells := baseline.cells(held):
+                policies[baseline.row] = cells
+    for name, kind in TOKEN if config.rivals else TOKEN[-1:]:
+        policies[name] = held.seeds(lambda seed: held.token(kind, seed))
+    if held.job.task.yardstick:
+        policies["rule that sees the problem"] = held.rule()
+    return make_table("Token level", "Difference to best static (chosen on training problems, for "
+                      "each column).", held.Bs[:1], policies, baseline,
+                      ("rule that sees the problem",))
+
+
+def both_table(held: HeldOut) -> dict:
+    styles, told = list(held.told["sets"].items())[-1]
+    arms = arms_from_json(told["arms"])
+    sequence = held.seeds(lambda seed: held.bandit(f"softmax {styles}", seed, arms))
+    token = held.seeds(lambda seed: held.token("token", seed))
+    both = held.seeds(lambda seed: held.both(styles, seed))
+    return make_table("Both levels, and each alone", "Difference to the better of the two levels "
+                      "in each column.", [held.Bs[0], held.Bs[-1]],
+                      {"softmax bandit": sequence, "token level": token, "both levels": both},
+                      better(sequence, token))
+
+
+def ablation_table(held: HeldOut) -> dict:
+    """What the token level owes to each of its parts."""
+    policies = {name: held.seeds(lambda seed: held.token(kind, seed)) for name, kind in TOKEN}
+    return make_table("Ablations of the token level", "Difference to the token level.",
+                      held.Bs[:1], policies, policies["token level"])
+
+
+def transfer_tables(held: HeldOut) -> list[dict]:
+    """Trained on easy problems, tested on the others; trained at some budgets, tested at all."""
+    job, tables = held.job, []
+    static = held.best_static(next(iter(held.told["sets"].values())))
+    whole = held.seeds(lambda seed: held.token("token", seed))
+    low = lower_levels(job.task.train)
+    hard = np.array([p.level is not None and p.level not in low for p in job.task.test])
+    for kind, there, what in (
+            ("token-easy", hard, f"levels {names(low)}, tested on the others"),
+            ("token-inner", hard | True, f"T = {names(inner_budgets(job.task.budgets))}")):
+        if any(there) and distributed.first(lambda: job.done(kind, job.config.seed)):
+            part = held.seeds(lambda seed: held.token(kind, seed))
+            policies = {"best static": static, "token level, trained so": part,
+                        "token level, trained on all": {at: whole[at] for at in part}}
+            policies = {name: {at: v[:, there] for at, v in cells.items()}
+                        for name, cells in policies.items()}
+            tables.append(make_table(
+                f"Transfer: trained on {what}", "Difference to the token level trained on all.",
+                held.Bs[:1], policies, policies["token level, trained on all"]))
+    return tables
+
+
+def names(values: Iterable[int]) -> str:
+    return ", ".join(map(str, values))
 
 
 # ---- the tables ---------------------------------------------------------------------------------
@@ -47,14 +158,14 @@ def evaluate(job: Job, shown: Sequence[int] = ()) -> str:
         if not set(shown) <= set(held.Bs):
             raise UserError(f"--parallel of this run: {', '.join(map(str, held.Bs))}")
         tables = all_tables(held)
-        if not ranks.first(lambda: os.path.exists(f"{job.folder}/choices.csv")):     # the last one
-            ranks.first(lambda: write_traces(held))
+        if not distributed.first(lambda: os.path.exists(f"{job.folder}/choices.csv")):     # the last one
+            distributed.first(lambda: write_traces(held))
     levels = Counter(str(p.level) for p in task.test if p.level is not None)
     results = {"about": {"lm": job.lm.name, "task": task.name, "styles": config.all_styles(),
                          "budgets": task.budgets, "problems": len(task.test),
                          "samples": config.test_samples, "seeds": config.seeds, "levels": levels},
                "selection": held.told["sets"], "tables": tables, "paper": read_json(PAPER)}
-    ranks.first(lambda: write(f"{job.folder}/results.json", json.dumps(shorter(results), indent=1)))
+    distributed.first(lambda: write(f"{job.folder}/results.json", json.dumps(shorter(results), indent=1)))
     text = "\n".join(show(table, task.budgets, shown) for table in tables) + f"\n\n{LEGEND}"
     alone = "\none training seed: the intervals hold the spread over problems alone"
     return text + alone * (config.seeds == 1)

@@ -1,7 +1,7 @@
 """What an adapter sees: the context of a prompt, the observation before a token.
 
-    python features.py                       # f(p_t) and b_t at each token of a text; 5 seconds
-    python features.py "12+9+4:" --budget 20
+    python -m demos.observation                       # f(p_t) and b_t at each token of a text; 5 seconds
+    python -m demos.observation "12+9+4:" --budget 20
 
     context      x   = [LN(e); steps(log2 B); steps(T)]                   sequence level (bandit.py)
     observation  o_t = [LN(h_t); LN(e); f(p_t); steps(b_t)]                token level (pomdp.py)
@@ -13,16 +13,12 @@ Deviations from the paper: (1) e beside h_t: this LM's hidden state does not car
 the sum (measured in the prototype). (2) Soft thresholds instead of one number. (3) The token budget
 T is part of the context, so that one policy serves all budgets.
 """
-from cli import Parser, run                    # first: Ctrl-C while torch loads gets one line
-
 import math
 from typing import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from term import bar, column
 
 PARALLEL = (1, 2, 4, 8)                                      # B (paper: 1 and 8)
 CONTEXT = ("prompt", "parallel", "budget")                   # parts of x; e, B and T
@@ -71,38 +67,3 @@ def context(e: Tensor, parallel: Tensor, tokens: Tensor, horizon: int,
 
 def context_size(d: int, parts: Sequence[str] = CONTEXT) -> int:
     return sum({"prompt": d, "parallel": CENTRES, "budget": CENTRES}[part] for part in parts)
-
-
-# ---- as a program: f(p_t) and b_t at each token of a text ---------------------------------------
-def show(prompt: str, budget: int) -> list[str]:
-    """A line for each token of the embedded LM's greedy text."""
-    from batch import State                                 # here: they know no features
-    from decode import GREEDY, Choice, rollout
-    from lm import LM
-    from pomdp import SURE
-    lm, lines = LM.load("tiny", "cpu"), []
-
-    def policy(state: State) -> Choice:
-        entropy, *largest = distribution(state.logits)[0].tolist()
-        first, second = (lm.tokenizer.decode([y]) for y in state.logits[0].topk(2).indices)
-        lines.append(f"{first:5} {entropy:5.2f} {bar(entropy / math.log(2), 12)}"
-                     + "".join(f"{p:6.2f}" for p in largest) + f"{int(state.left):6}  "
-                     + "".join(map(column, steps(state.left, budget)[0].tolist()))
-                     + f"  the policy decides: {first} or {second}" * (largest[0] <= SURE))
-        return Choice(torch.tensor([GREEDY]), filters=False)
-
-    rollout(lm, [lm.encode(prompt)], policy, torch.tensor([budget]), torch.tensor([0]))
-    return lines
-
-
-def main() -> None:
-    parser = Parser(prog="features.py", description="What the token policy sees of a text.")
-    parser.add_argument("prompt", nargs="?", default="7+8+5:", help='such as "7+8+5:"')
-    parser.add_argument("--budget", type=int, default=24, help="tokens (default 24)")
-    args = parser.parse_args()
-    print("\n".join(["token   H, entropy         three largest p  left  steps(left)"]
-                    + show(args.prompt, args.budget)))
-
-
-if __name__ == "__main__":
-    run("features.py", main)

@@ -2,7 +2,7 @@
 
     lm = LM.load("tiny")                        # a local folder, or a hub id: one and the same path
     logits, cache, mask = lm.prefill([lm.encode("7+8+5+9:")]);   lm.h                       # (N, d)
-    python lm.py MODEL --rows 64 --tokens 1024       # what it needs of memory; nothing is loaded
+    python -m demos.memory MODEL --rows 64 --tokens 1024       # what it needs of memory; nothing is loaded
 
 h is the input of the output head: the last layer's hidden state, from the same pass as the logits.
 Any `AutoModelForCausalLM` works whose layers keep keys and values, sliding windows included; others
@@ -14,82 +14,24 @@ Any `AutoModelForCausalLM` works whose layers keep keys and values, sliding wind
 | V, d | vocabulary (its head may be padded), hidden size | |
 | P | length of the padded prompts | |
 """
-from cli import Parser, UserError, run         # first: Ctrl-C while torch loads gets one line
-
-import ctypes
 import hashlib
 import os
-import re
-import struct
-import sys
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 from transformers import (AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache,
                           PretrainedConfig, PreTrainedModel)
-from transformers.cache_utils import DynamicSlidingWindowLayer
 from transformers.utils import logging
 
-from clock import clock
+from utils.errors import UserError
+from utils.hub import from_hub, title
+from utils.memory import free_memory, memory, refuse
+from utils.profiling import clock
 
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("cpu", "cuda", "mps")
-TINY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tiny")    # the embedded LM
-
-
-# ---- memory, before it is spent -----------------------------------------------------------------
-@dataclass
-class Memory:
-    """Bytes that a run needs: the weights, and for R rows their cache and the sampler's logits."""
-    weights: int
-    cache: int
-    logits: int
-
-    @property
-    def total(self) -> int:
-        return self.weights + self.cache + self.logits
-
-    def __str__(self) -> str:
-        parts = ", ".join(f"{name} {value / 2**30:.1f}" for name, value in vars(self).items())
-        return f"{self.total / 2**30:.1f} GiB ({parts})"
-
-
-def memory(config: PretrainedConfig, dtype: str, rows: int = 0, tokens: int = 0) -> Memory:
-    """Computed from an LM's `config` for `rows` texts of `tokens` tokens, the prompt included.
-
-        weights  parameters x bytes     cache  2 x layers x KV heads x head size x rows x tokens
-        logits   rows x V in fp32, ten times: the sampler with its sort, and the features (ours)
-    """
-    try:
-        with torch.device("meta"):                               # shapes alone, no memory
-            model = AutoModelForCausalLM.from_config(config)
-    except ValueError as error:
-        raise UserError(f"{config.name_or_path} is no causal LM: {str(error).splitlines()[0]}")
-    refuse(model, str(config.name_or_path))
-    parameters = model.num_parameters()
-    config, size = config.get_text_config(), getattr(torch, dtype).itemsize
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    per_token = 2 * config.num_hidden_layers * heads * head * size
-    return Memory(parameters * size, per_token * rows * tokens, 40 * config.vocab_size * rows)
-
-
-def free_memory(device: str) -> int:
-    """Bytes that can be had on the device now; the whole memory where a system does not tell."""
-    if device.startswith("cuda"):
-        return torch.cuda.mem_get_info(device)[0]
-    if sys.platform == "win32":                      # MEMORYSTATUSEX: its size, .., total, free
-        status = ctypes.create_string_buffer(struct.pack("2I7Q", 64, *[0] * 8), 64)
-        ctypes.windll.kernel32.GlobalMemoryStatusEx(status)
-        return struct.unpack("2I7Q", status)[3]
-    try:
-        with open("/proc/meminfo", encoding="utf-8") as file:
-            return next(int(x.split()[1]) * 1024 for x in file if x.startswith("MemAvailable"))
-    except (OSError, StopIteration):                 # macOS
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+TINY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "weights", "tiny")    # the embedded LM
 
 
 def pick(device: str, dtype: str) -> tuple[str, str]:
@@ -260,17 +202,6 @@ class LM:
         return self.forward(ids, positions[:, shared:], mask, cache), cache, mask
 
 
-def refuse(model: PreTrainedModel, name: str) -> bool:
-    """Does the LM have sliding windows? Raises UserError for one whose cache we cannot keep."""
-    layers = DynamicCache(config=model.config).layers
-    odd = {type(x).__name__ for x in layers} - {"DynamicLayer", "DynamicSlidingWindowLayer"}
-    if odd or getattr(model, "_is_stateful", False) or model.get_output_embeddings() is None:
-        what = ", ".join(sorted(odd)) or "states"
-        raise UserError(f"{name}, a {type(model).__name__}, keeps {what}: only attention over keys "
-                        "and values works")
-    return any(isinstance(x, DynamicSlidingWindowLayer) for x in layers)
-
-
 def tensors(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:
     """Keys and values of each layer: `refuse` lets no layer in that keeps anything else."""
     layers: list[Any] = cache.layers
@@ -280,29 +211,6 @@ def tensors(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:
 def place(name: str) -> str:
     """Where the weights are: "tiny" is the embedded LM, wherever one stands."""
     return TINY if name == "tiny" else name
-
-
-def title(name: str) -> str:
-    """Of an LM in a file that others may read: no folders of this machine."""
-    return os.path.basename(os.path.normpath(name)) if os.path.isabs(name) else name
-
-
-def hub_id(name: str) -> bool:
-    return not os.path.isdir(name) and bool(re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name))
-
-
-def from_hub(name: str, what: str, files: list[str]) -> str:
-    """The folder on this machine that holds a hub id's files. Raises UserError: no such id.
-
-    A mistyped name fails at once: this asks the hub once, `from_pretrained` six times in 24 s.
-    """
-    if not hub_id(name):
-        raise UserError(f"cannot load the {what} {name!r}: no such folder, and no hub id")
-    try:
-        return snapshot_download(name, allow_patterns=files)
-    except Exception as error:                           # of the hub, the network, the cache
-        raise UserError(f"cannot load the {what} {name!r}: no folder here holds it, and the hub "
-                        f"does not give it: {str(error).strip().splitlines()[0]}")
 
 
 def model_config(name: str) -> PretrainedConfig:
@@ -317,27 +225,3 @@ def model_config(name: str) -> PretrainedConfig:
 def belt_length(texts: int) -> int:
     """Columns that texts of so many tokens need in batch.py, where they take turns."""
     return texts + texts // 4
-
-
-def main() -> None:
-    parser = Parser(description="What an LM needs of memory, from its configuration alone.")
-    parser.add_argument("model", help="hub id or local folder")
-    parser.add_argument("--rows", type=int, default=64, help="texts that decode at once (64)")
-    parser.add_argument("--tokens", type=int, default=1024, help="of a prompt and its text (1024)")
-    parser.add_argument("--dtype", default="bfloat16", help=f"{', '.join(DTYPES)} (bfloat16)")
-    parser.add_argument("--bandwidth", type=float, default=3350, help="GB/s (an H100's 3350)")
-    args = parser.parse_args()
-    if min(args.rows, args.tokens, args.bandwidth) <= 0:
-        raise UserError("--rows, --tokens and --bandwidth must be above 0")
-    dtype = pick("cpu", args.dtype)[1]
-    need = memory(model_config(place(args.model)), dtype, args.rows, belt_length(args.tokens))
-    # A step reads all weights and, over a text's length, half of the texts' keys and values; that
-    # an ordinary loop reaches half of the bandwidth is our guess.
-    texts = need.cache * args.tokens / belt_length(args.tokens)
-    step = 2 * (need.weights + texts / 2) / (args.bandwidth * 1e9)
-    print(f"{args.model} in {dtype}, {args.rows} rows of {args.tokens} tokens: {need}; computed at "
-          f"half of {args.bandwidth:g} GB/s, {args.rows / step:,.0f} tokens/s")
-
-
-if __name__ == "__main__":
-    run("lm.py", main)

@@ -1,6 +1,6 @@
 """Token level: a policy that picks a temperature before every token, trained by PPO.
 
-    python pomdp.py      # PPO against the exact optimum of a small problem; 6 seconds
+    python -m demos.ppo_toy      # PPO against the exact optimum of a small problem; 6 seconds
     python train.py      # trains it after the bandits
 
     observation   o_t = [h_t; e; f(p_t); b_t]        hidden state, prompt, distribution, tokens left
@@ -28,28 +28,25 @@ REINFORCE (Williams 1992), the paper's choice, on the same episodes, with b thei
 
     L = mean[-(r - b) log pi(a|o) - c H(pi)]
 
-M decisions a minibatch, m of them in this process (ranks.py), A = 4 actions in shapes, D inputs,
+M decisions a minibatch, m of them in this process (distributed.py), A = 4 actions in shapes, D inputs,
 E episodes. With several processes, F and E count those of all, in rank order.
 
 Deviations from the paper: (1) PPO instead of REINFORCE, which stands beside it for comparison.
 (2) Where p_max > .95 the policy does not act: the token is greedy, so that an untrained choice
 cannot spoil a sure token. (3) One policy for all token budgets: every row of a batch draws its own.
 """
-from cli import Parser, run                    # first: Ctrl-C while torch loads gets one line
-
-from typing import Callable, Sequence
+from typing import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-import ranks
-import toy
 from bandit import GRAD_NORM, mlp
-from clock import clock
-from decode import Choice, Episode, Policy, State, Strategy, has_filters, sample
+from batch import State
+from decode import Choice, Episode, Policy, Strategy, has_filters, sample
 from features import P_MAX, PARTS, distribution, observation_size, observe, steps
-from term import curves
+from utils import distributed
+from utils.profiling import clock
 
 TEMPERATURES = (0.0, 0.5, 1.0, 1.25)          # paper; 0 is greedy
 SURE = 0.95                                   # paper
@@ -180,7 +177,7 @@ def descend(optimizer: Optimizer, parameters: list[nn.Parameter], loss: Tensor,
     optimizer.zero_grad()
     loss.backward()
     seen = torch.stack(list(log.values()))
-    ranks.add_up([p.grad for p in parameters if p.grad is not None] + [seen])
+    distributed.add_up([p.grad for p in parameters if p.grad is not None] + [seen])
     norm = nn.utils.clip_grad_norm_(parameters, GRAD_NORM)
     optimizer.step()
     return torch.cat([seen, norm[None]])
@@ -188,7 +185,7 @@ def descend(optimizer: Optimizer, parameters: list[nn.Parameter], loss: Tensor,
 
 def shares(action: Tensor, F: int) -> dict:
     """How often each temperature was chosen, of all processes' F decisions."""
-    counts = ranks.add(action.bincount(minlength=len(TEMPERATURES)))
+    counts = distributed.add(action.bincount(minlength=len(TEMPERATURES)))
     return {f"share_T{t:g}": float(s) for t, s in zip(TEMPERATURES, counts / F)}
 
 
@@ -201,11 +198,11 @@ def ppo_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode
     episodes = [x for x in episodes if len(x.where)]           # no decision, nothing to learn from
     device = next(policy.parameters()).device
     obs, action, old_logp = (x.to(device) for x in flatten(policy, episodes))    # f decisions here
-    lengths = ranks.gather(torch.tensor([len(x.where) for x in episodes], dtype=torch.long))  # (E,)
-    rewards = ranks.gather(torch.tensor([x.reward for x in episodes]))                        # (E,)
+    lengths = distributed.gather(torch.tensor([len(x.where) for x in episodes], dtype=torch.long))  # (E,)
+    rewards = distributed.gather(torch.tensor([x.reward for x in episodes]))                        # (E,)
     with torch.no_grad():
-        values = ranks.gather(policy.critic(obs).squeeze(1).cpu())                            # (F,)
-    start = int(ranks.gather(torch.tensor([len(obs)]))[:ranks.rank()].sum())     # of the f in the F
+        values = distributed.gather(policy.critic(obs).squeeze(1).cpu())                            # (F,)
+    start = int(distributed.gather(torch.tensor([len(obs)]))[:distributed.rank()].sum())     # of the f in the F
     if not len(values):
         return {"decisions": 0}
     advantage = gae(values, lengths.tolist(), rewards)                                        # (F,)
@@ -240,10 +237,10 @@ def reinforce_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[E
     obs, action, _ = (x.to(device) for x in flatten(policy, episodes))           # f decisions here
     lengths = torch.tensor([len(x.where) for x in episodes], dtype=torch.long)
     rewards = torch.tensor([x.reward for x in episodes], dtype=torch.float)
-    advantage = rewards - ranks.gather(rewards).mean()                                # r - b
+    advantage = rewards - distributed.gather(rewards).mean()                                # r - b
     advantage = advantage.repeat_interleave(lengths).to(device)                               # (f,)
-    counts = ranks.gather(torch.tensor([len(obs)]))                              # of each process
-    start, F = int(counts[:ranks.rank()].sum()), int(counts.sum())
+    counts = distributed.gather(torch.tensor([len(obs)]))                              # of each process
+    start, F = int(counts[:distributed.rank()].sum()), int(counts.sum())
     if not F:
         return {"decisions": 0}
     parameters, generator = list(policy.actor.parameters()), torch.Generator().manual_seed(seed)
@@ -255,51 +252,3 @@ def reinforce_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[E
         logs.append(descend(optimizer, parameters, loss, log))
     mean = dict(zip([*log, "grad_norm"], torch.stack(logs).mean(0).tolist()))
     return {"decisions": F, **mean, **shares(action, F)}
-
-
-# ---- as a program: a problem whose optimum is known exactly -------------------------------------
-@torch.no_grad()
-def look(policy: TokenPolicy) -> tuple[Tensor, float]:
-    """pi (b, word, action) on the toy, and its exact reward."""
-    pi = toy.chances(policy)
-    return pi, toy.exact(TEMPERATURES, pi)[1]
-
-
-def learn(update: Callable[..., dict], iterations: int = 30, E: int = 128,
-          lr: float = 4e-3) -> tuple[Tensor, list[float]]:
-    """pi after `update`s on E texts each, and the rewards on the way; lr falls as in training."""
-    torch.manual_seed(0)
-    policy = TokenPolicy(d=3, horizon=toy.HORIZON)
-    optimizer = torch.optim.Adam(policy.parameters(), lr=lr, eps=1e-5, fused=True)
-    curve = [look(policy)[1]]
-    for i in range(iterations):
-        for group in optimizer.param_groups:
-            group["lr"] = lr * (1 - 0.9 * i / iterations)
-        with torch.no_grad():
-            episodes = toy.texts(policy, E, seed=i)
-        update(policy, optimizer, episodes, seed=i, entropy_bonus=0.01)
-        curve.append(look(policy)[1])
-    return look(policy)[0], curve
-
-
-def main() -> None:
-    Parser(prog="pomdp.py", description="PPO against an exact optimum.").parse_args()
-    Q, optimum = toy.exact(TEMPERATURES)
-    (pi, curve), (_, other) = learn(ppo_update), learn(reinforce_update)
-    static = max(toy.exact([t])[1] for t in TEMPERATURES)
-    sure = toy.exact(TEMPERATURES, nn.functional.one_hot(pi.argmax(-1)).float())[1]
-    lines = {"optimum": [optimum], "PPO": curve, "REINFORCE": other, "static": [static]}
-    print(f"reward after 0 .. {len(curve) - 1} updates: "
-          + ", ".join(f"{name} {line[-1]:.3f}" for name, line in lines.items())
-          + f" (the best one temperature)\n{curves(lines)}\n\n"
-          f"the best action, and PPO's most likely one; with these alone the reward is {sure:.3f}\n"
-          + "tokens left".ljust(14) + "".join(f"{b:5}" for b in range(1, len(Q) + 1)))
-    for w, word in enumerate(toy.WORDS[:3]):
-        for name, scores in (("optimum", Q[:, w]), ("PPO", pi[:, w])):
-            cells = [f"{TEMPERATURES[int(s.argmax())]:5g}" if s.amax() > s.amin() else "    -"
-                     for s in scores[:len(Q) - w]]       # what is left at most; -: all are alike
-            print(f"{word:6}{name:8}" + "".join(cells))
-
-
-if __name__ == "__main__":
-    run("pomdp.py", main)

@@ -1,6 +1,6 @@
 """Problems and prompts: what is asked, how, and which answers are right.
 
-    python tasks.py       # prompts, budgets and grades of the tasks that need no file, 4 seconds
+    python -m demos.prompts       # prompts, budgets and grades of the tasks that need no file, 4 seconds
     python train.py                                                        # sums, the embedded task
     python train.py --task gsm8k --data gsm8k_train.jsonl --model FOLDER   # a real LLM
     python train.py --task math500 --data FOLDER --model Qwen/Qwen3-4B     # FOLDER has both splits
@@ -14,23 +14,17 @@ from a row to a Problem (data.py), and a line in KINDS.
 Deviations from the paper: (1) its prompt templates are not published; ours are below. (2) Its
 tasks are MATH, AIME and CodeContests; sums and addition are for LMs that two cores can run.
 """
-from cli import Parser, UserError, run         # first: Ctrl-C while torch loads gets one line
-
 import functools
 import itertools
 import re
-import secrets
 from dataclasses import dataclass, field
 from typing import Callable, NamedTuple
 
 import tiny
-from data import (Problem, Source, code_contests_problem, gsm8k_problem, humaneval_problem,
-                  math_problem, split)
 from decode import Policy
-from sandbox import Verdict, run_tests
-from verify import complete, extract_answer, extract_program, math_equal
-
-MEGABYTES = 1024       # of a model's program (ours: CodeContests says 256, for C++)
+from utils.errors import UserError
+from utils.problem_files import Problem, Source, flat, split
+from verify import extract_answer, grade_answer, grade_function, grade_program
 
 
 class Style(NamedTuple):
@@ -127,10 +121,6 @@ def addition(source: Source) -> Task:
 
 
 # ---- answers ------------------------------------------------------------------------------------
-def grade_answer(text: str, problem: Problem,
-                 extract: Callable[[str], str | None] = extract_answer) -> float:
-    answer = extract(text)
-    return float(answer is not None and math_equal(answer, problem.answer))
 
 
 WORK, SAID = " {work} The answer is {answer}.\n\n", " The answer is {answer}.\n\n"
@@ -141,26 +131,6 @@ ANSWERS = {                                # with chain of thought, without, as 
 
 
 # ---- programs -----------------------------------------------------------------------------------
-def grade_program(text: str, problem: Problem) -> float:
-    return reward_of(run_tests(extract_program(text), problem.tests, problem.seconds, MEGABYTES))
-
-
-def grade_function(text: str, problem: Problem) -> float:
-    """The check must come to its end: only there is the secret printed. What else it prints goes
-    to stderr. (Function and check share a process: no test against an answer that cheats.)"""
-    name = re.findall(r"check\((\w+)\)", problem.check)[-1]
-    secret = secrets.token_hex(8)
-    program = ("import sys\nsys.stdout = sys.stderr\n"
-               f"{complete(problem.question, name, extract_program(text))}\n{problem.check}\n"
-               f"print({secret!r}, file=sys.__stdout__)\n")
-    return reward_of(run_tests(program, [("", secret)], problem.seconds, MEGABYTES))
-
-
-def reward_of(verdict: Verdict) -> float:
-    """r; a program that could not be run is neither right nor wrong: UserError."""
-    if verdict.status == "unsupported":
-        raise UserError(f"programs cannot be run here: {verdict.reason}")
-    return float(verdict.passed)
 
 
 # How examples show code in a plain prompt: a prompt then ends where the code begins.
@@ -176,6 +146,58 @@ FUNCTIONS = {
     "once": Style("Write this whole Python function in one ```python block and nothing else.\n\n"
                   "{question}", *CODE),
     "bare": Style("{question}", *CODE)}                   # the header goes on: for base models
+
+
+# ---- from a row to a problem --------------------------------------------------------------------
+def math_problem(row: dict) -> Problem | None:
+    """MATH and its kin. Some copies have no answer, only the last box of the solution.
+
+    Two of MATH's training problems have an empty one, and are left out.
+    """
+    solution = row.get("solution") or ""
+    answer = row.get("answer")
+    if answer in (None, "") and "\\boxed" in solution:
+        answer = extract_answer(solution[solution.rfind("\\boxed"):])
+    if answer == "":
+        return None
+    if not isinstance(answer, (str, int, float)):
+        raise ValueError("neither an answer nor a boxed one in its solution")
+    digits = re.findall(r"\d+", str(row.get("level")))              # 5, "Level 5", "Level ?", None
+    return Problem(row["problem"].strip(), str(answer), flat(solution),
+                   int(digits[0]) if digits else None)
+
+
+def gsm8k_problem(row: dict) -> Problem:
+    """The answer ends in "#### n"; its level is the number of steps, <<3+4=7>> in the text."""
+    work, mark, answer = row["answer"].rpartition("####")
+    if not (mark and answer.strip()):
+        raise ValueError("no #### and number end its answer")
+    return Problem(row["question"].strip(), answer.strip(),
+                   flat(re.sub(r"<<.*?>>", "", work)), work.count("<<"))
+
+
+def code_contests_problem(row: dict) -> Problem | None:
+    """All of its tests; None for a problem that reads or writes named files."""
+    if row.get("input_file") or row.get("output_file"):
+        return None
+    tests = [pair for kind in ("public_tests", "private_tests", "generated_tests")
+             for pair in zip(*((row.get(kind) or {}).get(x, ()) for x in ("input", "output")))]
+    limit = row.get("time_limit") or {}
+    seconds = (limit.get("seconds") or 0) + (limit.get("nanos") or 0) / 1e9
+    solutions = row.get("solutions") or {"language": [], "solution": []}
+    shown = [text for language, text in zip(solutions["language"], solutions["solution"])
+             if language == 3]                                                         # Python 3
+    if not tests:
+        raise ValueError("no tests")
+    return Problem(row["description"].strip(), (shown or [""])[0], tests=tests,
+                   seconds=max(Problem.seconds, 3 * seconds))
+
+
+def humaneval_problem(row: dict) -> Problem:
+    if not re.search(rf"^def {row['entry_point']}\b", row["prompt"], re.MULTILINE):
+        raise ValueError("its prompt does not define its entry point")
+    return Problem(row["prompt"], row["canonical_solution"],
+                   check=f"{row['test']}\ncheck({row['entry_point']})\n")
 
 
 # ---- the list -----------------------------------------------------------------------------------
@@ -207,20 +229,3 @@ KINDS = {
 TASKS: dict[str, Callable[[Source], Task]] = {
     "sums": sums, "addition": addition,
     **{name: functools.partial(from_files, name, kind) for name, kind in KINDS.items()}}
-
-
-# ---- as a program: the tasks that need no file --------------------------------------------------
-def main() -> None:
-    Parser(prog="tasks.py", description="Prompts and grades of the tasks that need no file.")\
-        .parse_args()
-    for make, mark in ((sums, "#"), (addition, "The answer is ")):
-        task = make(Source("", "", 100, 10, []))
-        print(f"{task.name}: {len(task.train)} training problems, token budgets {task.budgets}")
-        for style, problem in zip(task.styles, task.train):
-            texts = (mark + problem.answer, f"{mark}{problem.answer}0", f"= {problem.answer}")
-            print(f"  {style:7}{task.prompt(problem, style)!r}\n{'':9}graded " + ", ".join(
-                f"{text!r} {task.grade(text, problem):g}" for text in texts))
-
-
-if __name__ == "__main__":
-    run("tasks.py", main)

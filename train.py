@@ -19,26 +19,295 @@ on. Every draw is keyed by (seed, stage, step), so a resumed run ends with the s
 
 Deviations from the paper: (1) both levels at once (5). Those of the parts stand in their files.
 """
-from cli import run                 # first: Ctrl-C while torch loads gets one line
+from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
 
 import json
 import os
 import shlex
 import sys
+from dataclasses import dataclass
+from typing import Sequence
 
-import ranks
-from card import card
-from clock import clock
-from config import Config, load, parse
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+import baselines                       # noqa: F401  (enters the paper's rivals in the registry)
+from bandit import Pull, contexts, coverage, informative, top_average
+from decode import Strategy, pool
 from eval import evaluate
-from job import Job, close_folder, first_look, need, open_folder
-from rewards import Rewards
-from rivals import train_heads, tune_edt
-from sequence import both_arms, select, train_bandits, train_both
-from store import arms_to_json, write
-from token_level import train_tokens
+from experiment.adapters import arms_to_json, load_adapter, restore
+from experiment.config import Config, Variant, inner_budgets, load, lower_levels, parse
+from experiment.model_card import card
+from experiment.registry import BANDITS, BASELINES, BOTH, TOKEN_LEARNERS, learners
+from experiment.reward_table import Arm, Rewards, embed, grader, play, sample_policy, sample_static
+from experiment.run import Job, close_folder, first_look, need, open_folder
+from features import CONTEXT, PARALLEL, context
+from pomdp import TokenPolicy
+from utils import distributed
+from utils.errors import UserError
+from utils.files import append_csv, save_checkpoint, write
+from utils.problem_files import Problem
+from utils.profiling import clock
 
 GO_ON = "the same command with --resume goes on"
+VALIDATION = 64      # problems (ours: 64 x 5 budgets every 10th iteration cost 6 % of a training)
+
+
+# ---- the reward table and the action sets -------------------------------------------------------
+@dataclass
+class ActionSet:
+    """S of some prompt styles, and its rewards on the training problems."""
+    styles: str                            # "work", or "work,once"
+    arms: list[Arm]                        # S
+    table: np.ndarray                      # (P, S, n, T)
+    problems: list[Problem]                # P of them
+    e: Tensor                              # (P, d)
+    told: dict                             # what selection.json keeps
+
+
+def sample_arms(job: Job, arms: list[Arm], start: int, stop: int, label: str) -> np.ndarray:
+    """Table (P, S, n, T) of the training problems start .. stop, from disk where it is there."""
+    config, tables = job.config, []
+    for i, arm in enumerate(bar := tqdm(arms, desc=label)):
+        tables.append(job.rewards.get(f"train {start}-{stop} {arm}", lambda: sample_static(
+            job.lm, job.task, job.task.train[start:stop], arm, config.samples, config.seed,
+            config.rows)))
+        bar.set_postfix(reward=f"{tables[-1].mean():.3f}", refresh=False)
+        if i % 8 == 7 or i == len(arms) - 1:               # ours: a write costs what an arm costs
+            job.rewards.flush()
+    return np.stack(tables, 1)
+
+
+def candidates(config: Config) -> list[Arm]:
+    """The pool in every style, thinned to config.pool strategies; greedy stays."""
+    rest = 1 + np.random.default_rng(0).permutation(len(pool()) - 1)[:config.pool - 1]
+    return [Arm(style, pool()[i]) for style in config.all_styles() for i in [0, *sorted(rest)]]
+
+
+def pick(arms: list[Arm], table: np.ndarray, size: int) -> tuple[list[int], dict]:
+    """S by coverage (indices), and what selection.json tells: rivals of it, best static arms."""
+    values = contexts(table)                                                            # (X, S)
+    picked, curve = coverage(values, size)
+    best = [[arms[contexts(table[..., t:t + 1], (B,)).mean(0).argmax()]
+             for t in range(table.shape[3])] for B in PARALLEL if B <= table.shape[2]]
+    return picked, {"candidates": len(arms), "coverage": curve,
+                    "top_average": top_average(values, size)[1],
+                    "arms": arms_to_json([arms[i] for i in picked]),
+                    "names": [str(arms[i]) for i in picked],
+                    "best_static": [arms_to_json(line) for line in best],
+                    "best_of_all": arms_to_json([arms[contexts(table, (1,)).mean(0).argmax()]])}
+
+
+def select(job: Job) -> list[ActionSet]:
+    """The action set of the first style and, where there are more, that of all."""
+    config, arms = job.config, candidates(job.config)
+    first, last = config.pool_problems, max(config.problems, config.pool_problems)
+    table = sample_arms(job, arms, 0, first, "1 reward table")
+    e, sets = embed(job.lm, job.task, job.task.train[:last], config.rows), []
+    for styles in config.style_sets():
+        there = [i for i, arm in enumerate(arms) if arm.style in styles]
+        picked, told = pick([arms[i] for i in there], table[:, there], config.arms)
+        picked = [there[i] for i in picked]
+        sets.append(ActionSet(",".join(styles), [arms[i] for i in picked], table[:, picked],
+                              job.task.train[:first], e[:first], told))
+    if last > first:
+        union = list(dict.fromkeys(arm for s in sets for arm in s.arms))
+        more = sample_arms(job, union, first, last, "2 action sets")
+        for s in sets:
+            s.table = np.concatenate([s.table, more[:, [union.index(arm) for arm in s.arms]]])
+            s.problems, s.e = job.task.train[:last], e
+    for s in sets:
+        describe(s, config)
+    return sets
+
+
+def describe(s: ActionSet, config: Config) -> None:
+    """Prints a set, adds to `told` what its whole table says, and filters with --filter (paper)."""
+    kept, constant, noise = informative(s.table.mean(-1))
+    s.told |= {"constant": constant, "noise": noise,
+               "bound": float(contexts(s.table).max(1).mean())}
+    print(f"action set of {s.styles}, out of {s.told['candidates']}: {', '.join(map(str, s.arms))}")
+    for name, F in (("greedy coverage", s.told["coverage"]),
+                    ("the top |S| by average", s.told["top_average"])):
+        print(f"F(S) for |S| = 1 .. {len(s.arms)}, {name:22}", *(f"{v:.3f}" for v in F))
+    print(f"problems with constant reward {constant:.0%}, noisy {noise:.0%}: "
+          f"{'left out' if config.filter else 'kept'}")
+    if config.filter:
+        if not kept.any():
+            raise UserError("no problem tells the arms apart: --filter would leave none")
+        s.table, s.e = s.table[kept], s.e[kept]
+        s.problems = [p for p, k in zip(s.problems, kept) if k]
+
+
+# ---- the bandits --------------------------------------------------------------------------------
+def bandit_data(job: Job, e: Tensor, table: np.ndarray,
+                parts: Sequence[str] = CONTEXT) -> tuple[Tensor, Pull]:
+    """Contexts x (X, D) = (problem, B, T) of a table (P, S, n, T), and `pull`; e (P, d)."""
+    Bs = [B for B in PARALLEL if B <= table.shape[2]]
+    grid = torch.cartesian_prod(torch.arange(len(e)), torch.tensor(Bs),
+                                torch.tensor(job.task.budgets))                         # (X, 3)
+    values = torch.from_numpy(contexts(table)).float()                                  # (X, S)
+
+    def pull(rows: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
+        """Did any of B samples, drawn from the n without repeats, pass? A coin of Pass@B."""
+        return (torch.rand(len(rows), generator=generator) < values[rows, actions]).float()
+
+    return context(e[grid[:, 0]], grid[:, 1], grid[:, 2], max(job.task.budgets), parts), pull
+
+
+def train_bandit(job: Job, name: str, styles: str, arms: list[Arm],
+                 data: tuple[Tensor, Pull], seed: int) -> None:
+    """One of the learners above; data as `bandit_data` gives it. One process is enough."""
+    kind = f"{name} {styles}"
+    if job.done(kind, seed):
+        return
+    learner = (BANDITS | BOTH)[name]
+    log, steps = [], getattr(job.config, learner.steps)
+    with tqdm(total=steps, desc=f"{'5' if name == 'both' else '3'} {kind} {seed}") as bar:
+        def progress(**line: float) -> None:
+            log.append(line)
+            bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-100:]]):.3f}",
+                            refresh=False)
+            bar.update()
+
+        with clock("bandits"):
+            bandit = learner.training(*data, len(arms), steps, seed=seed, progress=progress)
+    append_csv(job.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
+    job.save(kind, seed, learner.adapter, bandit.state_dict(), arms=arms_to_json(arms),
+             parts=learner.parts)
+
+
+def train_bandits(job: Job, s: ActionSet) -> None:
+    """Every bandit on one action set, every seed."""
+    for name, learner in learners(job.config.rivals).items():
+        data = bandit_data(job, s.e, s.table, learner.parts)
+        for seed in job.config.all_seeds():
+            distributed.first(lambda: train_bandit(job, name, s.styles, s.arms, data, seed))
+
+
+def both_arms(s: ActionSet, style: str) -> list[Arm]:
+    """S, and the token policy: as it was trained, and over the style and filters of S's first."""
+    over = [Arm(style, Strategy(), True),
+            Arm(s.arms[0].style, s.arms[0].strategy._replace(temperature=1.0), True)]
+    return s.arms + list(dict.fromkeys(over))
+
+
+def train_both(job: Job, s: ActionSet, arms: list[Arm], seed: int) -> None:
+    """A softmax bandit over S and, behind it in `arms`, the token policy."""
+    if distributed.first(lambda: job.done(f"both {s.styles}", seed)):
+        return
+    config, tables = job.config, []
+    policy = load_adapter(job.file("token", seed), job.lm)[0]
+    for arm in tqdm(arms[len(s.arms):], desc=f"5 both levels {seed}"):
+        prompts = [job.task.prompt(p, arm.style) for p in s.problems]
+        acting = policy.acting(torch.tensor([arm.strategy]))
+        tables.append(job.rewards.get(f"train {arm} {seed}", lambda: sample_policy(
+            job.lm, job.task, s.problems, lambda t, _: (prompts, acting), config.samples,
+            config.seed, config.rows)))
+        job.rewards.flush()
+    whole = np.concatenate([s.table, np.stack(tables, 1)], 1)
+    data = bandit_data(job, s.e, whole)
+    distributed.first(lambda: train_bandit(job, "both", s.styles, arms, data, seed))
+
+
+# ---- the token level ----------------------------------------------------------------------------
+def sample_batch(job: Job, problems: list[Problem], policy: TokenPolicy, variant: Variant,
+                 seed: int) -> list:
+    """Episodes with rewards: this process's share of an iteration's rollouts.
+
+    Every rollout has a budget of its own; for LPO, which compares them, those of a prompt share it.
+    """
+    config, generator = job.config, torch.Generator().manual_seed(seed)
+    n = min(config.token_samples, config.batch)               # a prefill serves n rollouts
+    which = torch.randint(len(problems), (config.batch // n,), generator=generator)
+    budgets = torch.tensor(budgets_of(job, variant))[
+        torch.randint(len(budgets_of(job, variant)), (len(which), n), generator=generator)]
+    if variant.learner == "lpo":
+        budgets = budgets[:, :1].expand(-1, n)
+    part = distributed.share(len(which))
+    mine = [problems[i] for i in which[part]]
+    return play(job.lm, job.task, [job.task.prompt(p, config.all_styles()[0]) for p in mine],
+                policy.acting(explore=True), budgets[part].flatten(), n, seed, config.rows,
+                grader(job.lm, job.task, mine))
+
+
+def budgets_of(job: Job, variant: Variant) -> list[int]:
+    return (inner_budgets if variant.inner else list)(job.task.budgets)
+
+
+def validate(job: Job, problems: list[Problem], policy: TokenPolicy, variant: Variant) -> float:
+    """Mean reward of the arg-max policy on problems that it is not trained on, at its budgets."""
+    budgets = torch.tensor(budgets_of(job, variant))
+    mine = problems[distributed.share(len(problems))]
+    prompts = [job.task.prompt(p, job.config.all_styles()[0]) for p in mine]
+    episodes = play(job.lm, job.task, prompts, policy.acting(), budgets.repeat(len(mine)),
+                    len(budgets), 0, job.config.rows,
+                    grader(job.lm, job.task, mine))
+    return outcome(episodes)["reward"]
+
+
+def outcome(episodes: list) -> dict:
+    """What an iteration's episodes, those of all processes, came to."""
+    seen = distributed.gather(np.array([(x.reward, not x.ended, len(x.tokens)) for x in episodes],
+                                 dtype=float).reshape(-1, 3))                            # (E, 3)
+    return dict(zip(("reward", "truncated", "length"), seen.mean(0).tolist()))
+
+
+def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant,
+                seed: int) -> None:
+    """A token policy; a checkpoint every 10 iterations (ours: some seconds).
+
+    The last problems are left out of training, for validation.
+    """
+    if distributed.first(lambda: job.done(kind, seed)):
+        return
+    config, checkpoint = job.config, job.file(kind, seed, "checkpoint")
+    problems, held = problems[:-VALIDATION] or problems, problems[-VALIDATION:]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        policy = TokenPolicy(job.lm.d, max(job.task.budgets), variant.parts).to(job.lm.device)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
+    start, log = restore(checkpoint, policy, optimizer)
+    for i in (bar := tqdm(range(start, config.iterations), initial=start, total=config.iterations,
+                          desc=f"4 {kind} {seed}")):
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
+        step_seed = seed * 1_000_003 + i + 1        # of this iteration; generators keep 32 bits
+        episodes = sample_batch(job, problems, policy, variant, step_seed)
+        with clock("policy updates"):
+            log.append({"step": i, **outcome(episodes), **TOKEN_LEARNERS[variant.learner](
+                policy, optimizer, episodes, step_seed, config.entropy)})
+        if i in (10, config.iterations - 1):                     # does the memory grow?
+            clock.note_memory(f"iteration {i} of {kind} {seed}")
+        bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-20:]]):.3f}",
+                        **{k: f"{log[-1][k]:.2f}" for k in ("entropy", "kl", "clipped")
+                           if k in log[-1]},
+                        refresh=False)
+        if i % 10 == 9:
+            log[-1]["validation"] = validate(job, held, policy, variant)
+            distributed.first(lambda: save_checkpoint(
+                checkpoint, policy=policy.state_dict(), optimizer=optimizer.state_dict(),
+                iteration=i + 1, log=log))
+    distributed.first(lambda: save_token(job, kind, seed, policy, log))
+
+
+def save_token(job: Job, kind: str, seed: int, policy: TokenPolicy,
+               log: list[dict]) -> None:
+    append_csv(job.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
+    job.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts)
+
+
+def easy(job: Job, problems: list[Problem]) -> list[Problem]:
+    return [p for p in problems if p.level in lower_levels(job.task.train)]
+
+
+def train_tokens(job: Job, problems: list[Problem], seed: int) -> None:
+    for kind, variant in job.config.token_variants().items():
+        there = easy(job, problems) if variant.easy else problems
+        if there and budgets_of(job, variant):
+            train_token(job, there, kind, variant, seed)
 
 
 # ---- the stages, one after the other ------------------------------------------------------------
@@ -47,31 +316,34 @@ def train(config: Config, resume: bool, profile: bool) -> None:
         clock.start()
     lm, task = load(config)
     print(f"memory: {need(lm, task, config)}")
-    part, final = ranks.first(lambda: open_folder(config, resume))
+    part, final = distributed.first(lambda: open_folder(config, resume))
     job = Job(lm, task, config, part, Rewards(os.path.join(part, "rewards.npz")))
-    ranks.first(lambda: first_look(job))
+    distributed.first(lambda: first_look(job))
     sets = select(job)
     whole = sets[-1]
     arms = both_arms(whole, config.all_styles()[0])
     seen = {"sets": {s.styles: s.told for s in sets}, "both_arms": arms_to_json(arms)}
     table = task.train[:max(config.problems, config.pool_problems)]
-    if config.rivals:
-        seen["edt"] = tune_edt(job, whole.problems[:config.pool_problems])
-    ranks.first(lambda: write(os.path.join(part, "selection.json"), json.dumps(seen)))
+    rivals = BASELINES if config.rivals else {}
+    for name, baseline in rivals.items():
+        if baseline.tune:
+            seen[name] = baseline.tune(job, whole.problems[:config.pool_problems])
+    distributed.first(lambda: write(os.path.join(part, "selection.json"), json.dumps(seen)))
     for s in sets:
         train_bandits(job, s)
     fresh = whole.problems if config.filter else task.train[len(table):] or table
     for seed in config.all_seeds():
         train_tokens(job, fresh, seed)
-        if config.rivals:
-            ranks.first(lambda: train_heads(job, whole.problems, seed))
+        for baseline in rivals.values():
+            if baseline.train:
+                baseline.train(job, whole.problems, seed)
         train_both(job, whole, arms, seed)
     print(evaluate(job))
-    ranks.first(lambda: finish(config, part, final))
+    distributed.first(lambda: finish(config, part, final))
     if profile:
         print(f"\n{clock.report()}")
     print(f"\nwrote {final}/, {len(os.listdir(final))} files, results.json with all that is above\n"
-          f"next: ./run decode.py --problem 0 --budget {task.budgets[len(task.budgets) // 2]} "
+          f"next: ./run sample.py --problem 0 --budget {task.budgets[len(task.budgets) // 2]} "
           f"--compare --run {shlex.quote(final)}")
 
 
@@ -84,8 +356,8 @@ def finish(config: Config, part: str, final: str) -> None:
 
 
 def main() -> None:
-    with ranks.job(GO_ON):
-        train(*ranks.first(lambda: parse(sys.argv[1:])))
+    with distributed.job(GO_ON):
+        train(*distributed.first(lambda: parse(sys.argv[1:])))
 
 
 if __name__ == "__main__":

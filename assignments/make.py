@@ -12,7 +12,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from cli import Parser, UserError, run
+from utils.cli import run
 
 import ast
 import fnmatch
@@ -23,6 +23,9 @@ import tempfile
 import textwrap
 import tomllib
 from typing import NamedTuple
+
+from utils.errors import UserError
+from utils.options import Parser
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MARKER = re.compile(r"^ +# assignment (\d+)$")

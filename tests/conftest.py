@@ -1,5 +1,6 @@
 import hashlib
 import os
+import runpy
 import signal
 import sys
 
@@ -22,6 +23,20 @@ SHORT = ["--styles", "work,once", "--pool", "2", "--pool-problems", "4", "--prob
          "--samples", "2", "--arms", "3", "--bandit-steps", "20", "--linucb-steps", "2",
          "--token-problems", "20", "--iterations", "12", "--batch", "16", "--test-problems", "3",
          "--test-samples", "2"]
+
+
+def run_program(program):
+    """A file of this repository, such as train.py, or a module, such as demos.regret."""
+    if program.endswith(".py"):
+        runpy.run_path(os.path.join(ROOT, program), run_name="__main__")
+    else:
+        runpy.run_module(program, run_name="__main__")
+
+
+def command_of(program):
+    """How a new interpreter starts it, with this repository in its PYTHONPATH."""
+    program = [os.path.join(ROOT, program)] if program.endswith(".py") else ["-m", program]
+    return [sys.executable, *program]
 
 
 def hashes(folder):

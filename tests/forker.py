@@ -105,7 +105,11 @@ def become(order: dict):
         watch(module, name, order["points"])
     sys.argv = order["command"]
     sys.path[0] = ROOT
-    runpy.run_path(os.path.join(ROOT, order["command"][0]), run_name="__main__")
+    program = order["command"][0]
+    if program.endswith(".py"):
+        runpy.run_path(os.path.join(ROOT, program), run_name="__main__")
+    else:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
 def wait(pid: int, seconds: float | None) -> int:
@@ -121,7 +125,7 @@ def wait(pid: int, seconds: float | None) -> int:
 
 def main():
     sys.path.insert(0, ROOT)
-    import replay, decode                           # noqa: E401, F401  (with all they import)
+    import sample, train                            # noqa: E401, F401  (with all they import)
     for line in sys.stdin:
         order, start = json.loads(line), time.monotonic()
         if not (pid := os.fork()):

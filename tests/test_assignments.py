@@ -11,7 +11,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "assignments"))
 import make
-from cli import UserError
+from utils.errors import UserError
 
 FUNCTIONS = {1: ["probs", "_top_k_top_p"], 2: ["Batch._forward"], 3: ["LM.prefill"],
              4: ["reinforce_loss"], 5: ["LinUCB.width", "LinUCB.update"], 6: ["coverage"],

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bandit import (LinUCB, SoftmaxBandit, contexts, coverage, informative, pass_at, pool,
-                    regrets, reinforce_loss, top_average, train_linucb, train_softmax)
+from bandit import (LinUCB, SoftmaxBandit, contexts, coverage, informative, pass_at,
+                    reinforce_loss, top_average, train_linucb, train_softmax)
+from decode import pool
+from demos.regret import regrets
 
 
 def test_the_pool_holds_180_different_strategies_and_greedy():

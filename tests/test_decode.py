@@ -7,9 +7,9 @@ from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCaus
                           MinPLogitsWarper)
 
 from batch import Belt, beginnings
-from decode import (GREEDY, Strategy, demonstrate, probs, prompt_key, rollout, row_keys, sample,
-                    static, uniforms)
-from cli import UserError
+from decode import GREEDY, Strategy, probs, prompt_key, rollout, row_keys, sample, static, uniforms
+from demos.sampler import demonstrate
+from utils.errors import UserError
 from lm import LM
 
 PROMPTS = ["7+8+5+9:", "3+4+5:", "12+13+14+15+16+17+18+19+3:", "9+9+9?", "11+4+6+7+8:"]

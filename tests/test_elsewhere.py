@@ -12,23 +12,25 @@ from huggingface_hub import ModelCard
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lm as lm_module
-from bandit import Arm, SoftmaxBandit
-from card import card
-from cli import UserError
-from config import Config, make_task
+from utils import hub
+from bandit import SoftmaxBandit
+from experiment.reward_table import Arm
+from experiment.model_card import card
+from utils.errors import UserError
+from experiment.config import Config, make_task
 from decode import GREEDY, Strategy, generate, static
-from heldout import HeldOut
+from experiment.held_out import HeldOut
 from features import CENTRES, CONTEXT
-from job import Job, read_config
+from experiment.run import Job, read_config
 from lm import LM, TINY
 from pomdp import TokenPolicy
-from rewards import embed
-from store import arms_to_json, load_adapter, run_folder, save_adapter
-from stream import contenders
-from tables import make_table
+from experiment.reward_table import embed
+from experiment.adapters import arms_to_json, load_adapter, run_folder, save_adapter
+from sample import contenders
+from experiment.tables import make_table
 
-ROOT = os.path.dirname(TINY)
-EXAMPLE = os.path.join(ROOT, "examples", "adapter.py")
+ROOT = os.path.dirname(os.path.dirname(TINY))
+EXAMPLE = os.path.join(ROOT, "demos", "adapter.py")
 BUDGETS = (12, 20, 30)
 CONFIG = Config(budgets="12,20,30", styles="work,once", problems=4, pool_problems=4,
                 token_problems=4, test_problems=8, device="cpu")
@@ -129,8 +131,8 @@ def test_an_adapter_sets_how_its_lm_is_asked(tmp_path):
 
 # ---- decode.py ----------------------------------------------------------------------------------
 def decode(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["decode.py", *arguments])
-    runpy.run_path(os.path.join(ROOT, "decode.py"), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", ["sample.py", *arguments])
+    runpy.run_path(os.path.join(ROOT, "sample.py"), run_name="__main__")
     return capsys.readouterr().out
 
 
@@ -204,7 +206,7 @@ def test_a_mistake_gets_one_line_and_nothing_is_printed_before(arguments, says, 
 # ---- the hub ------------------------------------------------------------------------------------
 def test_a_run_on_the_hub_is_used_by_its_id(lm, monkeypatch, capsys, folder):
     asked = []
-    monkeypatch.setattr(lm_module, "snapshot_download", lambda name, allow_patterns:
+    monkeypatch.setattr(hub, "snapshot_download", lambda name, allow_patterns:
                         asked.append(name) or str(folder / "runs" / "sums"))
     here = decode(monkeypatch, capsys, "7+8+5+9:")
     assert not asked and here == decode(monkeypatch, capsys, "7+8+5+9:", "--run", "owner/name")
@@ -212,7 +214,7 @@ def test_a_run_on_the_hub_is_used_by_its_id(lm, monkeypatch, capsys, folder):
 
 
 def test_what_is_here_or_nearly_here_is_not_looked_for_on_the_hub(monkeypatch, tmp_path):
-    monkeypatch.setattr(lm_module, "snapshot_download", lambda *a, **b: 1 / 0)
+    monkeypatch.setattr(hub, "snapshot_download", lambda *a, **b: 1 / 0)
     os.makedirs("mine", exist_ok=True)
     for run in ("runs/sums", "runs/mistyped", "mine/mistyped", "sums", "/no/where", "a/b/c"):
         assert run_folder(run) == run
@@ -251,7 +253,7 @@ def test_no_folder_of_this_machine_is_named_in_a_card_nor_in_an_adapter(model, t
 
 def test_the_cards_lines_run_and_its_table_is_of_the_results(lm, monkeypatch, capsys, folder):
     told = card(read_config("runs/sums"), "runs/sums")
-    monkeypatch.setattr(lm_module, "snapshot_download",
+    monkeypatch.setattr(hub, "snapshot_download",
                         lambda name, allow_patterns: str(folder / "runs" / "sums"))
     exec(told.split("```python")[1].split("```")[0], {})
     assert capsys.readouterr().out.splitlines() == printed(

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from bandit import Arm
-from cli import UserError
+from experiment.reward_table import Arm
+from utils.errors import UserError
 from decode import GREEDY, Strategy, static
-from rewards import Rewards, play, sample_policy, sample_static
-from data import Source
-from tables import better, compare, make_row, make_table, show
+from experiment.reward_table import Rewards, play, sample_policy, sample_static
+from utils.problem_files import Source
+from eval import better
+from experiment.tables import compare, make_row, make_table, show
 from tasks import TASKS
 
 

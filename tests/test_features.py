@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
-from features import (CENTRES, P_MAX, PARTS, context, distribution, observation_size, observe, show,
-                      steps)
+from demos.observation import show
+from features import CENTRES, P_MAX, PARTS, context, distribution, observation_size, observe, steps
 
 
 def test_distribution_of_known_probabilities():

@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-import plots
-import report
-from cli import UserError
-from folder import Data
+from report import figures as plots
+from report import page as report
+from utils.errors import UserError
+from report.run_data import Data
 
 BUDGETS, LEVELS, ARMS = (18, 24, 30, 37, 44), range(3, 16), ("work greedy", "work T=0.75 k=2 p=0.8",
                                                              "once T=1.25 p=0.8 min-p=0.03")

@@ -3,10 +3,11 @@ import math
 import pytest
 import torch
 
-import toy
+from demos import ppo_toy as toy
 from bandit import mlp
 from decode import GREEDY, prompt_key, rollout, static
-from pomdp import (SURE, TEMPERATURES, TokenPolicy, flatten, gae, learn, ppo_loss, ppo_update,
+from demos.ppo_toy import learn
+from pomdp import (SURE, TEMPERATURES, TokenPolicy, flatten, gae, ppo_loss, ppo_update,
                    reinforce_update)
 
 

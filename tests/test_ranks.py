@@ -13,13 +13,14 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-import ranks
-from bandit import Arm
-from cli import UserError, run
+from utils import distributed as ranks
+from experiment.reward_table import Arm
+from utils.cli import run
+from utils.errors import UserError
 from decode import Episode, Strategy, static
 from pomdp import TokenPolicy, ppo_update, reinforce_update
-from rewards import embed, sample_policy, sample_static
-from rivals import lpo_update
+from experiment.reward_table import embed, sample_policy, sample_static
+from baselines.lpo import lpo_update
 from conftest import ROOT, SHORT
 from test_train import start
 
@@ -106,8 +107,8 @@ def test_what_two_processes_began_before_one_was_killed_one_ends_alike(alone, tm
 
 STOPPED = """
 import os, signal, time
-import ranks
-from cli import run
+from utils import distributed as ranks
+from utils.cli import run
 
 def main():
     with ranks.job(""):

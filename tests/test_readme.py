@@ -6,7 +6,6 @@ import glob
 import json
 import os
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -14,16 +13,20 @@ import sys
 
 import pytest
 
-import cli
-import config
-from conftest import ROOT, SHORT
+from utils import options
+from experiment import config
+from conftest import ROOT, SHORT, run_program
 
 README = open(os.path.join(ROOT, "README.md"), encoding="utf-8").read()
-HEADS = {os.path.basename(path): ast.get_docstring(ast.parse(open(path, encoding="utf-8").read()))
-         for path in sorted(glob.glob(os.path.join(ROOT, "*.py")))}
+PATHS = [path for pattern in ("*.py", "baselines/*.py", "demos/*.py", "experiment/*.py",
+                              "report/*.py", "utils/*.py")
+         for path in sorted(glob.glob(os.path.join(ROOT, pattern)))]
+HEADS = {os.path.relpath(path, ROOT): ast.get_docstring(ast.parse(open(path, encoding="utf-8").read()))
+         for path in PATHS}
 START = r"(?:\./run|python3?|torchrun)\s"
 # Those that read a run's folder or need none, and end in seconds.
-QUICK = ("decode.py", "eval.py", "lm.py", "plots.py", "replay.py", "report.py", "traces.py")
+QUICK = ("sample.py", "eval.py", "demos.memory", "report.figures", "demos.replay", "report.page",
+         "demos.write_traces")
 
 
 def blocks(text: str) -> list[str]:
@@ -37,13 +40,15 @@ def blocks(text: str) -> list[str]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """[program, argument ..]; python -m and -c are left out, and .. for more of the same."""
+    """[program, argument ..], the program a file or a module; pytest and python -c are left out,
+    and .. for more of the same."""
     inline = re.findall(rf"`({START}[^`]+)`", text.replace("\n", " "))
     found = []
     for line in blocks(text) + inline:
         for part in shlex.join(shlex.split(line, comments=True)).split("'&&'"):
             words = [x for x in shlex.split(part) if x not in ("..", "...", "…")]
-            names = [i for i, x in enumerate(words) if re.fullmatch(r"[\w/]+\.py", x)]
+            names = [i for i, x in enumerate(words)
+                     if re.fullmatch(r"[\w/]+\.py|(demos|report)\.\w+", x)]
             if names and "pytest" not in words:
                 found.append(words[names[0]:])
     return found
@@ -70,28 +75,29 @@ class Taken(Exception):
 def test_a_command_is_one_that_its_program_takes(command, monkeypatch):
     program, *arguments = command
     arguments = ["1" if re.fullmatch("[A-Z]+", x) else x for x in arguments]      # DATA, ROWS
-    parse, source = cli.Parser.parse_args, open(os.path.join(ROOT, program)).read()
+    path = program if program.endswith(".py") else program.replace(".", "/") + ".py"
+    parse, source = options.Parser.parse_args, open(os.path.join(ROOT, path)).read()
     if "Parser(" not in source and program != "train.py":
-        pytest.skip(f"{program} has no options of the kind that cli.py reads")
+        pytest.skip(f"{program} has no options of the kind that utils/options.py reads")
 
     def stop(self, *given):
-        options = parse(self, *given)
+        taken = parse(self, *given)
         if program == "train.py":
-            config.check(config.Config(**{k: v for k, v in vars(options).items() if k in FIELDS}))
+            config.check(config.Config(**{k: v for k, v in vars(taken).items() if k in FIELDS}))
         raise Taken
 
-    monkeypatch.setattr(cli.Parser, "parse_args", stop)
+    monkeypatch.setattr(options.Parser, "parse_args", stop)
     monkeypatch.setattr(sys, "argv", [program, *arguments])
-    monkeypatch.setattr(sys, "path", [os.path.dirname(os.path.join(ROOT, program)), *sys.path])
+    monkeypatch.setattr(sys, "path", [os.path.dirname(os.path.join(ROOT, path)), *sys.path])
     with pytest.raises((Taken, SystemExit)) as end:
-        runpy.run_path(os.path.join(ROOT, program), run_name="__main__")
+        run_program(program)
     assert end.type is Taken or end.value.code == 0, end.value
 
 
 def on(run: str, command: list[str]) -> list[str]:
     """The same command on this run, of 2 samples a problem, and the embedded LM."""
     words = [run if re.fullmatch(r"runs/\w+/?", x) else x for x in command]
-    for before, word in (("--parallel", "1,2"), ("lm.py", "tiny"), ("--rows", "8"),
+    for before, word in (("--parallel", "1,2"), ("demos.memory", "tiny"), ("--rows", "8"),
                          ("--tokens", "9"), ("--problem", "1")):
         if before in words:
             words[words.index(before) + 1] = word
@@ -112,7 +118,7 @@ def user(unbroken, tmp_path_factory):
 
 @pytest.mark.parametrize("command", RUNS.values(), ids=RUNS)
 def test_a_quick_command_runs(command, user, finish):
-    if command[0] == "plots.py":
+    if command[0] == "report.figures":
         pytest.importorskip("matplotlib")
     assert " " in str(user)
     code, out, err = finish(*on(str(user / "runs" / "sums"), command), folder=user)
@@ -138,9 +144,9 @@ def names_of(path: str) -> set[str]:
 
 
 def test_the_files_and_functions_that_the_readme_names_are_there():
-    files = set(re.findall(r"`((?:tests/)?\w+\.py)\b", README))
+    files = set(re.findall(r"`((?:\w+/)?\w+\.py)\b", README))
     assert not [x for x in files if not os.path.exists(os.path.join(ROOT, x))]
-    named = re.findall(r"`(\w+\.py): (\w[^`]*)`", README)
+    named = re.findall(r"`((?:\w+/)?\w+\.py): (\w[^`]*)`", README)
     assert named and not [(file, x) for file, listed in named for x in listed.split(", ")
                           if x not in names_of(file)]
 
@@ -173,7 +179,7 @@ def test_a_task_of_ones_own(tmp_path, finish):
 
 
 def test_a_model_of_ones_own(tmp_path, finish):
-    (tmp_path / "tiny").symlink_to(os.path.join(ROOT, "tiny"))
+    (tmp_path / "weights").symlink_to(os.path.join(ROOT, "weights"))
     code, _, err = finish(written(tmp_path, "mymodel.py"), folder=tmp_path)
     assert code == 0, err
     code, out, err = finish("train.py", "--model", "models/mine", *MINE, folder=tmp_path)
@@ -195,5 +201,5 @@ def test_a_bandit_of_ones_own(tmp_path, finish):
 
 
 def test_the_readme_shows_the_example_as_it_is():
-    example = open(os.path.join(ROOT, "examples", "adapter.py"), encoding="utf-8").read()
+    example = open(os.path.join(ROOT, "demos", "adapter.py"), encoding="utf-8").read()
     assert f"```python\n{example.split(chr(34) * 3)[2].strip()}\n```" in README

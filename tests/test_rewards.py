@@ -4,10 +4,11 @@ import threading
 import pytest
 import torch
 
-from cli import UserError
+from utils.errors import UserError
 from decode import Strategy, static
-from rewards import play
-from tasks import TASKS, Source, Task
+from experiment.reward_table import play
+from tasks import TASKS, Task
+from utils.problem_files import Source
 
 HOT = static(torch.tensor(Strategy(1.0)).repeat(48, 1))
 

@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from autodeco import AutoDeco, cooled, fit_autodeco, read, soft_top_p, token_weights
+from baselines.autodeco import AutoDeco, fit_autodeco, read, soft_top_p, token_weights
+from demos.autodeco_toy import cooled
 from bandit import SoftmaxBandit
 from batch import State
 from conftest import SHORT
-from data import Problem
+from utils.problem_files import Problem
 from decode import Episode, Strategy, probs
 from features import distribution
 from pomdp import TokenPolicy, ppo_loss, reinforce_loss, reinforce_update
-from rivals import (COLD, TOKEN_BETA, edt, edt_temperature, lpo_loss, lpo_update, pair_loss,
-                    right_and_wrong, train_lpo, two_arms)
-from store import load_adapter, save_adapter
-from tables import transfer_tables
+from baselines.edt import COLD, edt, edt_temperature
+from baselines.lpo import (TOKEN_BETA, lpo_loss, lpo_update, pair_loss, right_and_wrong,
+                           train_lpo, two_arms)
+from experiment.adapters import load_adapter, save_adapter
+from eval import transfer_tables
 
 
 # ---- LPO: arms ----------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ from functools import lru_cache
 
 import pytest
 
-import sandbox
-from sandbox import (FILES, NETWORK, ROOT_PLANS, USER, USER_PLANS, isolation, run_tests)
+from grading import sandbox
+from grading.jail import FILES, NETWORK, USER
+from grading.sandbox import ROOT_PLANS, USER_PLANS, isolation, run_tests
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits need Linux or macOS")
 PLANS = ROOT_PLANS if os.name == "posix" and os.getuid() == 0 else USER_PLANS
@@ -395,7 +396,7 @@ def test_caller_killed(plan, tmp_path):
     caller = subprocess.Popen([sys.executable, "-c", f"""
 import sys
 sys.path.insert(0, {ROOT!r})
-import sandbox
+from grading import sandbox
 sandbox._run({plan!r}, "while True: pass", "", 60, 256, 0)"""], env={"TMPDIR": str(tmp_path)})
     before = traces()
     while not any(x.isdigit() for x in traces() - before):
@@ -417,7 +418,7 @@ prctl = ctypes.CDLL(None).prctl
 assert prctl(38, 1, 0, 0, 0) == 0
 assert prctl(22, 2, ctypes.byref(Filter(4, ctypes.addressof(code))), 0, 0) == 0
 sys.path.insert(0, sys.argv[1])
-from sandbox import isolation, run_tests
+from grading.sandbox import isolation, run_tests
 print(isolation())
 print(run_tests("print(input())", [("right", "right")], 5, 256).status)
 """

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from bandit import pass_at
-from stats import _resamplings, holm, interval, oracle, p_value, resampled, simulated
+from demos.bootstrap import simulated
+from experiment.stats import _resamplings, holm, interval, oracle, p_value, resampled
 
 
 @pytest.mark.assignment_10

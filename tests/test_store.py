@@ -4,14 +4,15 @@ import os
 import pytest
 import torch
 
-import store
-from bandit import Arm, LinUCB, SoftmaxBandit
+from experiment import adapters as store
+from bandit import LinUCB, SoftmaxBandit
+from experiment.reward_table import Arm
 from decode import GREEDY, Strategy
 from features import CENTRES, CONTEXT
-from cli import UserError
+from utils.errors import UserError
 from pomdp import TokenPolicy
-from store import (append_csv, arms_from_json, arms_to_json, load_adapter, read_json, save_adapter,
-                   write)
+from experiment.adapters import arms_from_json, arms_to_json, load_adapter, save_adapter
+from utils.files import append_csv, read_json, write
 
 ARMS = [Arm("work", GREEDY), Arm("once", Strategy(1.5, 2, 0.8, 0.1)), Arm("work", Strategy(), True)]
 

@@ -11,7 +11,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from decode import Strategy, generate, prompt_key, rollout, static
 from lm import LM
 from pomdp import TokenPolicy
-from stream import MARKS, Pieces, Stream, coloured
+from sample import MARKS, Stream, coloured
+from utils.detokenizer import Pieces
 
 TEXT = "naïve 漢字 über 🙂👩‍🔬 don't , stop . Ωμέγα 数学は楽しい! a  b\n\tc "
 BROKEN = "\N{REPLACEMENT CHARACTER}"

@@ -5,16 +5,16 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 
 import pytest
 
-from cli import UserError
-from config import Config
-from job import close_folder, open_folder
-from rewards import Rewards
-from store import append_csv, load_adapter, read_json, write
-from conftest import ROOT, SHORT, hashes
+from utils.errors import UserError
+from experiment.config import Config
+from experiment.run import close_folder, open_folder
+from experiment.reward_table import Rewards
+from experiment.adapters import load_adapter
+from utils.files import append_csv, read_json, write
+from conftest import ROOT, SHORT, command_of, hashes
 
 RUN = [*SHORT, "--budgets", "18,24", "--iterations", "11", "--batch", "4", "--samples", "1",
        "--test-samples", "1", "--arms", "2", "--test-problems", "2", "--styles", "work"]
@@ -151,7 +151,7 @@ def test_whichever_file_meets_a_full_disk_one_line_says_so_and_resume_goes_on(
 
 @full
 @pytest.mark.parametrize("command", [["train.py", "--help"], ["eval.py", "runs/sums"],
-                                     ["decode.py", "7+8+5+9:"]])
+                                     ["sample.py", "7+8+5+9:"]])
 def test_output_to_a_full_disk_gets_one_line_and_to_a_closed_pipe_none(
         forker, unbroken, command):
     folder = unbroken[0].parent.parent
@@ -160,11 +160,12 @@ def test_output_to_a_full_disk_gets_one_line_and_to_a_closed_pipe_none(
     assert forker.run(folder, *command, stdout="|")[:2] == (1, [])
 
 
-@pytest.mark.parametrize("program", ["train.py", "eval.py", "replay.py", "tiny.py", "smollm2.py"])
+@pytest.mark.parametrize("program", ["train.py", "eval.py", "demos.replay", "demos.train_tiny",
+                                     "demos.from_gguf"])
 def test_ctrl_c_while_torch_is_imported_gets_one_line(program, tmp_path):
     (tmp_path / "torch.py").write_text("raise KeyboardInterrupt")
-    done = subprocess.run([sys.executable, os.path.join(ROOT, program)], text=True,
-                          capture_output=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    done = subprocess.run(command_of(program), text=True,
+                          capture_output=True, env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
     assert done.returncode and done.stderr == f"{program}: stopped\n"
 
 

@@ -13,12 +13,15 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cli import run
+from utils.cli import run
 from decode import prompt_key, rollout
 from pomdp import TokenPolicy, ppo_update
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-MODULES = [os.path.basename(x)[:-3] for x in glob.glob(f"{ROOT}/*.py")]
+PACKAGES = ("utils", "grading", "experiment", "baselines", "report", "demos")
+MODULES = [os.path.relpath(x, ROOT)[:-3].replace(os.sep, ".").removesuffix(".__init__")
+           for pattern in ("*.py", *(f"{name}/*.py" for name in PACKAGES))
+           for x in glob.glob(f"{ROOT}/{pattern}") if "adapter.py" not in x]
 
 
 @pytest.fixture
@@ -41,9 +44,9 @@ def windows(monkeypatch):
 
 def test_on_windows_every_file_is_imported_and_a_run_has_its_folder(windows, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    job, config = windows["job"], windows["config"].Config(name="a b")
+    job, config = windows["experiment.run"], windows["experiment.config"].Config(name="a b")
     part, final = job.open_folder(config, resume=False)
-    with pytest.raises(windows["cli"].UserError, match="another process is writing"):
+    with pytest.raises(windows["utils.errors"].UserError, match="another process is writing"):
         job.hold(part)
     assert not [x for x in os.listdir(part) if "lock" in x]       # an open file would stop a rename
     job.close_folder(part, final)
@@ -57,17 +60,17 @@ def test_on_windows_the_kernel_tells_how_much_memory_is_free(windows, monkeypatc
 
     kernel = SimpleNamespace(kernel32=SimpleNamespace(GlobalMemoryStatusEx=tell))
     monkeypatch.setattr(ctypes, "windll", kernel, raising=False)
-    assert windows["lm"].free_memory("cpu") == 5 << 30
+    assert windows["utils.memory"].free_memory("cpu") == 5 << 30
 
 
 def test_on_windows_a_program_is_neither_right_nor_wrong(windows, monkeypatch):
     monkeypatch.setattr(os, "name", "nt")
-    verdict = windows["sandbox"].run_tests("print(1)", [("", "1")], 1, 64)
+    verdict = windows["grading.sandbox"].run_tests("print(1)", [("", "1")], 1, 64)
     assert (verdict.status, verdict.reason) == (
         "unsupported", "limits on programs need Linux or macOS")
-    assert windows["sandbox"].isolation() == f"programs cannot be run: {verdict.reason}"
-    with pytest.raises(windows["cli"].UserError, match="programs cannot be run here"):
-        windows["tasks"].reward_of(verdict)
+    assert windows["grading.sandbox"].isolation() == f"programs cannot be run: {verdict.reason}"
+    with pytest.raises(windows["utils.errors"].UserError, match="programs cannot be run here"):
+        windows["verify"].reward_of(verdict)
 
 
 def test_a_console_that_lacks_a_letter_shows_another(monkeypatch):

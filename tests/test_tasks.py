@@ -10,11 +10,15 @@ from types import SimpleNamespace
 import pytest
 
 import tasks
+import verify
+from demos import prompts
 import tiny
-from cli import UserError
-from data import Problem, Source, code_contests_problem, math_problem, split
-from tasks import TASKS, grade_function, grade_program
-from sandbox import Verdict
+from utils.errors import UserError
+from tasks import code_contests_problem, math_problem
+from utils.problem_files import Problem, Source, split
+from tasks import TASKS
+from verify import grade_function, grade_program
+from grading.sandbox import Verdict
 from verify import extract_program
 
 
@@ -88,7 +92,8 @@ def test_split_keeps_the_same_text_on_one_side_and_the_test_part_for_any_trainin
 
 def test_the_yardstick_is_hot_at_forks_when_the_whole_work_does_not_fit(lm):
     import torch
-    from decode import GREEDY, State
+    from batch import State
+    from decode import GREEDY
     rows = torch.arange(3)
     logits = torch.zeros(3, 24)
     logits[:, lm.encode(";")[0]], logits[:, lm.encode("#")[0]] = 2.0, 1.5
@@ -267,7 +272,7 @@ def test_a_function_passes_when_its_check_comes_to_its_end(text, r):
 
 
 def test_a_program_that_cannot_be_run_stops_the_run(monkeypatch):
-    monkeypatch.setattr(tasks, "run_tests", lambda *_: Verdict("unsupported", "no limits", 1))
+    monkeypatch.setattr(verify, "run_tests", lambda *_: Verdict("unsupported", "no limits", 1))
     with pytest.raises(UserError, match="no limits"):
         grade_program("print(3)", Problem("", "", tests=[("", "3")]))
 
@@ -297,8 +302,8 @@ def test_humanevals_own_solutions_pass():
 
 
 def test_the_program_shows_every_style_and_its_grades(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["tasks.py"])
-    tasks.main()
+    monkeypatch.setattr(sys, "argv", ["demos.prompts"])
+    prompts.main()
     out = capsys.readouterr().out
     grades = [[float(x) for x in re.findall(r"' ([01])", line)] for line in out.splitlines()]
     assert [x for x in grades if x] == [[1, 0, 0]] * 2 + [[1, 0, 1]] * 3     # sums want a mark

@@ -1,5 +1,5 @@
 """Text plots against pictures drawn by hand."""
-from term import bar, column, curves
+from demos.text_plots import bar, column, curves
 
 
 def test_bars_and_columns_fill_in_eighths_and_stop_at_their_ends():

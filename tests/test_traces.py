@@ -11,19 +11,23 @@ from collections import Counter
 import pytest
 import torch
 
-import traces
-from bandit import Arm, LinUCB, SoftmaxBandit
-from cli import UserError
-from config import Config, make_task
-from data import Problem
+from conftest import command_of
+from demos import write_traces
+
+from experiment import traces
+from bandit import LinUCB, SoftmaxBandit
+from experiment.reward_table import Arm
+from utils.errors import UserError
+from experiment.config import Config, make_task
+from utils.problem_files import Problem
 from decode import GREEDY, Strategy, probs, prompt_key, rollout, static
-from heldout import HeldOut
+from experiment.held_out import HeldOut
 from features import CENTRES, CONTEXT
-from job import Job
+from experiment.run import Job
 from pomdp import TEMPERATURES, TokenPolicy, flatten
-from rewards import embed, play, sample_policy
-from store import arms_to_json, save_adapter
-from traces import Witness, as_csv, choice_lines, static_lengths, token_lines, watch
+from experiment.reward_table import embed, play, sample_policy
+from experiment.adapters import arms_to_json, save_adapter
+from experiment.traces import Witness, as_csv, choice_lines, static_lengths, token_lines, watch
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CONFIG = Config(styles="work,once", budgets="12,20,30", seed=3, pool_problems=4, problems=4,
@@ -92,7 +96,8 @@ def folder(lm, token, tmp_path_factory):
     for kind, bandit in bandits(lm).items():
         save_adapter(str(folder / f"{kind}-work+once-3.safetensors"), bandit.state_dict(), kind, lm,
                      arms=arms_to_json(ARMS), parts=CONTEXT)
-    subprocess.run([sys.executable, os.path.join(ROOT, "traces.py"), str(folder)], check=True,
+    subprocess.run([*command_of("demos.write_traces"), str(folder)], check=True,
+                   env=os.environ | {"PYTHONPATH": ROOT},
                    capture_output=True)
     return folder
 
@@ -157,8 +162,8 @@ def test_the_same_run_gives_the_same_bytes_twice(folder, monkeypatch):
     before = [(folder / name).read_bytes() for name in FILES]
     for name in FILES:
         (folder / name).unlink()
-    monkeypatch.setattr(sys, "argv", ["traces.py", str(folder)])
-    traces.main()
+    monkeypatch.setattr(sys, "argv", ["demos.write_traces", str(folder)])
+    write_traces.main()
     assert [(folder / name).read_bytes() for name in FILES] == before
 
 
@@ -273,6 +278,6 @@ def test_what_is_missing_is_named(folder, tmp_path, monkeypatch, missing):
     for name in os.listdir(folder):
         if not re.fullmatch(missing, name):
             (tmp_path / name).write_bytes((folder / name).read_bytes())
-    monkeypatch.setattr(sys, "argv", ["traces.py", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["demos.write_traces", str(tmp_path)])
     with pytest.raises(UserError, match=f"(cannot read|there is no) .*{missing}"):
-        traces.main()
+        write_traces.main()

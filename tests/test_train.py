@@ -1,7 +1,6 @@
 """The main job as a user runs it: seeds, interruptions, mistakes."""
 import json
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -12,10 +11,10 @@ import pytest
 import torch
 
 import lm
-from cli import UserError
-from config import load, parse
-from conftest import ROOT, SHORT, hashes
-from job import hold
+from utils.errors import UserError
+from experiment.config import load, parse
+from conftest import ROOT, SHORT, hashes, run_program
+from experiment.run import hold
 
 
 def start(program, *arguments, folder):
@@ -30,7 +29,7 @@ def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_comma
                         ("token level ", 3), ("both levels ", 2), ("rule that sees ", 1)):
         assert sum(line.startswith(row) for line in out.splitlines()) == tables, row
     assert "memory" in out.splitlines()[0] and "reward" in out.splitlines()[3]
-    assert out.splitlines()[-1].startswith("next: ./run decode.py")
+    assert out.splitlines()[-1].startswith("next: ./run sample.py")
     files = set(os.listdir(folder / "runs" / "sums"))
     assert files == {"README.md", "config.json", "metrics.csv", "results.json", "rewards.npz",
                      "selection.json", "tokens.csv", "lengths.csv", "choices.csv",
@@ -99,7 +98,7 @@ def test_eval_and_decode_read_the_run(unbroken, finish):
     assert code == 0 and "Pass@2 in %" in table and "Pass@1 in %" not in table, err
     code, _, err = finish("eval.py", "runs/sums", "--parallel", "4", folder=folder)
     assert code == 1 and "--parallel of this run: 1, 2" in err
-    code, text, err = finish("decode.py", "7+8+5+9:", "--budget", "20", folder=folder)
+    code, text, err = finish("sample.py", "7+8+5+9:", "--budget", "20", folder=folder)
     assert code == 0 and text.startswith("7+8+5+9:") and "legend: greedy" in text, err
     code, text, err = finish(*out.splitlines()[-1].split()[2:], folder=folder)      # "next: .."
     assert code == 0 and text.count("the right answer is ") == 4 == text.count(" of 30 tokens"), err
@@ -114,7 +113,7 @@ def test_two_processes_never_write_one_run(tmp_path):
 def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken, finish):
     folder, out = unbroken
     before = hashes(folder / "runs" / "sums")
-    code, table, err = finish("replay.py", "runs/sums", folder=folder)
+    code, table, err = finish("demos.replay", "runs/sums", folder=folder)
     rows = [line for line in table.splitlines() if line.startswith(("softmax bandit", "LinUCB"))]
     assert code == 0 and len(rows) == 4 and all(row in out.splitlines() for row in rows), err
     assert hashes(folder / "runs" / "sums") == before
@@ -146,29 +145,29 @@ def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken, fi
     (["eval.py", "missing"], "missing"),
     (["eval.py"], "folder"),
     (["eval.py", "missing", "--parallel", "1,x"], "--parallel takes whole numbers"),
-    (["replay.py", "missing"], "missing"),
-    (["decode.py", "7+8:", "--run", "missing"], "missing"),
-    (["decode.py", "7+8:", "--loud"], "--loud"),
-    (["tiny.py", "--train", "x", "--steps", "0"], "--steps"),
-    (["features.py", "7+8:", "--budget", "0"], "budget must be at least 1"),
-    (["features.py", "hello:"], "does not know every character"),
-    (["bandit.py", "--arms", "2"], "--arms"),
-    (["pomdp.py", "now"], "now"),
-    (["tasks.py", "now"], "now"),
-    (["verify.py", "1/2"], "the gold answer"),
-    (["bench.py", "--rows", "0"], "--rows must be above 0"),
+    (["demos.replay", "missing"], "missing"),
+    (["sample.py", "7+8:", "--run", "missing"], "missing"),
+    (["sample.py", "7+8:", "--loud"], "--loud"),
+    (["demos.train_tiny", "--train", "x", "--steps", "0"], "--steps"),
+    (["demos.observation", "7+8:", "--budget", "0"], "budget must be at least 1"),
+    (["demos.observation", "hello:"], "does not know every character"),
+    (["demos.regret", "--arms", "2"], "--arms"),
+    (["demos.ppo_toy", "now"], "now"),
+    (["demos.prompts", "now"], "now"),
+    (["demos.verdicts", "1/2"], "the gold answer"),
+    (["demos.bench", "--rows", "0"], "--rows must be above 0"),
 ])
 def test_a_mistake_gets_one_line_and_a_failing_exit(command, says, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stop:                      # a text there: one line, status 1
-        runpy.run_path(os.path.join(ROOT, command[0]), run_name="__main__")
+        run_program(command[0])
     assert says in stop.value.code and len(stop.value.code.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
 
 
 def test_decode_refuses_a_budget_of_0_and_prompts_it_cannot_read(unbroken, finish):
     for arguments in (["7+8:", "--budget", "0"], [""], ["hello:"]):
-        code, _, err = finish("decode.py", *arguments, folder=unbroken[0])
+        code, _, err = finish("sample.py", *arguments, folder=unbroken[0])
         assert code == 1 and len(err.strip().splitlines()) == 1

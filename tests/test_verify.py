@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-import symbols
-import verify
-from cli import UserError
-from verify import extract_answer, math_equal
+from demos import verdicts
+
+from grading import expressions as symbols
+from utils.errors import UserError
+from grading.answers import math_equal
+from verify import extract_answer
 
 DATA = Path(os.environ.get("ALD_DATA", Path(__file__).parents[1] / "../shared/data"))
 
@@ -219,12 +221,12 @@ def test_math_verify_agrees(math500):
 
 def test_the_program_shows_right_verdicts_and_takes_a_pair(monkeypatch, capsys):
     def shown(*arguments):
-        monkeypatch.setattr(sys, "argv", ["verify.py", *arguments])
-        verify.main()
+        monkeypatch.setattr(sys, "argv", ["demos.verdicts", *arguments])
+        verdicts.main()
         return capsys.readouterr().out
 
-    verdicts = [line.split()[-1] for line in shown().splitlines() if line]
-    assert verdicts == ["verdict", *("right " * 3 + "wrong right wrong " + "right " * 3).split(),
+    words = [line.split()[-1] for line in shown().splitlines() if line]
+    assert words == ["verdict", *("right " * 3 + "wrong right wrong " + "right " * 3).split(),
                         "wrong", "verdict", "passed", "wrong", "timeout"]
     assert shown(r"\frac12", "0.5") == "equal\n" and shown("0.333", "1/3") == "different\n"
     with pytest.raises(UserError, match="gold"):

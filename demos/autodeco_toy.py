@@ -1,0 +1,38 @@
+"""What AutoDeco's heads learn where the right temperatures are known.
+
+    python -m demos.autodeco_toy                             # 8 seconds
+"""
+from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+
+import torch
+from torch import Tensor
+
+from baselines.autodeco import fit_autodeco
+from utils.options import Parser
+
+
+def cooled(temperature: Tensor, d: int = 16, vocabulary: int = 12,
+           seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """h (K, d), logits (K, V), and tokens (K,) drawn at `temperature` (K,), which h shows."""
+    generator = torch.Generator().manual_seed(seed)
+    h = torch.randn(len(temperature), d, generator=generator)
+    h[:, 0] = 10 * (temperature - 1)
+    logits = 1.5 * torch.randn(len(temperature), vocabulary, generator=generator)
+    p = (logits / temperature[:, None]).softmax(-1)
+    return h, logits, torch.multinomial(p, 1, generator=generator).squeeze(1)
+
+
+def main() -> None:
+    Parser(prog="demos.autodeco_toy", description="What the heads learn where the right temperature is "
+           "known.").parse_args()
+    true = torch.tensor([0.5, 1.0, 1.5]).repeat(2000)
+    h, logits, target = cooled(true)
+    heads = fit_autodeco(h, logits.__getitem__, target, torch.ones(len(true)), 400, 256)
+    T, P = heads(h)
+    print("AutoDeco, tokens drawn at\n" + "\n".join(
+        f"T = {t:.2f}:  learned T {T[true == t].mean():.2f}, P {P[true == t].mean():.2f}"
+        for t in (0.5, 1.0, 1.5)))
+
+
+if __name__ == "__main__":
+    run("demos.autodeco_toy", main)
