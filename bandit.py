@@ -14,7 +14,7 @@
 3. LinUCB (Li et al. 2010, disjoint arms), by hand: theta_s = A_s^-1 b_s,
        s = argmax theta_s . x + alpha sqrt(x . A_s^-1 x)                                      (ours)
 
-Rewards are sampled once into a table (prompt, arm, sample, token budget); bandits replay it.
+RewardStore are sampled once into a table (prompt, arm, sample, token budget); bandits replay it.
 Shapes: P problems, S arms, n samples, T token budgets, X contexts (problem, B, T), R rows,
 D inputs.
 
@@ -27,14 +27,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from features import PARALLEL, context
+from features import PARALLEL_BUDGETS, context
 
 LR = 1e-3              # softmax bandit, Adam (prototype)
 ENTROPY = 0.1          # softmax bandit, c (ours: see `train_softmax`)
 GRAD_NORM = 0.5        # gradients are clipped at it, here and in pomdp.py (prototype)
 ALPHA = 0.3            # LinUCB (ours: the bound's own value, 2.2 at delta = .1, explores too long)
 
-# Rewards (R,) of 0 or 1 at contexts (R,) for actions (R,); what a step came to, by name.
+# RewardStore (R,) of 0 or 1 at contexts (R,) for actions (R,); what a step came to, by name.
 Pull = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 Progress = Callable[..., None]
 
@@ -56,7 +56,7 @@ def pass_at(rewards: np.ndarray, B: int) -> np.ndarray:
     return 1 - misses
 
 
-def contexts(table: np.ndarray, parallel: Sequence[int] = PARALLEL) -> np.ndarray:
+def contexts(table: np.ndarray, parallel: Sequence[int] = PARALLEL_BUDGETS) -> np.ndarray:
     """R(x, s) (X, S) from a table (P, S, n, T), X = P * T * how many B of `parallel` are <= n."""
     values = [pass_at(np.moveaxis(table, 2, -1), B) for B in parallel if B <= table.shape[2]]
     return np.stack(values, 1).transpose(0, 1, 3, 2).reshape(-1, table.shape[1])
@@ -92,7 +92,7 @@ def coverage(values: np.ndarray, size: int) -> tuple[list[int], list[float]]:
     return chosen, curve
 
 
-def top_average(values: np.ndarray, size: int) -> tuple[list[int], list[float]]:
+def top_by_average(values: np.ndarray, size: int) -> tuple[list[int], list[float]]:
     """The rival selection: the `size` best columns by average, and F after each."""
     chosen = np.argsort(-values.mean(0), kind="stable")[:size].tolist()
     return chosen, [float(values[:, chosen[:i + 1]].max(1).mean()) for i in range(len(chosen))]
@@ -140,7 +140,7 @@ def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw: Callable[[Tensor], Te
     return policy - entropy_bonus * entropy + value, reward.mean().item(), entropy.item()
 
 
-def clipped_step(optimizer: torch.optim.Optimizer, net: nn.Module, loss: Tensor) -> Tensor:
+def optimizer_step(optimizer: torch.optim.Optimizer, net: nn.Module, loss: Tensor) -> Tensor:
     """One step down the loss; the gradient's norm before it was clipped."""
     optimizer.zero_grad()
     loss.backward()
@@ -167,7 +167,7 @@ def train_softmax(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: in
         rows = torch.randint(len(x), (batch,), generator=generator)
         loss, reward, entropy = reinforce_loss(
             bandit, x[rows], lambda a: pull(rows, a, generator), generator, entropy_bonus)
-        norm = clipped_step(optimizer, bandit, loss)
+        norm = optimizer_step(optimizer, bandit, loss)
         if progress:
             progress(step=step, reward=reward, entropy=entropy, grad_norm=norm.item())
     return bandit

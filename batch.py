@@ -30,24 +30,24 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from lm import LM, belt_length, tensors
+from lm import LM, cache_length, tensors
 from utils.errors import UserError
 from utils.profiling import clock
 
 
 # ---- keys and values ----------------------------------------------------------------------------
 @dataclass
-class Span:
+class Window:
     """Shared by the belt and its layers. A reference from the layers to the belt would be a cycle,
     and a belt's memory would wait for the garbage collector."""
     first: int
     used: int
 
 
-class Slots(DynamicLayer):
+class CacheLayer(DynamicLayer):
     """One layer's part of the belt."""
 
-    def __init__(self, like: tuple[Tensor, Tensor], places: int, capacity: int, span: Span):
+    def __init__(self, like: tuple[Tensor, Tensor], places: int, capacity: int, span: Window):
         super().__init__()
         self.dtype, self.device, self.is_initialized = like[0].dtype, like[0].device, True
         # Zeros: what has no weight in the attention must still be a number.
@@ -67,13 +67,13 @@ class Slots(DynamicLayer):
         return keys, values
 
 
-class Belt:
+class KVCache:
     """Keys and values of all places. `cache` is what transformers gets to see of it."""
 
     def __init__(self, like: DynamicCache, places: int, capacity: int, used: int):
         """like: a cache of the LM, for its shapes. used: at least any prompt's length."""
-        self.span = Span(used, used)
-        self.slots = [Slots(layer, places, capacity, self.span) for layer in tensors(like)]
+        self.span = Window(used, used)
+        self.slots = [CacheLayer(layer, places, capacity, self.span) for layer in tensors(like)]
         self.mask = torch.zeros(places, capacity, dtype=torch.bool, device=self.slots[0].device)
         self.cache = DynamicCache()
         self.cache.layers = [*self.slots]
@@ -81,7 +81,7 @@ class Belt:
                                           for store in slots.store))
 
     @classmethod
-    def of(cls, lm: LM, like: DynamicCache, places: int, capacity: int, used: int) -> "Belt":
+    def of(cls, lm: LM, like: DynamicCache, places: int, capacity: int, used: int) -> "KVCache":
         """The LM's last belt, emptied, where it is large enough; else a new one in its place."""
         belt, lm.belt = lm.belt, None                # `rollout` hands it back where all went well
         if belt is None or len(belt.mask) < places or belt.mask.shape[1] < capacity:
@@ -125,7 +125,7 @@ class Belt:
 class State:
     """The R places before a token, on the LM's device; what a policy sees."""
     row: Tensor        # (R,) which rows of the call these are
-    left: Tensor       # (R,) b_t, tokens left; 0: the row has ended, and its place goes on drawing
+    tokens_left: Tensor       # (R,) b_t, tokens left; 0: the row has ended, and its place goes on drawing
     #                    until another enters, into the column behind its text, which nobody reads
     logits: Tensor     # (R, V)
     h: Tensor          # (R, d)
@@ -171,7 +171,7 @@ def beginnings(prompts: list[list[int]]) -> tuple[list[int], list[int]]:
 
 class Batch:
     state: State                       # these three from the first rows on
-    belt: Belt
+    belt: KVCache
     e: Tensor                          # (N * n, d)
 
     def __init__(self, lm: LM, prompts: list[list[int]], budgets: Tensor,
@@ -190,7 +190,7 @@ class Batch:
         self.start, self.since, self.now = self.rows.clone(), self.rows.clone(), 0
         self.longest = max(map(len, prompts))
         texts = self.longest + int(budgets.max())
-        self.capacity = belt_length(texts) if len(self.queue) > rows else texts
+        self.capacity = cache_length(texts) if len(self.queue) > rows else texts
         self._enter()
 
     def advance(self, y: Tensor, broken: Tensor) -> list[tuple[int, int]]:
@@ -199,10 +199,10 @@ class Batch:
         broken (R,) bool: the LM's logits were no numbers. Raises UserError for such a row.
         """
         s = self.state
-        going = (s.left > 0).long()
+        going = (s.tokens_left > 0).long()
         s.step += going
-        s.left = torch.where(broken, -1, (s.left - 1) * ~torch.isin(y, self.lm.ends)) * going
-        left = s.left.cpu()       # the one wait for the device, unless rows enter or places close
+        s.tokens_left = torch.where(broken, -1, (s.tokens_left - 1) * ~torch.isin(y, self.lm.ends)) * going
+        left = s.tokens_left.cpu()       # the one wait for the device, unless rows enter or places close
         self.now, over, running = self.now + 1, self.running & (left <= 0), left > 0
         if over.any():
             ended = list(zip(self.rows[over].tolist(), (self.now - self.since[over]).tolist()))
@@ -246,7 +246,7 @@ class Batch:
             self.e = state.e.new_zeros(len(self.budgets), self.lm.d)
             self.state = State(*(x.new_zeros(R, *x.shape[1:]) for x in vars(state).values()))
             self.state.step += draws.shape[2] - 1           # places that no row has entered: T
-            self.belt = Belt.of(self.lm, cache, R, self.capacity, self.longest)
+            self.belt = KVCache.of(self.lm, cache, R, self.capacity, self.longest)
         elif not self.running.any():
             self.belt.span.first = self.belt.span.used = self.longest
         self.rows[places], self.running[places], self.since[places] = rows, True, self.now
@@ -288,7 +288,7 @@ class Batch:
         s.logits = self.lm.forward(y[:, None], s.position[:, None],
                                    belt.mask[:R, span.first:span.used + 1], belt.cache)
         s.h = self.lm.h
-        s.position += s.left > 0          # an empty place stays: some LMs have no position beyond
+        s.position += s.tokens_left > 0          # an empty place stays: some LMs have no position beyond
         span.used += 1
 
     def _stop(self, row: int, length: int) -> None:

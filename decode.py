@@ -57,7 +57,7 @@ class Strategy(NamedTuple):
 GREEDY = Strategy(0.0)
 
 
-def pool() -> list[Strategy]:
+def strategy_pool() -> list[Strategy]:
     """180 strategies: 5 temperatures x 3 top-k x 3 top-p x 4 min-p (ours: the grid is unpublished).
 
     The coldest, narrowest corner is greedy in all but name, so greedy itself takes its place.
@@ -158,13 +158,15 @@ class Choice:
     strategies: Tensor                 # (R, 4)
     filters: bool = True               # False: no row has top-k or top-p, and nothing is ranked
     action: Tensor | None = None       # (R,)
-    free: Tensor | None = None         # (F,) places where the policy decides: in the loss
+    decision_rows: Tensor | None = None         # (F,) places where the policy decides: in the loss
     logp: Tensor | None = None         # (F,) of the action
     h: Tensor | None = None            # (F, d)
     distribution: Tensor | None = None # (F, K) features of the distribution
 
 
 Policy = Callable[[State], Choice]
+OnEnd = Callable[[int, Tensor], object]                       # (row, its tokens)
+OnStep = Callable[[State, Choice, Tensor, Tensor], object]    # (state, choice, p (R, V), y (R,))
 
 
 @dataclass
@@ -174,18 +176,18 @@ class Episode:
     sample: int
     budget: int
     tokens: Tensor                     # (T,) ids, the end token included
-    ended: bool                        # False: it ran out of tokens, which is terminal
+    truncated: bool                    # it ran out of tokens, which is terminal
     e: Tensor                          # (d,)
     action: Tensor                     # (T,) -1 where the policy names none
-    where: Tensor                      # (F,) steps of the decisions
+    decision_steps: Tensor                      # (F,) steps of the decisions
     logp: Tensor                       # (F,) at sampling time
     h: Tensor                          # (F, d)
     distribution: Tensor               # (F, K)
     reward: float | list[float] = 0.0  # a list: one a token budget, of a static strategy
 
     @property
-    def left(self) -> Tensor:          # (F,) b_t
-        return self.budget - self.where
+    def tokens_left(self) -> Tensor:          # (F,) b_t
+        return self.budget - self.decision_steps
 
 
 def static(strategies: Tensor) -> Policy:
@@ -204,12 +206,13 @@ def static(strategies: Tensor) -> Policy:
 @torch.inference_mode()
 def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, keys: Tensor,
             n: int = 1, seed: int = 0, rows: int = 512,
-            ended: Callable[[int, Tensor], object] | None = None) -> list[Episode]:
+            on_end: OnEnd | None = None, on_step: OnStep | None = None) -> list[Episode]:
     """Samples n texts a prompt; episodes in the order (prompt, sample).
 
     budgets: (N * n,) token budget of each row, all at least 1. keys: (N,) from `prompt_key`.
     rows: how many decode at once; results do not depend on it (exactly so in fp32).
-    ended(row, tokens): called as soon as a row has ended, while others go on.
+    on_end(row, tokens): called as soon as a row has ended, while others go on.
+    on_step(state, choice, p, y): called before the loop goes on by the tokens y (R,) out of p (R, V).
     Raises UserError for an empty prompt, a budget below 1, and logits that are no numbers.
     """
     if budgets.min() < 1:
@@ -223,7 +226,7 @@ def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, k
         return torch.stack([uniforms(stream[rows, None], steps, i) for i in (0, 1)], 1)
 
     with clock("bookkeeping"):
-        batch, record = Batch(lm, prompts, budgets, draw, n, rows), Record(budgets, n, lm.ends)
+        batch, record = Batch(lm, prompts, budgets, draw, n, rows), EpisodeRecorder(budgets, n, lm.ends)
         while batch.running.any():
             s = batch.state
             with clock("policy"):
@@ -232,27 +235,30 @@ def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, k
                 p = probs(s.logits, choice.strategies, choice.filters)
                 y = sample(p, s.uniform(0))
             record.add(s, y, choice)
+            if on_step:
+                on_step(s, choice, p, y)
             for row, length in batch.advance(y, p[:, 0].isnan()):
                 record.lengths[row] = length
-                if ended:
-                    ended(row, record.tokens[row, :length].long().cpu())
+                if on_end:
+                    on_end(row, record.tokens[row, :length].long().cpu())
         lm.belt = batch.belt
         return record.episodes(batch.e)
 
 
 def generate(lm: LM, prompts: list[str], policy: Policy, budgets: int | Tensor, n: int = 1,
              seed: int = 0, rows: int = 512,
-             ended: Callable[[int, Tensor], object] | None = None) -> list[Episode]:
+             on_end: OnEnd | None = None, on_step: OnStep | None = None) -> list[Episode]:
     """`rollout` of texts, encoded as `LM.ask` says; their draws are keyed by their own characters.
 
     budgets: one for all rows, or (N * n,).
     """
     keys = torch.tensor([prompt_key(p) for p in prompts])
     each = torch.as_tensor(budgets).expand(len(prompts) * n)
-    return rollout(lm, [lm.encode(p) for p in prompts], policy, each, keys, n, seed, rows, ended)
+    return rollout(lm, [lm.encode(p) for p in prompts], policy, each, keys, n, seed, rows,
+                   on_end, on_step)
 
 
-class Record:
+class EpisodeRecorder:
     """What was drawn, row by row, on the LM's device until the end."""
 
     def __init__(self, budgets: Tensor, n: int, ends: Tensor):
@@ -268,14 +274,14 @@ class Record:
         self.tokens[s.row, s.step] = y.int()
         if choice.action is not None:
             self.action[s.row, s.step] = choice.action.to(torch.int8)
-            f = choice.free
+            f = choice.decision_rows
             self.decisions.append((s.row[f], s.step[f], choice.logp, choice.h,
                                    choice.distribution))
 
     def episodes(self, e: Tensor) -> list[Episode]:
         tokens, action, e = self.tokens.long().cpu(), self.action.cpu(), e.cpu()
         last = tokens[torch.arange(len(tokens)), torch.tensor(self.lengths) - 1]
-        ended = torch.isin(last, self.ends.cpu()).tolist()
+        truncated = (~torch.isin(last, self.ends.cpu())).tolist()
         counts, per_row = [0] * len(tokens), []
         if self.decisions:
             row, *fields = (torch.cat(x).cpu() for x in zip(*self.decisions))
@@ -283,7 +289,7 @@ class Record:
             counts = row.bincount(minlength=len(tokens)).tolist()
             per_row = list(zip(*(x[order].split(counts) for x in fields)))
         nothing = (torch.zeros(0, dtype=torch.long), torch.zeros(0), e[:0], torch.zeros(0, 0))
-        return [Episode(i // self.n, i % self.n, budget, y[:length], ended[i], e_i, a[:length],
+        return [Episode(i // self.n, i % self.n, budget, y[:length], truncated[i], e_i, a[:length],
                         *(per_row[i] if counts[i] else nothing))
                 for i, (length, budget, y, a, e_i) in enumerate(
                     zip(self.lengths, self.budgets, tokens, action, e))]

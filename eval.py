@@ -14,7 +14,7 @@ What is missing on disk is sampled (heldout.py).
 Deviations from the paper: (1) its intervals fit a binomial over all problems; ours are paired, and
 hold the spread of trainings. (2) Holm's correction.
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import json
 import os
@@ -26,11 +26,11 @@ from tqdm import tqdm
 
 from decode import GREEDY
 from experiment.adapters import arms_from_json
-from experiment.config import inner_budgets, load, lower_levels
+from experiment.config import inner_budgets, load, lower_difficulties
 from experiment.held_out import Cells, HeldOut, held_out
 from experiment.registry import BASELINES, learners
-from experiment.reward_table import Arm, Rewards
-from experiment.run import Job, read_config
+from experiment.reward_table import Arm, RewardStore
+from experiment.run import Run, read_config
 from experiment.tables import LEGEND, compare, make_table, show
 from experiment.traces import write_traces
 from utils import distributed
@@ -56,7 +56,7 @@ def better(a: Cells, b: Cells) -> Cells:
 def all_tables(held: HeldOut) -> list[dict]:
     tables = [sequence_table(held, styles, told) for styles, told in held.told["sets"].items()]
     tables += [token_table(held), both_table(held)]
-    if held.job.config.rivals:
+    if held.run.config.baselines:
         tables += [ablation_table(held), *transfer_tables(held)]
     return tables
 
@@ -69,7 +69,7 @@ def sequence_table(held: HeldOut, styles: str, told: dict) -> dict:
                  "best static, one for all": held.cells(held.static(steady)),
                  "best static": baseline, "best static, chosen here": held.optimist(told),
                  "mixed static": held.mixed(arms)}
-    for kind, learner in learners(held.job.config.rivals).items():
+    for kind, learner in learners(held.run.config.baselines).items():
         policies[learner.row] = held.seeds(
             lambda seed: held.bandit(f"{kind} {styles}", seed, arms))
     policies["oracle per prompt (bound)"] = held.bound(arms)
@@ -82,23 +82,23 @@ def sequence_table(held: HeldOut, styles: str, told: dict) -> dict:
 
 
 def token_table(held: HeldOut) -> dict:
-    config, told = held.job.config, next(iter(held.told["sets"].values()))
+    config, told = held.run.config, next(iter(held.told["sets"].values()))
     baseline, arms = held.best_static(told), arms_from_json(told["arms"])
     steady, = arms_from_json(told["best_of_all"])
     policies = {"greedy": held.cells(held.static(Arm(held.style, GREEDY))),
                 "best static, one for all": held.cells(held.static(steady)),
                 "best static": baseline, "mixed static": held.mixed(arms)}
-    if config.rivals:
+    if config.baselines:
         for baseline in BASELINES.values():
             if cells := baseline.cells(held):
                 policies[baseline.row] = cells
-    for name, kind in TOKEN if config.rivals else TOKEN[-1:]:
+    for name, kind in TOKEN if config.baselines else TOKEN[-1:]:
         policies[name] = held.seeds(lambda seed: held.token(kind, seed))
-    if held.job.task.yardstick:
-        policies["rule that sees the problem"] = held.rule()
+    if held.run.task.scripted_oracle:
+        policies["scripted oracle"] = held.rule()
     return make_table("Token level", "Difference to best static (chosen on training problems, for "
                       "each column).", held.Bs[:1], policies, baseline,
-                      ("rule that sees the problem",))
+                      ("scripted oracle",))
 
 
 def both_table(held: HeldOut) -> dict:
@@ -122,15 +122,15 @@ def ablation_table(held: HeldOut) -> dict:
 
 def transfer_tables(held: HeldOut) -> list[dict]:
     """Trained on easy problems, tested on the others; trained at some budgets, tested at all."""
-    job, tables = held.job, []
+    run, tables = held.run, []
     static = held.best_static(next(iter(held.told["sets"].values())))
     whole = held.seeds(lambda seed: held.token("token", seed))
-    low = lower_levels(job.task.train)
-    hard = np.array([p.level is not None and p.level not in low for p in job.task.test])
+    low = lower_difficulties(run.task.train)
+    hard = np.array([p.difficulty is not None and p.difficulty not in low for p in run.task.test])
     for kind, there, what in (
             ("token-easy", hard, f"levels {names(low)}, tested on the others"),
-            ("token-inner", hard | True, f"T = {names(inner_budgets(job.task.budgets))}")):
-        if any(there) and distributed.first(lambda: job.done(kind, job.config.seed)):
+            ("token-inner", hard | True, f"T = {names(inner_budgets(run.task.budgets))}")):
+        if any(there) and distributed.main_process_first(lambda: run.done(kind, run.config.seed)):
             part = held.seeds(lambda seed: held.token(kind, seed))
             policies = {"best static": static, "token level, trained so": part,
                         "token level, trained on all": {at: whole[at] for at in part}}
@@ -147,25 +147,25 @@ def names(values: Iterable[int]) -> str:
 
 
 # ---- the tables ---------------------------------------------------------------------------------
-def evaluate(job: Job, shown: Sequence[int] = ()) -> str:
+def evaluate(run: Run, shown: Sequence[int] = ()) -> str:
     """Samples what is missing, writes results.json, returns the tables as text.
 
     shown: parallel budgets B of the text. Raises UserError for one that was not sampled.
     """
-    config, task = job.config, job.task
+    config, task = run.config, run.task
     with tqdm(desc="6 held-out", unit=" tables") as bar:
-        held = held_out(job, bar)
+        held = held_out(run, bar)
         if not set(shown) <= set(held.Bs):
             raise UserError(f"--parallel of this run: {', '.join(map(str, held.Bs))}")
         tables = all_tables(held)
-        if not distributed.first(lambda: os.path.exists(f"{job.folder}/choices.csv")):     # the last one
-            distributed.first(lambda: write_traces(held))
-    levels = Counter(str(p.level) for p in task.test if p.level is not None)
-    results = {"about": {"lm": job.lm.name, "task": task.name, "styles": config.all_styles(),
+        if not distributed.main_process_first(lambda: os.path.exists(f"{run.folder}/choices.csv")):     # the last one
+            distributed.main_process_first(lambda: write_traces(held))
+    levels = Counter(str(p.difficulty) for p in task.test if p.difficulty is not None)
+    results = {"about": {"lm": run.lm.name, "task": task.name, "styles": config.all_styles(),
                          "budgets": task.budgets, "problems": len(task.test),
                          "samples": config.test_samples, "seeds": config.seeds, "levels": levels},
                "selection": held.told["sets"], "tables": tables, "paper": read_json(PAPER)}
-    distributed.first(lambda: write(f"{job.folder}/results.json", json.dumps(shorter(results), indent=1)))
+    distributed.main_process_first(lambda: write(f"{run.folder}/results.json", json.dumps(shorter(results), indent=1)))
     text = "\n".join(show(table, task.budgets, shown) for table in tables) + f"\n\n{LEGEND}"
     alone = "\none training seed: the intervals hold the spread over problems alone"
     return text + alone * (config.seeds == 1)
@@ -182,11 +182,11 @@ def main() -> None:
     shown = whole_numbers(args.parallel, "--parallel")
     config = read_config(args.folder)
     lm, task = load(config)
-    rewards = Rewards(os.path.join(args.folder, "rewards.npz"))
-    print(evaluate(Job(lm, task, config, args.folder, rewards), shown))
+    rewards = RewardStore(os.path.join(args.folder, "rewards.npz"))
+    print(evaluate(Run(lm, task, config, args.folder, rewards), shown))
     if args.against:
         print(compare(args.folder, args.against))
 
 
 if __name__ == "__main__":
-    run("eval.py", main)
+    run_program("eval.py", main)

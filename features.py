@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PARALLEL = (1, 2, 4, 8)                                      # B (paper: 1 and 8)
-CONTEXT = ("prompt", "parallel", "budget")                   # parts of x; e, B and T
-PARTS = ("hidden", "prompt", "distribution", "budget")       # of o_t; each can be switched off
+PARALLEL_BUDGETS = (1, 2, 4, 8)                                      # B (paper: 1 and 8)
+CONTEXT_PARTS = ("prompt", "parallel", "budget")                   # parts of x; e, B and T
+OBSERVATION_PARTS = ("hidden", "prompt", "distribution", "budget")       # of o_t; each can be switched off
 #        "entropy", the first number of "distribution", is a part as well: the paper's ablation
-P_MAX = 1                                                    # column of p_max in `distribution`
-CENTRES = 14                                                 # of soft thresholds (prototype)
+P_MAX_COLUMN = 1                                                    # column of p_max in `distribution`
+N_THRESHOLDS = 14                                                 # of soft thresholds (prototype)
 
 
 def distribution(logits: Tensor) -> Tensor:
@@ -37,12 +37,12 @@ def distribution(logits: Tensor) -> Tensor:
 
 def steps(x: Tensor, top: float) -> Tensor:
     """(R, 14): sigmoid((x - c) / w), centres c evenly over 0 .. top, w = .375 gaps (prototype)."""
-    centres = torch.linspace(0, top, CENTRES, device=x.device)
-    return torch.sigmoid((x[:, None] - centres) / (0.375 * top / (CENTRES - 1)))
+    centres = torch.linspace(0, top, N_THRESHOLDS, device=x.device)
+    return torch.sigmoid((x[:, None] - centres) / (0.375 * top / (N_THRESHOLDS - 1)))
 
 
 def observe(h: Tensor, e: Tensor, dist: Tensor, left: Tensor,
-            parts: Sequence[str] = PARTS) -> Tensor:
+            parts: Sequence[str] = OBSERVATION_PARTS) -> Tensor:
     """(R, D) from h, e (R, d), dist (R, 4) and left (R, 14), the `steps` of tokens left."""
     pieces = {"hidden": lambda: F.layer_norm(h.float(), h.shape[-1:]),
               "prompt": lambda: F.layer_norm(e.float(), e.shape[-1:]),
@@ -51,19 +51,19 @@ def observe(h: Tensor, e: Tensor, dist: Tensor, left: Tensor,
     return torch.cat([pieces[part]() for part in parts], 1)
 
 
-def observation_size(d: int, parts: Sequence[str] = PARTS) -> int:
-    size = {"hidden": d, "prompt": d, "distribution": 4, "entropy": 1, "budget": CENTRES}
+def observation_size(d: int, parts: Sequence[str] = OBSERVATION_PARTS) -> int:
+    size = {"hidden": d, "prompt": d, "distribution": 4, "entropy": 1, "budget": N_THRESHOLDS}
     return sum(size[part] for part in parts)
 
 
 def context(e: Tensor, parallel: Tensor, tokens: Tensor, horizon: int,
-            parts: Sequence[str] = CONTEXT) -> Tensor:
+            parts: Sequence[str] = CONTEXT_PARTS) -> Tensor:
     """(R, D) from e (R, d), parallel budgets B (R,) of 1 to 8, token budgets T (R,)."""
     pieces = {"prompt": lambda: F.layer_norm(e.float(), e.shape[-1:]),
-              "parallel": lambda: steps(parallel.float().log2(), math.log2(PARALLEL[-1])),
+              "parallel": lambda: steps(parallel.float().log2(), math.log2(PARALLEL_BUDGETS[-1])),
               "budget": lambda: steps(tokens.float(), horizon)}
     return torch.cat([pieces[part]() for part in parts], 1)
 
 
-def context_size(d: int, parts: Sequence[str] = CONTEXT) -> int:
-    return sum({"prompt": d, "parallel": CENTRES, "budget": CENTRES}[part] for part in parts)
+def context_size(d: int, parts: Sequence[str] = CONTEXT_PARTS) -> int:
+    return sum({"prompt": d, "parallel": N_THRESHOLDS, "budget": N_THRESHOLDS}[part] for part in parts)

@@ -110,7 +110,7 @@ class LM:
         if tokens > most:
             raise UserError(f"the longest prompt and its text have {tokens} tokens, {self.name} "
                             f"reads {most}: fewer --shots, or a smaller budget")
-        need = memory(self.model.config, self.dtype, rows, belt_length(tokens))
+        need = memory(self.model.config, self.dtype, rows, cache_length(tokens))
         free = free_memory(str(self.device)) + need.weights                   # they are in already
         line = (f"{rows} rows of {tokens} tokens need {need}; {self.device} has "
                 f"{free / 2**30:.1f} GiB for it")
@@ -222,6 +222,6 @@ def model_config(name: str) -> PretrainedConfig:
         raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
 
 
-def belt_length(texts: int) -> int:
+def cache_length(texts: int) -> int:
     """Columns that texts of so many tokens need in batch.py, where they take turns."""
     return texts + texts // 4

@@ -35,21 +35,21 @@ Deviations from the paper: (1) PPO instead of REINFORCE, which stands beside it 
 (2) Where p_max > .95 the policy does not act: the token is greedy, so that an untrained choice
 cannot spoil a sure token. (3) One policy for all token budgets: every row of a batch draws its own.
 """
+from functools import partial
 from typing import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bandit import GRAD_NORM, mlp
+from bandit import mlp, optimizer_step
 from batch import State
 from decode import Choice, Episode, Policy, Strategy, has_filters, sample
-from features import P_MAX, PARTS, distribution, observation_size, observe, steps
-from utils import distributed
+from features import P_MAX_COLUMN, OBSERVATION_PARTS, distribution, observation_size, observe, steps
 from utils.profiling import clock
 
 TEMPERATURES = (0.0, 0.5, 1.0, 1.25)          # paper; 0 is greedy
-SURE = 0.95                                   # paper
+DECISION_P_MAX = 0.95                                   # paper
 CLIP, LAMBDA, EPOCHS = 0.2, 0.95, 4           # prototype
 MINIBATCH = 256        # ours: the prototype's 1,024 reaches 91 % of the rule in place of 96 %
 
@@ -62,14 +62,18 @@ def action_names(temperatures: Sequence[float]) -> list[str]:
 class TokenPolicy(nn.Module):
     """Actor and critic, separate 3-layer MLPs of width 128 (prototype), on `observe(...)`."""
 
-    def __init__(self, d: int, horizon: int, parts: Sequence[str] = PARTS, width: int = 128):
+    def __init__(self, d: int, horizon: int, parts: Sequence[str] = OBSERVATION_PARTS, width: int = 128):
         """d: the LM's hidden size. horizon: the largest token budget. parts: of the observation."""
         super().__init__()
         self.thresholds: Tensor
+        self.strategies: Tensor
         self.horizon, self.parts = horizon, tuple(parts)
         # b_t is a whole number, and its soft thresholds a table: five operations fewer a step.
         table = steps(torch.arange(horizon + 1), horizon)                             # (T + 1, 14)
         self.register_buffer("thresholds", table, persistent=False)
+        # The strategy of each action; the last, action -1, is for rows in which the policy is off.
+        actions = torch.tensor([Strategy(T) for T in (*TEMPERATURES, 1.0)])             # (A + 1, 4)
+        self.register_buffer("strategies", actions, persistent=False)
         self.inputs = observation_size(d, self.parts)
         self.actor = mlp(self.inputs, width, len(TEMPERATURES))
         self.critic = mlp(self.inputs, width, 1)
@@ -78,37 +82,42 @@ class TokenPolicy(nn.Module):
         """(R, D); tokens left (R,) beyond the horizon count as the horizon."""
         return observe(h, e, dist, self.thresholds[left.clamp(max=self.horizon)], self.parts)
 
-    def acting(self, bases: Tensor | None = None, on: Tensor | None = None,
-               explore: bool = False) -> Policy:
-        """The policy as `rollout` wants it: action a_t at every decision, greedy at sure tokens.
+    def forward(self, state: State, explore: bool = False, base: Tensor | None = None,
+                active: Tensor | None = None, filters: bool = False) -> Choice:
+        """The policy, as `rollout` calls it before every token: p_max > .95 is greedy, the rest its.
 
-        bases (rows, 4): the sequence level's strategies, of which top-k, top-p and min-p stay and
-        the temperature is replaced. on (rows,) bool: where False the base is used as it is.
-        explore: sample the action instead of its arg-max.
+        explore: sample the action instead of its arg-max. base, active, filters: see `over`.
         """
-        device = next(self.parameters()).device
-        bases = torch.tensor([Strategy()]) if bases is None else bases
-        filters, alike = has_filters(bases), len(bases) == 1
-        on = None if on is None else on.to(device)
-        # Row and action -> strategy; the last one, action -1, is the base itself.
-        strategies = bases[:, None].repeat(1, len(TEMPERATURES) + 1, 1).to(device)  # (.., A+1, 4)
-        strategies[:, :-1, 0] = torch.tensor(TEMPERATURES)
+        acts = state.tokens_left > 0                                                        # (R,)
+        if active is not None:
+            acts = acts & active[state.row]
+        with clock("features"):
+            dist = distribution(state.logits)
+            f = (acts & (dist[:, P_MAX_COLUMN] <= DECISION_P_MAX)).nonzero().squeeze(1)         # (F,)
+            h, dist = state.h[f], dist[f]
+            obs = self.observation(h, state.e[f], dist, state.tokens_left[f])               # (F, D)
+        logp_all = self.actor(obs).log_softmax(-1)                                          # (F, A)
+        chosen = sample(logp_all.exp(), state.uniform(1)[f]) if explore else logp_all.argmax(1)
+        # -1 where the policy is off, 0 (greedy) where p_max > .95, the chosen one at decisions.
+        action = torch.where(acts, 0, -1).index_copy(0, f, chosen)
+        if base is None:
+            strategies = self.strategies[action]                                            # (R, 4)
+        else:
+            strategies = base.expand(len(action), -1) if len(base) == 1 else base[state.row]
+            temperature = torch.where(acts, self.strategies[action, 0], strategies[:, 0])
+            strategies = torch.cat([temperature[:, None], strategies[:, 1:]], 1)
+        return Choice(strategies, filters, action, f, logp_all.gather(1, chosen[:, None]).squeeze(1),
+                      h, dist)
 
-        def policy(state: State) -> Choice:
-            acts = state.left > 0 if on is None else on[state.row] & (state.left > 0)       # (R,)
-            with clock("features"):
-                dist = distribution(state.logits)
-                f = (acts & (dist[:, P_MAX] <= SURE)).nonzero().squeeze(1)                  # (F,)
-                h, dist = state.h[f], dist[f]
-                obs = self.observation(h, state.e[f], dist, state.left[f])
-            logp_all = self.actor(obs).log_softmax(-1)                                      # (F, A)
-            chosen = sample(logp_all.exp(), state.uniform(1)[f]) if explore else logp_all.argmax(1)
-            # -1 where the policy is off, 0 (greedy) at sure tokens, the chosen one at decisions.
-            action = torch.where(acts, 0, -1).index_copy(0, f, chosen)
-            return Choice(strategies[0 if alike else state.row, action], filters, action, f,
-                          logp_all.gather(1, chosen[:, None]).squeeze(1), h, dist)
+    def over(self, base: Tensor, active: Tensor | None = None) -> Policy:
+        """The policy over the sequence level's strategies: it replaces their temperature alone.
 
-        return policy
+        base (rows, 4), or (1, 4) for all rows: top-k, top-p and min-p stay. active (rows,) bool:
+        where False, the base is used as it is.
+        """
+        device = self.strategies.device
+        return partial(self, base=base.to(device), filters=has_filters(base),
+                       active=None if active is None else active.to(device))
 
 
 def gae(values: Tensor, lengths: list[int], rewards: Tensor, lam: float = LAMBDA) -> Tensor:
@@ -129,100 +138,82 @@ def gae(values: Tensor, lengths: list[int], rewards: Tensor, lam: float = LAMBDA
 
 
 def ppo_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, old_logp: Tensor, advantage: Tensor,
-             target: Tensor, entropy_bonus: float, M: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """What m decisions add to L on a minibatch of M, and to the diagnostics; m may be 0.
+             target: Tensor, entropy_bonus: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """(L on a minibatch, its diagnostics).
 
-    obs (m, D), action, old_logp, advantage, target (m,); advantages come normalised (prototype).
+    obs (M, D), action, old_logp, advantage, target (M,); advantages come normalised (prototype).
     The gradient at rho = 1 is REINFORCE's.
     """
-    logp_all = policy.actor(obs).log_softmax(-1)                                     # (m, A)
+    logp_all = policy.actor(obs).log_softmax(-1)                                     # (M, A)
     logp = logp_all.gather(1, action[:, None]).squeeze(1)
     # assignment 8
     ratio = (logp - old_logp).exp()
     near = ratio.clamp(1 - CLIP, 1 + CLIP)
-    surrogate = torch.min(ratio * advantage, near * advantage).sum() / M
-    entropy = -(logp_all.exp() * logp_all).sum() / M
-    value_loss = 0.5 * (policy.critic(obs).squeeze(1) - target).pow(2).sum() / M
+    surrogate = torch.min(ratio * advantage, near * advantage).sum() / len(obs)
+    entropy = -(logp_all.exp() * logp_all).sum() / len(obs)
+    value_loss = 0.5 * (policy.critic(obs).squeeze(1) - target).pow(2).sum() / len(obs)
     with torch.no_grad():
-        kl = (ratio - 1 - ratio.log()).sum() / M               # http://joschu.net/blog/kl-approx
-        clipped = ((ratio - 1).abs() > CLIP).float().sum() / M
+        kl = (ratio - 1 - ratio.log()).sum() / len(obs)        # http://joschu.net/blog/kl-approx
+        clipped = ((ratio - 1).abs() > CLIP).float().sum() / len(obs)
     return (value_loss - surrogate - entropy_bonus * entropy,
             {"entropy": entropy.detach(), "kl": kl, "clipped": clipped})
 
 
 def reinforce_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, advantage: Tensor,
-                   entropy_bonus: float, M: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """What m decisions add to REINFORCE's L on a minibatch of M; shapes as in `ppo_loss`."""
-    logp_all = policy.actor(obs).log_softmax(-1)                                     # (m, A)
+                   entropy_bonus: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """(REINFORCE's L on a minibatch, its diagnostics); shapes as in `ppo_loss`."""
+    logp_all = policy.actor(obs).log_softmax(-1)                                     # (M, A)
     logp = logp_all.gather(1, action[:, None]).squeeze(1)
-    entropy = -(logp_all.exp() * logp_all).sum() / M
-    return (-(advantage * logp).sum() / M - entropy_bonus * entropy, {"entropy": entropy.detach()})
+    entropy = -(logp_all.exp() * logp_all).sum() / len(obs)
+    loss = -(advantage * logp).sum() / len(obs) - entropy_bonus * entropy
+    return loss, {"entropy": entropy.detach()}
 
 
 def flatten(policy: TokenPolicy, episodes: list[Episode]) -> tuple[Tensor, Tensor, Tensor]:
-    """Observations (f, D), actions and behaviour log-probabilities (f,) of all their decisions."""
-    if not episodes:
-        return torch.zeros(0, policy.inputs), torch.zeros(0).long(), torch.zeros(0)
-    e = torch.cat([x.e.expand(len(x.where), -1) for x in episodes])
+    """Observations (F, D), actions and behaviour log-probabilities (F,) of all their decisions."""
+    e = torch.cat([x.e.expand(len(x.decision_steps), -1) for x in episodes])
     obs = policy.observation(torch.cat([x.h for x in episodes]), e,
                              torch.cat([x.distribution for x in episodes]),
-                             torch.cat([x.left for x in episodes]))
-    return (obs, torch.cat([x.action[x.where] for x in episodes]).long(),
-            torch.cat([x.logp for x in episodes]))
+                             torch.cat([x.tokens_left for x in episodes]))
+    action = torch.cat([x.action[x.decision_steps] for x in episodes]).long()
+    return obs, action, torch.cat([x.logp for x in episodes])
 
 
-def descend(optimizer: Optimizer, parameters: list[nn.Parameter], loss: Tensor,
-            log: dict[str, Tensor]) -> Tensor:
-    """One step down all processes' summed loss; the sums of `log`, then the gradient's norm."""
-    optimizer.zero_grad()
-    loss.backward()
-    seen = torch.stack(list(log.values()))
-    distributed.add_up([p.grad for p in parameters if p.grad is not None] + [seen])
-    norm = nn.utils.clip_grad_norm_(parameters, GRAD_NORM)
-    optimizer.step()
-    return torch.cat([seen, norm[None]])
-
-
-def shares(action: Tensor, F: int) -> dict:
-    """How often each temperature was chosen, of all processes' F decisions."""
-    counts = distributed.add(action.bincount(minlength=len(TEMPERATURES)))
-    return {f"share_T{t:g}": float(s) for t, s in zip(TEMPERATURES, counts / F)}
+def action_shares(action: Tensor) -> dict:
+    """How often each temperature was chosen."""
+    counts = action.bincount(minlength=len(TEMPERATURES))
+    return {f"share_T{t:g}": float(s) for t, s in zip(TEMPERATURES, counts / len(action))}
 
 
 def ppo_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode], seed: int,
                entropy_bonus: float) -> dict:
-    """One PPO iteration on sampled episodes with rewards; returns the diagnostics of a CSV line.
-
-    episodes: of this process; those of all are learned from, as if one process had them all.
-    """
-    episodes = [x for x in episodes if len(x.where)]           # no decision, nothing to learn from
-    device = next(policy.parameters()).device
-    obs, action, old_logp = (x.to(device) for x in flatten(policy, episodes))    # f decisions here
-    lengths = distributed.gather(torch.tensor([len(x.where) for x in episodes], dtype=torch.long))  # (E,)
-    rewards = distributed.gather(torch.tensor([x.reward for x in episodes]))                        # (E,)
-    with torch.no_grad():
-        values = distributed.gather(policy.critic(obs).squeeze(1).cpu())                            # (F,)
-    start = int(distributed.gather(torch.tensor([len(obs)]))[:distributed.rank()].sum())     # of the f in the F
-    if not len(values):
+    """One PPO iteration on sampled episodes with rewards; returns the diagnostics of a CSV line."""
+    episodes = [x for x in episodes if len(x.decision_steps)]  # no decision, nothing to learn from
+    if not episodes:
         return {"decisions": 0}
+    device = next(policy.parameters()).device
+    obs, action, old_logp = (x.to(device) for x in flatten(policy, episodes))                 # F
+    lengths = torch.tensor([len(x.decision_steps) for x in episodes])                         # (E,)
+    rewards = torch.tensor([x.reward for x in episodes])                                      # (E,)
+    with torch.no_grad():
+        values = policy.critic(obs).squeeze(1).cpu()                                          # (F,)
     advantage = gae(values, lengths.tolist(), rewards)                                        # (F,)
-    target = (advantage + values)[start:start + len(obs)].to(device)                          # (f,)
+    target = (advantage + values).to(device)                                                  # (F,)
     returns = rewards.repeat_interleave(lengths)
     explained = 1 - (returns - values).var() / returns.var().clamp(min=1e-8)
-    parameters, generator = list(policy.parameters()), torch.Generator().manual_seed(seed)
-    logs = []                                                  # (4,) a minibatch, on the device
+    generator, logs = torch.Generator().manual_seed(seed), []
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(values), generator=generator).split(MINIBATCH):
             a = advantage[rows]
             a = (a - a.mean()) / (a.std(correction=0) + 1e-8)                                 # (M,)
-            here = (start <= rows) & (rows < start + len(obs))
-            own = (rows[here] - start).to(device)                                             # (m,)
-            loss, log = ppo_loss(policy, obs[own], action[own], old_logp[own], a[here].to(device),
-                                 target[own], entropy_bonus, len(rows))
-            logs.append(descend(optimizer, parameters, loss, log))
-    mean = dict(zip([*log, "grad_norm"], torch.stack(logs).mean(0).tolist()))
+            a, rows = a.to(device), rows.to(device)
+            loss, log = ppo_loss(policy, obs[rows], action[rows], old_logp[rows], a, target[rows],
+                                 entropy_bonus)
+            log["grad_norm"] = optimizer_step(optimizer, policy, loss)
+            logs.append(torch.stack(list(log.values())))       # on the device: nothing waits
+    mean = dict(zip(log, torch.stack(logs).mean(0).tolist()))
     return {"decisions": len(values), "explained_variance": float(explained), **mean,
-            **shares(action, len(values))}
+            **action_shares(action)}
 
 
 def reinforce_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode],
@@ -232,23 +223,19 @@ def reinforce_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[E
     b is the mean reward of all episodes with a decision; the critic is unused. Otherwise as
     `ppo_update`.
     """
-    episodes = [x for x in episodes if len(x.where)]
-    device = next(policy.parameters()).device
-    obs, action, _ = (x.to(device) for x in flatten(policy, episodes))           # f decisions here
-    lengths = torch.tensor([len(x.where) for x in episodes], dtype=torch.long)
-    rewards = torch.tensor([x.reward for x in episodes], dtype=torch.float)
-    advantage = rewards - distributed.gather(rewards).mean()                                # r - b
-    advantage = advantage.repeat_interleave(lengths).to(device)                               # (f,)
-    counts = distributed.gather(torch.tensor([len(obs)]))                              # of each process
-    start, F = int(counts[:distributed.rank()].sum()), int(counts.sum())
-    if not F:
+    episodes = [x for x in episodes if len(x.decision_steps)]
+    if not episodes:
         return {"decisions": 0}
-    parameters, generator = list(policy.actor.parameters()), torch.Generator().manual_seed(seed)
-    logs = []                                                  # (2,) a minibatch, on the device
-    for rows in torch.randperm(F, generator=generator).split(MINIBATCH):
-        own = (rows[(start <= rows) & (rows < start + len(obs))] - start).to(device)          # (m,)
-        loss, log = reinforce_loss(policy, obs[own], action[own], advantage[own], entropy_bonus,
-                                   len(rows))
-        logs.append(descend(optimizer, parameters, loss, log))
-    mean = dict(zip([*log, "grad_norm"], torch.stack(logs).mean(0).tolist()))
-    return {"decisions": F, **mean, **shares(action, F)}
+    device = next(policy.parameters()).device
+    obs, action, _ = (x.to(device) for x in flatten(policy, episodes))
+    lengths = torch.tensor([len(x.decision_steps) for x in episodes])
+    rewards = torch.tensor([x.reward for x in episodes], dtype=torch.float)
+    advantage = (rewards - rewards.mean()).repeat_interleave(lengths).to(device)              # (F,)
+    generator, logs = torch.Generator().manual_seed(seed), []
+    for rows in torch.randperm(len(obs), generator=generator).split(MINIBATCH):
+        rows = rows.to(device)
+        loss, log = reinforce_loss(policy, obs[rows], action[rows], advantage[rows], entropy_bonus)
+        log["grad_norm"] = optimizer_step(optimizer, policy.actor, loss)
+        logs.append(torch.stack(list(log.values())))
+    mean = dict(zip(log, torch.stack(logs).mean(0).tolist()))
+    return {"decisions": len(obs), **mean, **action_shares(action)}

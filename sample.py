@@ -5,23 +5,24 @@
 
 Deviations from the paper: none; this is display.
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import os
 import sys
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from bandit import best_arm
 from batch import State
-from decode import GREEDY, Choice, Episode, Policy, generate, probs, sample, static
+from decode import GREEDY, Choice, Episode, Policy, generate, static
 from experiment.adapters import arms_from_json, load_adapter, run_folder
 from experiment.config import load
-from experiment.reward_table import embed
-from experiment.run import Job, read_config
+from experiment.reward_table import embed_prompts
+from experiment.run import Run, read_config
 from lm import LM
-from pomdp import SURE, TEMPERATURES, action_names
+from pomdp import DECISION_P_MAX, TEMPERATURES, action_names
 from utils.detokenizer import Pieces
 from utils.errors import UserError
 from utils.files import read_json
@@ -38,30 +39,21 @@ TAIL = 300         # characters of a prompt that are shown (ours: a question, bu
 
 @dataclass
 class Stream:
-    """Acts as a policy does, and prints `start` and behind it the text of its one row.
-
-    A policy sees the state before each token: what the loop is going to draw is known here.
-    """
+    """Prints `start` and behind it each token of a text's one row as it is drawn: an `on_step`."""
     lm: LM
-    policy: Policy
     colour: bool
     start: str = ""
 
     def __post_init__(self) -> None:
         self.pieces = Pieces(self.lm.text)
 
-    def __call__(self, s: State) -> Choice:
-        choice = self.policy(s)
-        p = probs(s.logits, choice.strategies, choice.filters)                       # (1, V)
-        y = sample(p, s.uniform(0))                                                  # (1,)
-        last = int(s.left) == 1 or bool(torch.isin(y, self.lm.ends))
+    def __call__(self, state: State, choice: Choice, p: Tensor, y: Tensor) -> None:
+        last = int(state.tokens_left) == 1 or bool(torch.isin(y, self.lm.ends))
         piece, action = self.pieces.add(int(y), last), None
-        if choice.action is not None and choice.free is not None and len(choice.free):
+        if choice.action is not None and choice.decision_rows is not None and len(choice.decision_rows):
             action = int(choice.action)
-        piece = coloured(piece, action, self.colour)
-        print(self.start + piece, end="", flush=True)
+        print(self.start + coloured(piece, action, self.colour), end="", flush=True)
         self.start = ""
-        return choice
 
 
 def coloured(piece: str, action: int | None, colour: bool) -> str:
@@ -76,52 +68,52 @@ def coloured(piece: str, action: int | None, colour: bool) -> str:
 def legend(colour: bool) -> str:
     named = enumerate(action_names(TEMPERATURES))
     return ("legend: " + ", ".join(coloured(name, i, colour) for i, name in named)
-            + f"; unmarked: p_max > {SURE:g}, greedy")
+            + f"; unmarked: p_max > {DECISION_P_MAX:g}, greedy")
 
 
-def result(job: Job, episode: Episode, problem: Problem | None) -> str:
+def result(run: Run, episode: Episode, problem: Problem | None) -> str:
     """Tokens used, whether the text came to its end, and the verdict where there is a problem."""
     told = (f"{len(episode.tokens)} of {episode.budget} tokens"
-            + ("" if episode.ended else ", ran out"))
+            + (", ran out" if episode.truncated else ""))
     if problem:
-        right = job.task.grade(job.lm.text(episode.tokens), problem)
-        answer = "" if job.task.programs else f", the right answer is {problem.answer}"
+        right = run.task.grade(run.lm.text(episode.tokens), problem)
+        answer = "" if run.task.programs else f", the right answer is {problem.answer}"
         told += f"; {'right' if right else 'wrong'}{answer}"
     return told
 
 
 # ---- several policies ---------------------------------------------------------------------------
-def contenders(job: Job, token: Policy, prompt: str, T: int, budgets: list[int],
+def contenders(run: Run, token: Policy, prompt: str, T: int, budgets: list[int],
                problem: Problem | None) -> dict[str, tuple[str, Policy]]:
     """label -> (prompt, policy), as `eval.py` compares them at B = 1 and the trained budget next to
     T. The sequence level may ask in another style, and so needs a problem."""
     t = min(range(len(budgets)), key=lambda i: abs(budgets[i] - T))
-    sets = read_json(f"{job.folder}/selection.json")["sets"]
+    sets = read_json(f"{run.folder}/selection.json")["sets"]
     best = arms_from_json(next(iter(sets.values()))["best_static"][0])[t]
     found = {"greedy": (prompt, static(torch.tensor([GREEDY]))),
              f"best static at T = {budgets[t]}, {best.strategy}":
                  (prompt, static(torch.tensor([best.strategy]))),
              "token level": (prompt, token)}
     if problem:
-        bandit, about = load_adapter(job.file(f"softmax {list(sets)[-1]}", job.config.seed), job.lm)
-        e = embed(job.lm, job.task, [problem], 1)                                       # (1, d)
+        bandit, about = load_adapter(run.file(f"softmax {list(sets)[-1]}", run.config.seed), run.lm)
+        e = embed_prompts(run.lm, run.task, [problem], 1)                                       # (1, d)
         arm = arms_from_json(about["arms"])[int(best_arm(bandit, e, 1, T, budgets[-1],
                                                          about["parts"]))]
-        found[f"sequence level, {arm}"] = (job.task.prompt(problem, arm.style),
+        found[f"sequence level, {arm}"] = (run.task.prompt(problem, arm.style),
                                            static(torch.tensor([arm.strategy])))
     return found
 
 
-def show(job: Job, policies: dict[str, tuple[str, Policy]], T: int, seed: int,
+def show(run: Run, policies: dict[str, tuple[str, Policy]], T: int, seed: int,
          problem: Problem | None) -> None:
     """Every policy's text with the same random numbers, one below the other."""
     colour = (sys.stdout.isatty() and "NO_COLOR" not in os.environ
               and os.environ.get("TERM") != "dumb")
     for label, (prompt, policy) in policies.items():
         start = f"{label}:\n" * bool(label) + "… " * (len(prompt) > TAIL) + prompt[-TAIL:]
-        stream = Stream(job.lm, policy, colour, start)
-        episode, = generate(job.lm, [prompt], stream, T, seed=seed)
-        print(f"\n{result(job, episode, problem)}" + "\n" * bool(label))
+        episode, = generate(run.lm, [prompt], policy, T, seed=seed,
+                            on_step=Stream(run.lm, colour, start))
+        print(f"\n{result(run, episode, problem)}" + "\n" * bool(label))
     print(legend(colour))
 
 
@@ -148,13 +140,13 @@ def main() -> None:
         problem = task.test[args.problem]
         prompt = task.prompt(problem, config.all_styles()[0])
     # No task without --problem, and no rewards: what follows asks for neither.
-    job = Job(lm, task, config, folder, None)      # type: ignore[arg-type]
-    adapter, about = load_adapter(job.file("token", config.seed), lm)
+    run = Run(lm, task, config, folder, None)      # type: ignore[arg-type]
+    adapter, about = load_adapter(run.file("token", config.seed), lm)
     T = about["horizon"] if args.budget is None else args.budget
-    policies = {"": (prompt, adapter.acting())}
+    policies = {"": (prompt, adapter)}
     if args.compare:
-        policies = contenders(job, adapter.acting(), prompt, T, about["budgets"], problem)
-    show(job, policies, T, args.seed, problem)
+        policies = contenders(run, adapter, prompt, T, about["budgets"], problem)
+    show(run, policies, T, args.seed, problem)
     if T > about["horizon"]:
         print(f"trained up to T = {about['horizon']}: more tokens left count as that many")
     if args.compare and not problem:
@@ -162,4 +154,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("sample.py", main)
+    run_program("sample.py", main)

@@ -42,7 +42,7 @@ class Style(NamedTuple):
 class Task:
     """chat: through the tokenizer's chat template, where it has one. examples: before a question.
 
-    grade: (text, problem) -> r. yardstick: a policy that sees the problem, no competitor.
+    grade: (text, problem) -> r. scripted_oracle: a policy that sees the problem, no competitor.
     """
     name: str
     train: list[Problem]
@@ -51,7 +51,7 @@ class Task:
     budgets: tuple[int, ...]
     grade: Callable[[str, Problem], float]
     chat: bool = True
-    yardstick: Callable[..., Policy] | None = None
+    scripted_oracle: Callable[..., Policy] | None = None
     examples: list[Problem] = field(default_factory=list)
     thinking: bool = False
 
@@ -77,13 +77,13 @@ class Task:
     def show(self, count: int, styles: list[str]) -> None:
         """Moves `count` training problems to the examples: the first of the shorter half, if that
         has as many (ours: prefill costs)."""
-        needed = any("{work}" in reply for style in styles for reply in self.styles[style].replies)
-        worked = [x for x in self.train if x.answer and (x.work or not needed)]
+        needed = any("{solution}" in reply for style in styles for reply in self.styles[style].replies)
+        worked = [x for x in self.train if x.answer and (x.solution or not needed)]
         if len(worked) < count or len(self.train) == count:
             raise UserError(f"--shots {count} needs as many training problems with a solution to "
                             f"show, and one more; there are {len(worked)} of {len(self.train)}"
                             + "; --styles once shows no work" * (needed and not worked))
-        lengths = [len(x.question + x.work + x.answer) for x in worked]
+        lengths = [len(x.question + x.solution + x.answer) for x in worked]
         most = sorted(lengths)[max(count, len(lengths) // 2 + 1) - 1] if count else 0
         self.examples = [x for x, length in zip(worked, lengths) if length <= most][:count]
         shown = set(map(id, self.examples))
@@ -96,13 +96,13 @@ def sums(source: Source) -> Task:
     def some(split: str, count: int) -> list[Problem]:
         distinct = dict.fromkeys(text for _, text in itertools.islice(
             tiny.problems(split, seed=0), count * 2))
-        return [Problem(text, str(sum(map(int, text.split("+")))), level=text.count("+") + 1)
+        return [Problem(text, str(sum(map(int, text.split("+")))), difficulty=text.count("+") + 1)
                 for text in itertools.islice(distinct, count)]
 
     source.refuse_files("sums")
     return Task("sums", some("train", source.train), some("test", source.test),
-                {"work": Style("{question}:"), "once": Style("{question}?")},
-                (18, 24, 30, 37, 44), chat=False, yardstick=tiny.yardstick,
+                {"cot": Style("{question}:"), "direct": Style("{question}?")},
+                (18, 24, 30, 37, 44), chat=False, scripted_oracle=tiny.scripted_oracle,
                 grade=functools.partial(grade_answer, extract=tiny.answer))
 
 
@@ -123,10 +123,10 @@ def addition(source: Source) -> Task:
 # ---- answers ------------------------------------------------------------------------------------
 
 
-WORK, SAID = " {work} The answer is {answer}.\n\n", " The answer is {answer}.\n\n"
+WORK, SAID = " {solution} The answer is {answer}.\n\n", " The answer is {answer}.\n\n"
 ANSWERS = {                                # with chain of thought, without, as the model decides
-    "work": Style("{question}\nThink step by step and end with: The answer is <answer>.", (WORK,)),
-    "once": Style("{question}\nGive the answer alone, without any explanation."),
+    "cot": Style("{question}\nThink step by step and end with: The answer is <answer>.", (WORK,)),
+    "direct": Style("{question}\nGive the answer alone, without any explanation."),
     "either": Style("{question}\nEnd with: The answer is <answer>.", (WORK, SAID))}
 
 
@@ -136,14 +136,14 @@ ANSWERS = {                                # with chain of thought, without, as 
 # How examples show code in a plain prompt: a prompt then ends where the code begins.
 CODE = (("{answer}\n```\n\n",), "{question}\n```python\n", "```")
 PROGRAMS = {
-    "work": Style("{question}\n\nExplain your idea in a few sentences, then write a Python 3 "
+    "cot": Style("{question}\n\nExplain your idea in a few sentences, then write a Python 3 "
                   "program that reads stdin and writes stdout, in one ```python block.", *CODE),
-    "once": Style("{question}\n\nWrite a Python 3 program that reads stdin and writes stdout, in "
+    "direct": Style("{question}\n\nWrite a Python 3 program that reads stdin and writes stdout, in "
                   "one ```python block and nothing else.", *CODE)}
 FUNCTIONS = {
-    "work": Style("Explain your idea in a few sentences, then write this whole Python function in "
+    "cot": Style("Explain your idea in a few sentences, then write this whole Python function in "
                   "one ```python block.\n\n{question}", *CODE),
-    "once": Style("Write this whole Python function in one ```python block and nothing else.\n\n"
+    "direct": Style("Write this whole Python function in one ```python block and nothing else.\n\n"
                   "{question}", *CODE),
     "bare": Style("{question}", *CODE)}                   # the header goes on: for base models
 

@@ -103,18 +103,18 @@ def answer(text: str) -> str | None:
     return text.partition("#")[2] or None
 
 
-# ---- the yardstick ------------------------------------------------------------------------------
-def work_length(prompt: str) -> int:
+# ---- the scripted_oracle ------------------------------------------------------------------------------
+def solution_length(prompt: str) -> int:
     """Tokens of the whole work for the prompt "7+8+5:", up to the answer's last digit."""
     numbers = [int(x) for x in prompt[:-1].split("+")]
     return len(work(numbers, len(numbers)))
 
 
-def yardstick(lm: LM, prompts: list[str], budgets: Tensor) -> Policy:
-    """A rule that sees the problem, no competitor and no proven bound: T = 1.25 at a fork (";" or
+def scripted_oracle(lm: LM, prompts: list[str], budgets: Tensor) -> Policy:
+    """A scripted oracle, no competitor and no proven bound: T = 1.25 at a fork (";" or
     "#") when the whole work is longer than the budget, else greedy. prompts, budgets: one a row."""
     fork = torch.tensor(sorted(lm.encode(";")[-1:] + lm.encode("#")[-1:]), device=lm.device)
-    fits = torch.tensor([work_length(p) for p in prompts]) <= budgets                # (rows,)
+    fits = torch.tensor([solution_length(p) for p in prompts]) <= budgets                # (rows,)
     fits = fits.to(lm.device)
 
     def policy(state: State) -> Choice:

@@ -1,4 +1,4 @@
-"""The main job: sample rewards, select the action set, train both adapters, evaluate.
+"""The main run: sample rewards, select the action set, train both adapters, evaluate.
 
     python train.py                       # embedded LM, 4 minutes on 2 cores
     python train.py --quick               # the same path in under a minute
@@ -10,7 +10,7 @@
     1. reward table  R(prompt, arm, sample, token budget)                 rewards.py
     2. action sets   greedy coverage of it                                sequence.py, bandit.py
     3. sequence      bandits replay it                                    sequence.py, bandit.py
-    4. token         PPO on fresh rollouts, with --rivals others beside   token_level.py, pomdp.py
+    4. token         PPO on fresh rollouts, with --baselines others beside   token_level.py, pomdp.py
     5. both levels   a softmax bandit over S and the token policy         sequence.py
     6. evaluation    held-out problems, the tables                        eval.py
 
@@ -19,13 +19,14 @@ on. Every draw is keyed by (seed, stage, step), so a resumed run ends with the s
 
 Deviations from the paper: (1) both levels at once (5). Those of the parts stand in their files.
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import json
 import os
 import shlex
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import Sequence
 
 import numpy as np
@@ -34,16 +35,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 import baselines                       # noqa: F401  (enters the paper's rivals in the registry)
-from bandit import Pull, contexts, coverage, informative, top_average
-from decode import Strategy, pool
+from bandit import Pull, contexts, coverage, informative, top_by_average
+from decode import Strategy, strategy_pool
 from eval import evaluate
 from experiment.adapters import arms_to_json, load_adapter, restore
-from experiment.config import Config, Variant, inner_budgets, load, lower_levels, parse
+from experiment.config import Config, Variant, inner_budgets, load, lower_difficulties, parse
 from experiment.model_card import card
 from experiment.registry import BANDITS, BASELINES, BOTH, TOKEN_LEARNERS, learners
-from experiment.reward_table import Arm, Rewards, embed, grader, play, sample_policy, sample_static
-from experiment.run import Job, close_folder, first_look, need, open_folder
-from features import CONTEXT, PARALLEL, context
+from experiment.reward_table import Arm, RewardStore, embed_prompts, grade_fn, collect, sample_policy, sample_static
+from experiment.run import Run, close_folder, print_first_example, need, open_folder
+from features import CONTEXT_PARTS, PARALLEL_BUDGETS, context
 from pomdp import TokenPolicy
 from utils import distributed
 from utils.errors import UserError
@@ -59,7 +60,7 @@ VALIDATION = 64      # problems (ours: 64 x 5 budgets every 10th iteration cost 
 @dataclass
 class ActionSet:
     """S of some prompt styles, and its rewards on the training problems."""
-    styles: str                            # "work", or "work,once"
+    styles: str                            # "cot", or "cot,direct"
     arms: list[Arm]                        # S
     table: np.ndarray                      # (P, S, n, T)
     problems: list[Problem]                # P of them
@@ -67,23 +68,23 @@ class ActionSet:
     told: dict                             # what selection.json keeps
 
 
-def sample_arms(job: Job, arms: list[Arm], start: int, stop: int, label: str) -> np.ndarray:
+def sample_arms(run: Run, arms: list[Arm], start: int, stop: int, label: str) -> np.ndarray:
     """Table (P, S, n, T) of the training problems start .. stop, from disk where it is there."""
-    config, tables = job.config, []
+    config, tables = run.config, []
     for i, arm in enumerate(bar := tqdm(arms, desc=label)):
-        tables.append(job.rewards.get(f"train {start}-{stop} {arm}", lambda: sample_static(
-            job.lm, job.task, job.task.train[start:stop], arm, config.samples, config.seed,
+        tables.append(run.rewards.get(f"train {start}-{stop} {arm}", lambda: sample_static(
+            run.lm, run.task, run.task.train[start:stop], arm, config.samples, config.seed,
             config.rows)))
         bar.set_postfix(reward=f"{tables[-1].mean():.3f}", refresh=False)
         if i % 8 == 7 or i == len(arms) - 1:               # ours: a write costs what an arm costs
-            job.rewards.flush()
+            run.rewards.flush()
     return np.stack(tables, 1)
 
 
 def candidates(config: Config) -> list[Arm]:
     """The pool in every style, thinned to config.pool strategies; greedy stays."""
-    rest = 1 + np.random.default_rng(0).permutation(len(pool()) - 1)[:config.pool - 1]
-    return [Arm(style, pool()[i]) for style in config.all_styles() for i in [0, *sorted(rest)]]
+    rest = 1 + np.random.default_rng(0).permutation(len(strategy_pool()) - 1)[:config.pool - 1]
+    return [Arm(style, strategy_pool()[i]) for style in config.all_styles() for i in [0, *sorted(rest)]]
 
 
 def pick(arms: list[Arm], table: np.ndarray, size: int) -> tuple[list[int], dict]:
@@ -91,33 +92,33 @@ def pick(arms: list[Arm], table: np.ndarray, size: int) -> tuple[list[int], dict
     values = contexts(table)                                                            # (X, S)
     picked, curve = coverage(values, size)
     best = [[arms[contexts(table[..., t:t + 1], (B,)).mean(0).argmax()]
-             for t in range(table.shape[3])] for B in PARALLEL if B <= table.shape[2]]
+             for t in range(table.shape[3])] for B in PARALLEL_BUDGETS if B <= table.shape[2]]
     return picked, {"candidates": len(arms), "coverage": curve,
-                    "top_average": top_average(values, size)[1],
+                    "top_average": top_by_average(values, size)[1],
                     "arms": arms_to_json([arms[i] for i in picked]),
                     "names": [str(arms[i]) for i in picked],
                     "best_static": [arms_to_json(line) for line in best],
                     "best_of_all": arms_to_json([arms[contexts(table, (1,)).mean(0).argmax()]])}
 
 
-def select(job: Job) -> list[ActionSet]:
+def select(run: Run) -> list[ActionSet]:
     """The action set of the first style and, where there are more, that of all."""
-    config, arms = job.config, candidates(job.config)
+    config, arms = run.config, candidates(run.config)
     first, last = config.pool_problems, max(config.problems, config.pool_problems)
-    table = sample_arms(job, arms, 0, first, "1 reward table")
-    e, sets = embed(job.lm, job.task, job.task.train[:last], config.rows), []
+    table = sample_arms(run, arms, 0, first, "1 reward table")
+    e, sets = embed_prompts(run.lm, run.task, run.task.train[:last], config.rows), []
     for styles in config.style_sets():
         there = [i for i, arm in enumerate(arms) if arm.style in styles]
         picked, told = pick([arms[i] for i in there], table[:, there], config.arms)
         picked = [there[i] for i in picked]
         sets.append(ActionSet(",".join(styles), [arms[i] for i in picked], table[:, picked],
-                              job.task.train[:first], e[:first], told))
+                              run.task.train[:first], e[:first], told))
     if last > first:
         union = list(dict.fromkeys(arm for s in sets for arm in s.arms))
-        more = sample_arms(job, union, first, last, "2 action sets")
+        more = sample_arms(run, union, first, last, "2 action sets")
         for s in sets:
             s.table = np.concatenate([s.table, more[:, [union.index(arm) for arm in s.arms]]])
-            s.problems, s.e = job.task.train[:last], e
+            s.problems, s.e = run.task.train[:last], e
     for s in sets:
         describe(s, config)
     return sets
@@ -142,29 +143,29 @@ def describe(s: ActionSet, config: Config) -> None:
 
 
 # ---- the bandits --------------------------------------------------------------------------------
-def bandit_data(job: Job, e: Tensor, table: np.ndarray,
-                parts: Sequence[str] = CONTEXT) -> tuple[Tensor, Pull]:
+def bandit_data(run: Run, e: Tensor, table: np.ndarray,
+                parts: Sequence[str] = CONTEXT_PARTS) -> tuple[Tensor, Pull]:
     """Contexts x (X, D) = (problem, B, T) of a table (P, S, n, T), and `pull`; e (P, d)."""
-    Bs = [B for B in PARALLEL if B <= table.shape[2]]
+    Bs = [B for B in PARALLEL_BUDGETS if B <= table.shape[2]]
     grid = torch.cartesian_prod(torch.arange(len(e)), torch.tensor(Bs),
-                                torch.tensor(job.task.budgets))                         # (X, 3)
+                                torch.tensor(run.task.budgets))                         # (X, 3)
     values = torch.from_numpy(contexts(table)).float()                                  # (X, S)
 
     def pull(rows: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
         """Did any of B samples, drawn from the n without repeats, pass? A coin of Pass@B."""
         return (torch.rand(len(rows), generator=generator) < values[rows, actions]).float()
 
-    return context(e[grid[:, 0]], grid[:, 1], grid[:, 2], max(job.task.budgets), parts), pull
+    return context(e[grid[:, 0]], grid[:, 1], grid[:, 2], max(run.task.budgets), parts), pull
 
 
-def train_bandit(job: Job, name: str, styles: str, arms: list[Arm],
+def train_bandit(run: Run, name: str, styles: str, arms: list[Arm],
                  data: tuple[Tensor, Pull], seed: int) -> None:
     """One of the learners above; data as `bandit_data` gives it. One process is enough."""
     kind = f"{name} {styles}"
-    if job.done(kind, seed):
+    if run.done(kind, seed):
         return
     learner = (BANDITS | BOTH)[name]
-    log, steps = [], getattr(job.config, learner.steps)
+    log, steps = [], getattr(run.config, learner.steps)
     with tqdm(total=steps, desc=f"{'5' if name == 'both' else '3'} {kind} {seed}") as bar:
         def progress(**line: float) -> None:
             log.append(line)
@@ -174,17 +175,17 @@ def train_bandit(job: Job, name: str, styles: str, arms: list[Arm],
 
         with clock("bandits"):
             bandit = learner.training(*data, len(arms), steps, seed=seed, progress=progress)
-    append_csv(job.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
-    job.save(kind, seed, learner.adapter, bandit.state_dict(), arms=arms_to_json(arms),
+    append_csv(run.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
+    run.save(kind, seed, learner.adapter, bandit.state_dict(), arms=arms_to_json(arms),
              parts=learner.parts)
 
 
-def train_bandits(job: Job, s: ActionSet) -> None:
+def train_bandits(run: Run, s: ActionSet) -> None:
     """Every bandit on one action set, every seed."""
-    for name, learner in learners(job.config.rivals).items():
-        data = bandit_data(job, s.e, s.table, learner.parts)
-        for seed in job.config.all_seeds():
-            distributed.first(lambda: train_bandit(job, name, s.styles, s.arms, data, seed))
+    for name, learner in learners(run.config.baselines).items():
+        data = bandit_data(run, s.e, s.table, learner.parts)
+        for seed in run.config.all_seeds():
+            distributed.main_process_first(lambda: train_bandit(run, name, s.styles, s.arms, data, seed))
 
 
 def both_arms(s: ActionSet, style: str) -> list[Arm]:
@@ -194,80 +195,82 @@ def both_arms(s: ActionSet, style: str) -> list[Arm]:
     return s.arms + list(dict.fromkeys(over))
 
 
-def train_both(job: Job, s: ActionSet, arms: list[Arm], seed: int) -> None:
+def train_both(run: Run, s: ActionSet, arms: list[Arm], seed: int) -> None:
     """A softmax bandit over S and, behind it in `arms`, the token policy."""
-    if distributed.first(lambda: job.done(f"both {s.styles}", seed)):
+    if distributed.main_process_first(lambda: run.done(f"both {s.styles}", seed)):
         return
-    config, tables = job.config, []
-    policy = load_adapter(job.file("token", seed), job.lm)[0]
+    config, tables = run.config, []
+    policy = load_adapter(run.file("token", seed), run.lm)[0]
     for arm in tqdm(arms[len(s.arms):], desc=f"5 both levels {seed}"):
-        prompts = [job.task.prompt(p, arm.style) for p in s.problems]
-        acting = policy.acting(torch.tensor([arm.strategy]))
-        tables.append(job.rewards.get(f"train {arm} {seed}", lambda: sample_policy(
-            job.lm, job.task, s.problems, lambda t, _: (prompts, acting), config.samples,
+        prompts = [run.task.prompt(p, arm.style) for p in s.problems]
+        acting = policy.over(torch.tensor([arm.strategy]))
+        tables.append(run.rewards.get(f"train {arm} {seed}", lambda: sample_policy(
+            run.lm, run.task, s.problems, lambda t, _: (prompts, acting), config.samples,
             config.seed, config.rows)))
-        job.rewards.flush()
+        run.rewards.flush()
     whole = np.concatenate([s.table, np.stack(tables, 1)], 1)
-    data = bandit_data(job, s.e, whole)
-    distributed.first(lambda: train_bandit(job, "both", s.styles, arms, data, seed))
+    data = bandit_data(run, s.e, whole)
+    distributed.main_process_first(lambda: train_bandit(run, "both", s.styles, arms, data, seed))
 
 
 # ---- the token level ----------------------------------------------------------------------------
-def sample_batch(job: Job, problems: list[Problem], policy: TokenPolicy, variant: Variant,
+def sample_batch(run: Run, problems: list[Problem], policy: TokenPolicy, variant: Variant,
                  seed: int) -> list:
-    """Episodes with rewards: this process's share of an iteration's rollouts.
+    """Episodes with rewards: those of all processes, each of which samples its share.
 
     Every rollout has a budget of its own; for LPO, which compares them, those of a prompt share it.
     """
-    config, generator = job.config, torch.Generator().manual_seed(seed)
+    config, generator = run.config, torch.Generator().manual_seed(seed)
     n = min(config.token_samples, config.batch)               # a prefill serves n rollouts
     which = torch.randint(len(problems), (config.batch // n,), generator=generator)
-    budgets = torch.tensor(budgets_of(job, variant))[
-        torch.randint(len(budgets_of(job, variant)), (len(which), n), generator=generator)]
+    budgets = torch.tensor(budgets_of(run, variant))[
+        torch.randint(len(budgets_of(run, variant)), (len(which), n), generator=generator)]
     if variant.learner == "lpo":
         budgets = budgets[:, :1].expand(-1, n)
     part = distributed.share(len(which))
     mine = [problems[i] for i in which[part]]
-    return play(job.lm, job.task, [job.task.prompt(p, config.all_styles()[0]) for p in mine],
-                policy.acting(explore=True), budgets[part].flatten(), n, seed, config.rows,
-                grader(job.lm, job.task, mine))
+    episodes = collect(run.lm, run.task, [run.task.prompt(p, config.all_styles()[0]) for p in mine],
+                partial(policy, explore=True), budgets[part].flatten(), n, seed, config.rows,
+                grade_fn(run.lm, run.task, mine))
+    for x in episodes:
+        x.prompt += part.start                        # its number among those of all processes
+    return distributed.gather_list(episodes)
 
 
-def budgets_of(job: Job, variant: Variant) -> list[int]:
-    return (inner_budgets if variant.inner else list)(job.task.budgets)
+def budgets_of(run: Run, variant: Variant) -> list[int]:
+    return (inner_budgets if variant.inner else list)(run.task.budgets)
 
 
-def validate(job: Job, problems: list[Problem], policy: TokenPolicy, variant: Variant) -> float:
+def validate(run: Run, problems: list[Problem], policy: TokenPolicy, variant: Variant) -> float:
     """Mean reward of the arg-max policy on problems that it is not trained on, at its budgets."""
-    budgets = torch.tensor(budgets_of(job, variant))
+    budgets = torch.tensor(budgets_of(run, variant))
     mine = problems[distributed.share(len(problems))]
-    prompts = [job.task.prompt(p, job.config.all_styles()[0]) for p in mine]
-    episodes = play(job.lm, job.task, prompts, policy.acting(), budgets.repeat(len(mine)),
-                    len(budgets), 0, job.config.rows,
-                    grader(job.lm, job.task, mine))
-    return outcome(episodes)["reward"]
+    prompts = [run.task.prompt(p, run.config.all_styles()[0]) for p in mine]
+    episodes = collect(run.lm, run.task, prompts, policy, budgets.repeat(len(mine)),
+                    len(budgets), 0, run.config.rows,
+                    grade_fn(run.lm, run.task, mine))
+    return outcome(distributed.gather_list(episodes))["reward"]
 
 
 def outcome(episodes: list) -> dict:
-    """What an iteration's episodes, those of all processes, came to."""
-    seen = distributed.gather(np.array([(x.reward, not x.ended, len(x.tokens)) for x in episodes],
-                                 dtype=float).reshape(-1, 3))                            # (E, 3)
+    """What an iteration's episodes came to."""
+    seen = np.array([(x.reward, x.truncated, len(x.tokens)) for x in episodes], dtype=float)  # (E, 3)
     return dict(zip(("reward", "truncated", "length"), seen.mean(0).tolist()))
 
 
-def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant,
+def train_token(run: Run, problems: list[Problem], kind: str, variant: Variant,
                 seed: int) -> None:
     """A token policy; a checkpoint every 10 iterations (ours: some seconds).
 
     The last problems are left out of training, for validation.
     """
-    if distributed.first(lambda: job.done(kind, seed)):
+    if distributed.main_process_first(lambda: run.done(kind, seed)):
         return
-    config, checkpoint = job.config, job.file(kind, seed, "checkpoint")
+    config, checkpoint = run.config, run.file(kind, seed, "checkpoint")
     problems, held = problems[:-VALIDATION] or problems, problems[-VALIDATION:]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        policy = TokenPolicy(job.lm.d, max(job.task.budgets), variant.parts).to(job.lm.device)
+        policy = TokenPolicy(run.lm.d, max(run.task.budgets), variant.parts).to(run.lm.device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
     start, log = restore(checkpoint, policy, optimizer)
     for i in (bar := tqdm(range(start, config.iterations), initial=start, total=config.iterations,
@@ -275,7 +278,7 @@ def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant,
         for group in optimizer.param_groups:
             group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
         step_seed = seed * 1_000_003 + i + 1        # of this iteration; generators keep 32 bits
-        episodes = sample_batch(job, problems, policy, variant, step_seed)
+        episodes = sample_batch(run, problems, policy, variant, step_seed)
         with clock("policy updates"):
             log.append({"step": i, **outcome(episodes), **TOKEN_LEARNERS[variant.learner](
                 policy, optimizer, episodes, step_seed, config.entropy)})
@@ -286,28 +289,28 @@ def train_token(job: Job, problems: list[Problem], kind: str, variant: Variant,
                            if k in log[-1]},
                         refresh=False)
         if i % 10 == 9:
-            log[-1]["validation"] = validate(job, held, policy, variant)
-            distributed.first(lambda: save_checkpoint(
+            log[-1]["validation"] = validate(run, held, policy, variant)
+            distributed.main_process_first(lambda: save_checkpoint(
                 checkpoint, policy=policy.state_dict(), optimizer=optimizer.state_dict(),
                 iteration=i + 1, log=log))
-    distributed.first(lambda: save_token(job, kind, seed, policy, log))
+    distributed.main_process_first(lambda: save_token(run, kind, seed, policy, log))
 
 
-def save_token(job: Job, kind: str, seed: int, policy: TokenPolicy,
+def save_token(run: Run, kind: str, seed: int, policy: TokenPolicy,
                log: list[dict]) -> None:
-    append_csv(job.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
-    job.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts)
+    append_csv(run.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
+    run.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts)
 
 
-def easy(job: Job, problems: list[Problem]) -> list[Problem]:
-    return [p for p in problems if p.level in lower_levels(job.task.train)]
+def easy(run: Run, problems: list[Problem]) -> list[Problem]:
+    return [p for p in problems if p.difficulty in lower_difficulties(run.task.train)]
 
 
-def train_tokens(job: Job, problems: list[Problem], seed: int) -> None:
-    for kind, variant in job.config.token_variants().items():
-        there = easy(job, problems) if variant.easy else problems
-        if there and budgets_of(job, variant):
-            train_token(job, there, kind, variant, seed)
+def train_tokens(run: Run, problems: list[Problem], seed: int) -> None:
+    for kind, variant in run.config.token_variants().items():
+        there = easy(run, problems) if variant.easy else problems
+        if there and budgets_of(run, variant):
+            train_token(run, there, kind, variant, seed)
 
 
 # ---- the stages, one after the other ------------------------------------------------------------
@@ -316,30 +319,30 @@ def train(config: Config, resume: bool, profile: bool) -> None:
         clock.start()
     lm, task = load(config)
     print(f"memory: {need(lm, task, config)}")
-    part, final = distributed.first(lambda: open_folder(config, resume))
-    job = Job(lm, task, config, part, Rewards(os.path.join(part, "rewards.npz")))
-    distributed.first(lambda: first_look(job))
-    sets = select(job)
+    part, final = distributed.main_process_first(lambda: open_folder(config, resume))
+    run = Run(lm, task, config, part, RewardStore(os.path.join(part, "rewards.npz")))
+    distributed.main_process_first(lambda: print_first_example(run))
+    sets = select(run)
     whole = sets[-1]
     arms = both_arms(whole, config.all_styles()[0])
     seen = {"sets": {s.styles: s.told for s in sets}, "both_arms": arms_to_json(arms)}
     table = task.train[:max(config.problems, config.pool_problems)]
-    rivals = BASELINES if config.rivals else {}
+    rivals = BASELINES if config.baselines else {}
     for name, baseline in rivals.items():
         if baseline.tune:
-            seen[name] = baseline.tune(job, whole.problems[:config.pool_problems])
-    distributed.first(lambda: write(os.path.join(part, "selection.json"), json.dumps(seen)))
+            seen[name] = baseline.tune(run, whole.problems[:config.pool_problems])
+    distributed.main_process_first(lambda: write(os.path.join(part, "selection.json"), json.dumps(seen)))
     for s in sets:
-        train_bandits(job, s)
+        train_bandits(run, s)
     fresh = whole.problems if config.filter else task.train[len(table):] or table
     for seed in config.all_seeds():
-        train_tokens(job, fresh, seed)
+        train_tokens(run, fresh, seed)
         for baseline in rivals.values():
             if baseline.train:
-                baseline.train(job, whole.problems, seed)
-        train_both(job, whole, arms, seed)
-    print(evaluate(job))
-    distributed.first(lambda: finish(config, part, final))
+                baseline.train(run, whole.problems, seed)
+        train_both(run, whole, arms, seed)
+    print(evaluate(run))
+    distributed.main_process_first(lambda: finish(config, part, final))
     if profile:
         print(f"\n{clock.report()}")
     print(f"\nwrote {final}/, {len(os.listdir(final))} files, results.json with all that is above\n"
@@ -357,8 +360,8 @@ def finish(config: Config, part: str, final: str) -> None:
 
 def main() -> None:
     with distributed.job(GO_ON):
-        train(*distributed.first(lambda: parse(sys.argv[1:])))
+        train(*distributed.main_process_first(lambda: parse(sys.argv[1:])))
 
 
 if __name__ == "__main__":
-    run("train.py", main, f"stopped; {GO_ON}")
+    run_program("train.py", main, f"stopped; {GO_ON}")

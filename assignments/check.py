@@ -15,7 +15,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from utils.cli import run
+from utils.cli import run_program
 
 import gc
 import importlib
@@ -187,4 +187,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run("check.py", main)
+    run_program("check.py", main)

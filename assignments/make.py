@@ -12,7 +12,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from utils.cli import run
+from utils.cli import run_program
 
 import ast
 import fnmatch
@@ -189,4 +189,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run("make.py", main)
+    run_program("make.py", main)

@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 from tqdm import tqdm
 
-from bandit import LR, Progress, clipped_step, mlp
+from bandit import LR, Progress, optimizer_step, mlp
 from batch import State
-from decode import Choice, Policy, Strategy, static
+from decode import Choice, Strategy, static
 from experiment.held_out import Cells, HeldOut
 from experiment.registry import ADAPTERS, BASELINES, Baseline
-from experiment.reward_table import grader, play
-from experiment.run import Job
+from experiment.reward_table import grade_fn, collect
+from experiment.run import Run
 from lm import LM
 from utils import distributed
 from utils.problem_files import Problem
@@ -50,19 +50,18 @@ class AutoDeco(nn.Module):
         super().__init__()
         self.temperature, self.top_p = mlp(d, width, 1), mlp(d + 1, width, 1)
 
-    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+    def temperature_and_top_p(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """T and P, (R,) both, from h (R, d)."""
         h = layer_norm(h.float(), h.shape[-1:])
         T = (2 * torch.sigmoid(self.temperature(h))).clamp(min=COLDEST)
         P = torch.sigmoid(self.top_p(torch.cat([h, T.detach()], 1)))           # detached: its code
         return T.squeeze(1), P.squeeze(1)
 
-    def acting(self) -> Policy:
-        def policy(state: State) -> Choice:
-            T, P = self(state.h)
-            return Choice(torch.stack([T, torch.zeros_like(T), P, torch.zeros_like(T)], 1))
-
-        return policy
+    def forward(self, state: State) -> Choice:
+        """The policy: a temperature and a top-p before every token."""
+        T, P = self.temperature_and_top_p(state.h)
+        off = torch.zeros_like(T)
+        return Choice(torch.stack([T, off, P, off], 1))
 
 
 # ---- their training -----------------------------------------------------------------------------
@@ -78,7 +77,7 @@ def soft_top_p(p: Tensor, top_p: Tensor, alpha: float = ALPHA) -> Tensor:
 def autodeco_loss(heads: AutoDeco, h: Tensor, logits: Tensor, target: Tensor,
                   weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(L, mean T, mean P) on h (R, d), logits (R, V), the tokens that came (R,), their w (R,)."""
-    T, P = heads(h)
+    T, P = heads.temperature_and_top_p(h)
     q = soft_top_p((logits / T[:, None]).softmax(-1), P)
     likelihood = q.gather(1, target[:, None]).squeeze(1)
     return -(weight * (likelihood + 1e-9).log()).mean(), T.mean(), P.mean()       # 1e-9: its code
@@ -99,7 +98,7 @@ def fit_autodeco(h: Tensor, logits_of: Callable[[Tensor], Tensor], target: Tenso
     for step in range(steps):
         rows = torch.randint(len(h), (batch,), generator=generator).to(h.device)
         loss, T, P = autodeco_loss(heads, h[rows], logits_of(rows), target[rows], weight[rows])
-        norm = clipped_step(optimizer, heads, loss)
+        norm = optimizer_step(optimizer, heads, loss)
         if progress:
             progress(step=step, loss=loss.item(), temperature=T.item(), top_p=P.item(),
                      grad_norm=norm.item())
@@ -157,46 +156,46 @@ def train_autodeco(lm: LM, texts: list[tuple[list[int], list[int]]], steps: int,
     return fit_autodeco(h, logits_of, target, weight, steps, batch, lr, seed, progress)
 
 
-def right_texts(job: Job, problems: list[Problem], seed: int) -> list[tuple[list[int], list[int]]]:
+def right_texts(run: Run, problems: list[Problem], seed: int) -> list[tuple[list[int], list[int]]]:
     """(prompt, completion) ids of the right ones of --samples texts a problem, at T = 1."""
-    config, n = job.config, job.config.samples
-    prompts = [job.task.prompt(p, config.all_styles()[0]) for p in problems]
-    episodes = play(job.lm, job.task, prompts, static(torch.tensor([Strategy()])),
-                    torch.full((len(prompts) * n,), max(job.task.budgets)), n, seed, config.rows,
-                    grader(job.lm, job.task, problems))
-    ids = [job.lm.encode(p) for p in prompts]
+    config, n = run.config, run.config.samples
+    prompts = [run.task.prompt(p, config.all_styles()[0]) for p in problems]
+    episodes = collect(run.lm, run.task, prompts, static(torch.tensor([Strategy()])),
+                    torch.full((len(prompts) * n,), max(run.task.budgets)), n, seed, config.rows,
+                    grade_fn(run.lm, run.task, problems))
+    ids = [run.lm.encode(p) for p in prompts]
     return [(ids[x.prompt], x.tokens.tolist()) for x in episodes if x.reward]
 
 
-def train_heads(job: Job, problems: list[Problem], seed: int) -> None:
+def train_heads(run: Run, problems: list[Problem], seed: int) -> None:
     """AutoDeco's, on the right ones of texts sampled at T = 1, if there are any."""
-    if job.done("autodeco", seed):
+    if run.done("autodeco", seed):
         return
-    if texts := right_texts(job, problems, seed):
-        with tqdm(total=job.config.bandit_steps, desc=f"4 autodeco {seed}") as bar:
-            heads = train_autodeco(job.lm, texts, job.config.bandit_steps, seed=seed,
+    if texts := right_texts(run, problems, seed):
+        with tqdm(total=run.config.bandit_steps, desc=f"4 autodeco {seed}") as bar:
+            heads = train_autodeco(run.lm, texts, run.config.bandit_steps, seed=seed,
                                    progress=lambda **line: bar.update())
-        job.save("autodeco", seed, "autodeco", heads.state_dict())
+        run.save("autodeco", seed, "autodeco", heads.state_dict())
     else:
         print(f"seed {seed}: no text sampled at T = 1 is right; no row of heads like AutoDeco's")
 
 
 def cells(held: HeldOut) -> Cells | None:
     """None where a training had no right text to learn from."""
-    seeds = held.job.config.all_seeds()
-    if not distributed.first(lambda: all(held.job.done("autodeco", s) for s in seeds)):
+    seeds = held.run.config.all_seeds()
+    if not distributed.main_process_first(lambda: all(held.run.done("autodeco", s) for s in seeds)):
         return None
     return held.seeds(lambda seed: held.cells(held.blind(
-        f"autodeco {seed}", held.load("autodeco", seed)[0].acting())))
+        f"autodeco {seed}", held.load("autodeco", seed)[0])))
 
 
 def build(lm: LM, about: dict) -> AutoDeco:
     return AutoDeco(lm.d).to(lm.device)
 
 
-def train_first(job: Job, problems: list[Problem], seed: int) -> None:
+def train_first(run: Run, problems: list[Problem], seed: int) -> None:
     """One process is enough."""
-    distributed.first(lambda: train_heads(job, problems, seed))
+    distributed.main_process_first(lambda: train_heads(run, problems, seed))
 
 
 ADAPTERS["autodeco"] = build

@@ -16,8 +16,8 @@ from batch import State
 from decode import Choice, Policy
 from experiment.held_out import Cells, HeldOut
 from experiment.registry import BASELINES, Baseline
-from experiment.reward_table import sample_blind
-from experiment.run import Job
+from experiment.reward_table import sample_budget_blind
+from experiment.run import Run
 from features import distribution
 from utils.problem_files import Problem
 
@@ -40,15 +40,15 @@ def edt(T0: float, theta: float) -> Policy:
     return policy
 
 
-def tune_edt(job: Job, problems: list[Problem]) -> list[tuple[float, float]]:
+def tune_edt(run: Run, problems: list[Problem]) -> list[tuple[float, float]]:
     """(T0, theta) of EDT for each token budget, the best on the training problems."""
-    config, values = job.config, []
+    config, values = run.config, []
     for T0, theta in tqdm(EDT_GRID, desc="4 EDT"):
-        table = job.rewards.get(f"train edt {T0:g} {theta:g}", lambda: sample_blind(
-            job.lm, job.task, problems, config.all_styles()[0], edt(T0, theta),
+        table = run.rewards.get(f"train edt {T0:g} {theta:g}", lambda: sample_budget_blind(
+            run.lm, run.task, problems, config.all_styles()[0], edt(T0, theta),
             config.samples, config.seed, config.rows))                                  # (P, n, T)
         values.append(table.mean((0, 1)))
-        job.rewards.flush()
+        run.rewards.flush()
     return [EDT_GRID[i] for i in np.argmax(values, 0)]
 
 

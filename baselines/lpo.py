@@ -21,19 +21,17 @@ distribution, T0 and theta tuned on training problems:
 
 AutoDeco stands in autodeco.py; what it reads and when it trains is here.
 
-Shapes: R rows, V vocabulary, d hidden size, S arms, X contexts, K pairs; E episodes, f decisions
-and e episodes in this process, as in pomdp.py.
+Shapes: R rows, S arms, X contexts, K pairs; E episodes, F decisions, as in pomdp.py.
 """
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 from torch.optim import Optimizer
 
-from bandit import LR, Progress, Pull, SoftmaxBandit, clipped_step
+from bandit import LR, Progress, Pull, SoftmaxBandit, optimizer_step
 from decode import Episode
 from experiment.registry import BANDITS, TOKEN_LEARNERS, Learner
-from pomdp import TokenPolicy, descend, flatten, shares
-from utils import distributed
+from pomdp import TokenPolicy, action_shares, flatten
 
 BETA = 0.1              # LPO's arms (ours: DPO's usual one; see `train_lpo`)
 # LPO's mean over a text's decisions, and pairs a minibatch. Ours: 40 iterations on the embedded LM,
@@ -80,7 +78,7 @@ def train_lpo(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: int = 
         ranked = pair.gather(1, reward.argsort(1, descending=True))[differ]             # (K, 2)
         chosen, rejected = logp[differ].gather(1, ranked).unbind(1)
         loss = lpo_loss(chosen, rejected, BETA).sum() / max(len(ranked), 1)
-        norm = clipped_step(optimizer, bandit.actor, loss)
+        norm = optimizer_step(optimizer, bandit.actor, loss)
         if progress:
             progress(step=step, reward=reward.mean().item(), grad_norm=norm.item(),
                      entropy=-(logp.exp() * logp).sum(1).mean().item(),
@@ -104,52 +102,49 @@ def right_and_wrong(prompts: Tensor, rewards: Tensor, generator: torch.Generator
     return pairs[torch.randperm(len(pairs), generator=generator)]
 
 
-def pair_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, lengths: Tensor, pairs: Tensor,
-              M: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """What k pairs (k, 2) of this process's episodes add to L on a minibatch of M; k may be 0.
+def pair_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, lengths: Tensor,
+              pairs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """(L of the pairs (K, 2) of episodes, its diagnostics).
 
-    obs (f, D), action (f,): the decisions of e episodes laid end to end, lengths (e,) of them.
+    obs (F, D), action (F,): the decisions of E episodes laid end to end, lengths (E,) of them.
     """
-    owner = torch.arange(len(lengths), device=obs.device).repeat_interleave(lengths)    # (f,)
+    owner = torch.arange(len(lengths), device=obs.device).repeat_interleave(lengths)    # (F,)
     used = torch.isin(owner, pairs)
     logp = policy.actor(obs[used]).log_softmax(-1).gather(1, action[used, None]).squeeze(1)
     mean = torch.zeros(len(lengths), device=obs.device).index_add(0, owner[used], logp) / lengths
-    chosen, rejected = mean[pairs].unbind(1)                                            # (k,)
-    return (lpo_loss(chosen, rejected, TOKEN_BETA).sum() / M,
-            {"margin": (chosen - rejected).detach().sum() / M})
+    chosen, rejected = mean[pairs].unbind(1)                                            # (K,)
+    return (lpo_loss(chosen, rejected, TOKEN_BETA).sum() / len(pairs),
+            {"margin": (chosen - rejected).detach().sum() / len(pairs)})
 
 
 def lpo_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode],
                seed: int) -> dict:
     """One LPO iteration, one pass over the pairs; the diagnostics of a CSV line.
 
-    As `pomdp.ppo_update`; all texts of a prompt are in one process and under one token budget.
+    As `pomdp.ppo_update`; all texts of a prompt are under one token budget.
     pairs: how many; margin: the mean log pi(s+) - log pi(s-). The critic is not used.
     """
-    episodes = [x for x in episodes if len(x.where)]           # no decision, nothing to learn from
-    device = next(policy.parameters()).device
-    obs, action, _ = (x.to(device) for x in flatten(policy, episodes))           # f decisions here
-    lengths = torch.tensor([len(x.where) for x in episodes], dtype=torch.long).to(device)     # (e,)
-    counts = distributed.gather(torch.tensor([[len(episodes), len(obs)]]))             # of each process
-    start, total = int(counts[:distributed.rank(), 0].sum()), int(counts[:, 1].sum())
-    # Every process numbers its own prompts; the higher half of a key tells them apart.
-    prompts = distributed.gather(torch.tensor([x.prompt + (distributed.rank() << 32) for x in episodes],
-                                        dtype=torch.long))                                    # (E,)
-    rewards = distributed.gather(torch.tensor([x.reward for x in episodes], dtype=torch.float))     # (E,)
-    if not total:
+    episodes = [x for x in episodes if len(x.decision_steps)]  # no decision, nothing to learn from
+    if not episodes:
         return {"decisions": 0}
+    device = next(policy.parameters()).device
+    obs, action, _ = (x.to(device) for x in flatten(policy, episodes))                     # F
+    lengths = torch.tensor([len(x.decision_steps) for x in episodes]).to(device)           # (E,)
+    prompts = torch.tensor([x.prompt for x in episodes])                                   # (E,)
+    rewards = torch.tensor([x.reward for x in episodes], dtype=torch.float)                # (E,)
     with torch.no_grad():
-        logp = policy.actor(obs).log_softmax(-1)                                          # (f, A)
-    entropy = float(distributed.add(-(logp.exp() * logp).sum())) / total
+        logp = policy.actor(obs).log_softmax(-1)                                           # (F, A)
+    entropy = float(-(logp.exp() * logp).sum()) / len(obs)
     generator = torch.Generator().manual_seed(seed)
-    pairs, logs = right_and_wrong(prompts, rewards, generator), []                        # (K, 2)
+    pairs, logs, mean = right_and_wrong(prompts, rewards, generator), [], {}               # (K, 2)
     for some in pairs.split(PAIRS) if len(pairs) else ():
-        own = some[(start <= some[:, 0]) & (some[:, 0] < start + len(episodes))] - start
-        loss, log = pair_loss(policy, obs, action, lengths, own.to(device), len(some))
-        logs.append(descend(optimizer, list(policy.actor.parameters()), loss, log))
-    mean = dict(zip(["margin", "grad_norm"], torch.stack(logs).mean(0).tolist())) if logs else {}
-    return {"decisions": total, "pairs": len(pairs), "entropy": entropy, **mean,
-            **shares(action, total)}
+        loss, log = pair_loss(policy, obs, action, lengths, some.to(device))
+        log["grad_norm"] = optimizer_step(optimizer, policy.actor, loss)
+        logs.append(torch.stack(list(log.values())))
+    if logs:
+        mean = dict(zip(log, torch.stack(logs).mean(0).tolist()))
+    return {"decisions": len(obs), "pairs": len(pairs), "entropy": entropy, **mean,
+            **action_shares(action)}
 
 
 def token_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode], seed: int,
@@ -158,5 +153,5 @@ def token_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episo
     return lpo_update(policy, optimizer, episodes, seed)
 
 
-BANDITS["lpo"] = Learner("LPO", train_lpo, "bandit_steps", rival=True)
+BANDITS["lpo"] = Learner("LPO", train_lpo, "bandit_steps", baseline=True)
 TOKEN_LEARNERS["lpo"] = token_update

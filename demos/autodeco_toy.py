@@ -2,7 +2,7 @@
 
     python -m demos.autodeco_toy                             # 8 seconds
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import torch
 from torch import Tensor
@@ -28,11 +28,11 @@ def main() -> None:
     true = torch.tensor([0.5, 1.0, 1.5]).repeat(2000)
     h, logits, target = cooled(true)
     heads = fit_autodeco(h, logits.__getitem__, target, torch.ones(len(true)), 400, 256)
-    T, P = heads(h)
+    T, P = heads.temperature_and_top_p(h)
     print("AutoDeco, tokens drawn at\n" + "\n".join(
         f"T = {t:.2f}:  learned T {T[true == t].mean():.2f}, P {P[true == t].mean():.2f}"
         for t in (0.5, 1.0, 1.5)))
 
 
 if __name__ == "__main__":
-    run("demos.autodeco_toy", main)
+    run_program("demos.autodeco_toy", main)

@@ -13,11 +13,13 @@ weights. Repeats are interleaved, after one of each that does not count.
 The token policy adds its features, its network and what it records: its time over that of one
 fixed temperature, at several batch sizes.
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import platform
 import time
 from typing import Any
+
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -151,7 +153,7 @@ def overhead(lm: LM, prompts: Tensor, lengths: Tensor, n: int, rows: int, repeat
     keys, hot = torch.arange(len(ids)), static(torch.tensor([Strategy()]))
     seconds = medians({
         "static": lambda: rollout(lm, ids, hot, lengths[:R], keys, n, rows=rows),
-        "policy": lambda: rollout(lm, ids, policy.acting(explore=True), lengths[:R], keys, n,
+        "policy": lambda: rollout(lm, ids, partial(policy, explore=True), lengths[:R], keys, n,
                                   rows=rows)}, repeats, lm.device)
     print(f"{rows:4} rows: the token policy adds {seconds['policy'] / seconds['static'] - 1:.1%}")
 
@@ -170,4 +172,4 @@ def machine(lm: LM) -> str:
 
 
 if __name__ == "__main__":
-    run("demos.bench", main)
+    run_program("demos.bench", main)

@@ -2,7 +2,7 @@
 
     python -m demos.bootstrap
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import numpy as np
 
@@ -30,4 +30,4 @@ def simulated(rng: np.random.Generator, K: int, P: int, spread: float) -> np.nda
 
 
 if __name__ == "__main__":
-    run("demos.bootstrap", main)
+    run_program("demos.bootstrap", main)

@@ -2,7 +2,7 @@
 
     python -m demos.edt_temperatures                         # 4 seconds
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import torch
 
@@ -20,4 +20,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("demos.edt_temperatures", main)
+    run_program("demos.edt_temperatures", main)

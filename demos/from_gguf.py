@@ -8,7 +8,7 @@ The package holds GGUF; transformers turns its weights into fp32 when it reads t
 is an ordinary `LlamaForCausalLM` with its tokenizer, 540 MB, which loads in a second. The 4-bit
 rounding stays: results are those of this file, not of the hub's bf16 weights.
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import importlib.resources
 import importlib.util
@@ -52,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("demos.from_gguf", main)
+    run_program("demos.from_gguf", main)

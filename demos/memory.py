@@ -2,9 +2,9 @@
 
     python -m demos.memory MODEL --rows 64 --tokens 1024
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
-from lm import DTYPES, belt_length, model_config, pick, place
+from lm import DTYPES, cache_length, model_config, pick, place
 from utils.errors import UserError
 from utils.memory import memory
 from utils.options import Parser
@@ -21,14 +21,14 @@ def main() -> None:
     if min(args.rows, args.tokens, args.bandwidth) <= 0:
         raise UserError("--rows, --tokens and --bandwidth must be above 0")
     dtype = pick("cpu", args.dtype)[1]
-    need = memory(model_config(place(args.model)), dtype, args.rows, belt_length(args.tokens))
+    need = memory(model_config(place(args.model)), dtype, args.rows, cache_length(args.tokens))
     # A step reads all weights and, over a text's length, half of the texts' keys and values; that
     # an ordinary loop reaches half of the bandwidth is our guess.
-    texts = need.cache * args.tokens / belt_length(args.tokens)
+    texts = need.cache * args.tokens / cache_length(args.tokens)
     step = 2 * (need.weights + texts / 2) / (args.bandwidth * 1e9)
     print(f"{args.model} in {dtype}, {args.rows} rows of {args.tokens} tokens: {need}; computed at "
           f"half of {args.bandwidth:g} GB/s, {args.rows / step:,.0f} tokens/s")
 
 
 if __name__ == "__main__":
-    run("demos.memory", main)
+    run_program("demos.memory", main)

@@ -3,7 +3,7 @@
     python -m demos.observation
     python -m demos.observation "12+9+4:" --budget 20
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import math
 
@@ -14,7 +14,7 @@ from decode import GREEDY, Choice, rollout
 from demos.text_plots import bar, column
 from features import distribution, steps
 from lm import LM
-from pomdp import SURE
+from pomdp import DECISION_P_MAX
 from utils.options import Parser
 
 
@@ -26,9 +26,9 @@ def show(prompt: str, budget: int) -> list[str]:
         entropy, *largest = distribution(state.logits)[0].tolist()
         first, second = (lm.tokenizer.decode([y]) for y in state.logits[0].topk(2).indices)
         lines.append(f"{first:5} {entropy:5.2f} {bar(entropy / math.log(2), 12)}"
-                     + "".join(f"{p:6.2f}" for p in largest) + f"{int(state.left):6}  "
-                     + "".join(map(column, steps(state.left, budget)[0].tolist()))
-                     + f"  the policy decides: {first} or {second}" * (largest[0] <= SURE))
+                     + "".join(f"{p:6.2f}" for p in largest) + f"{int(state.tokens_left):6}  "
+                     + "".join(map(column, steps(state.tokens_left, budget)[0].tolist()))
+                     + f"  the policy decides: {first} or {second}" * (largest[0] <= DECISION_P_MAX))
         return Choice(torch.tensor([GREEDY]), filters=False)
 
     rollout(lm, [lm.encode(prompt)], policy, torch.tensor([budget]), torch.tensor([0]))
@@ -45,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("demos.observation", main)
+    run_program("demos.observation", main)

@@ -10,15 +10,17 @@ doubt and never leaves a loop, and at a fork it is best where the work fits into
 
 Shapes: E texts, A temperatures; y is one of 5 words, w one of the first 3.
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 from typing import Callable, Sequence
+
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from batch import State
-from decode import Episode, Record, Strategy, probs, sample
+from decode import Episode, EpisodeRecorder, Strategy, probs, sample
 from demos.text_plots import curves
 from features import distribution
 from pomdp import TEMPERATURES, TokenPolicy, ppo_update, reinforce_update
@@ -53,8 +55,8 @@ def texts(policy: TokenPolicy, E: int, seed: int) -> list[Episode]:
     generator = torch.Generator().manual_seed(seed)
     left = torch.randint(1, HORIZON + 1, (E,), generator=generator)
     draws = torch.rand(E, 2, HORIZON, generator=generator)
-    record = Record(left, 1, ends=torch.tensor([3, 4]))
-    acting, rows = policy.acting(explore=True), torch.arange(E)
+    record = EpisodeRecorder(left, 1, ends=torch.tensor([3, 4]))
+    acting, rows = partial(policy, explore=True), torch.arange(E)
     w, reward, length = torch.zeros(E).long(), torch.zeros(E), torch.zeros(E).long()
     for t in range(int(left.max())):
         s = State(rows, left, NEXT[w].log(), torch.eye(3)[w], torch.zeros(E, 3),
@@ -124,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("demos.ppo_toy", main)
+    run_program("demos.ppo_toy", main)

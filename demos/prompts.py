@@ -2,7 +2,7 @@
 
     python -m demos.prompts                                  # 4 seconds
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 from tasks import addition, sums
 from utils.options import Parser
@@ -22,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("demos.prompts", main)
+    run_program("demos.prompts", main)

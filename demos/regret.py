@@ -2,7 +2,7 @@
 
     python -m demos.regret                                   # 4 seconds
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import itertools
 
@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bandit import Pull, coverage, top_average, train_linucb, train_softmax
+from bandit import Pull, coverage, top_by_average, train_linucb, train_softmax
 from demos.text_plots import curves
 from features import context
 from utils.options import Parser
 
 KINDS, BUDGETS = ("short", "medium", "long"), (12, 24, 36)                     # of prompts; T
-ARMS = ("work greedy", "work T=1", "work T=1.25", "once greedy")
+ARMS = ("cot greedy", "cot T=1", "cot T=1.25", "direct greedy")
 MEANS = torch.tensor([[.4, .5, .6, .8], [.9, .8, .7, .8], [.9, .8, .7, .8],    # E[r|x, s] (9, 4)
                       [.0, .1, .3, .4], [.3, .5, .6, .4], [.9, .7, .6, .4],    # of each kind
                       [.0, .0, .1, .2], [.0, .1, .3, .2], [.3, .6, .5, .2]])   # at each T
@@ -47,7 +47,7 @@ def main() -> None:
     print("E[r|x, s]".ljust(15) + "".join(f"{arm:>13}" for arm in ARMS))
     for (kind, T), means in zip(itertools.product(KINDS, BUDGETS), MEANS):
         print(f"{kind:7} T = {T}" + "".join(f"{m:12.1f}" + " *"[m == means.max()] for m in means))
-    for name, select in (("greedy coverage", coverage), ("the top by average", top_average)):
+    for name, select in (("greedy coverage", coverage), ("the top by average", top_by_average)):
         print(f"S by {name:19}" + ", ".join(
             f"{ARMS[s]} ({F:.3f})" for s, F in zip(*select(MEANS.numpy(), 3))) + "  (F)")
     lines = regrets()
@@ -57,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("demos.regret", main)
+    run_program("demos.regret", main)

@@ -6,7 +6,7 @@ Trains softmax bandit and LinUCB on the finished run's table of training rewards
 its table of held-out rewards. Nothing is saved: settings that please go into LR, ENTROPY and ALPHA
 of bandit.py.
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import os
 
@@ -17,10 +17,10 @@ import baselines                       # noqa: F401  (enters the paper's rivals 
 from bandit import ALPHA, ENTROPY, LR, train_linucb, train_softmax
 from experiment.config import load
 from experiment.held_out import held_out
-from experiment.reward_table import Rewards
-from experiment.run import Job, read_config
+from experiment.reward_table import RewardStore
+from experiment.run import Run, read_config
 from experiment.tables import LEGEND, make_table, show
-from features import CONTEXT
+from features import CONTEXT_PARTS
 from train import bandit_data, select
 from utils.errors import UserError
 from utils.options import Parser
@@ -42,22 +42,22 @@ def main() -> None:
     if min(args.seeds, steps) < 1 or args.lr <= 0 or min(args.entropy, args.alpha) < 0:
         raise UserError("--seeds, --steps, --lr must be above 0, --entropy, --alpha not below it")
     lm, task = load(config)
-    job = Job(lm, task, config, args.folder, Rewards(os.path.join(args.folder, "rewards.npz")))
-    whole = select(job)[-1]
-    x, pull = bandit_data(job, whole.e, whole.table)
+    run = Run(lm, task, config, args.folder, RewardStore(os.path.join(args.folder, "rewards.npz")))
+    whole = select(run)[-1]
+    x, pull = bandit_data(run, whole.e, whole.table)
     trainings = {
         "softmax bandit": lambda seed: train_softmax(
             x, pull, len(whole.arms), steps, lr=args.lr, entropy_bonus=args.entropy, seed=seed),
         "LinUCB": lambda seed: train_linucb(
             x, pull, len(whole.arms), config.linucb_steps, alpha=args.alpha, seed=seed)}
     with tqdm(total=2 * args.seeds, desc="replay", unit=" bandits") as bar:
-        held = held_out(job, bar)
+        held = held_out(run, bar)
         baseline = held.best_static(held.told["sets"][whole.styles])
         policies = {"best static": baseline}
         for name, training in trainings.items():
             cells = []
             for seed in range(args.seeds):
-                cells.append(held.chosen(training(seed), {"parts": CONTEXT}, whole.arms))
+                cells.append(held.chosen(training(seed), {"parts": CONTEXT_PARTS}, whole.arms))
                 bar.update()
             policies[name] = {at: np.concatenate([c[at] for c in cells]) for at in baseline}
     print(show(make_table("Sequence level", "", [held.Bs[0], held.Bs[-1]], policies, baseline),
@@ -65,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("demos.replay", main)
+    run_program("demos.replay", main)

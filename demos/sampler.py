@@ -2,7 +2,7 @@
 
     python -m demos.sampler                                  # 4 seconds
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import torch
 
@@ -35,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("demos.sampler", main)
+    run_program("demos.sampler", main)

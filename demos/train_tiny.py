@@ -6,7 +6,7 @@
 
     loss = -mean log p(y_t | y_<t)  over the completions; a prompt has none
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import itertools
 import math
@@ -143,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("demos.train_tiny", main)
+    run_program("demos.train_tiny", main)

@@ -3,7 +3,7 @@ r"""Texts and programs with their verdicts; with two arguments: are these answer
     python -m demos.verdicts                          # answers and programs with their verdicts
     python -m demos.verdicts "\frac12" "0.5"          # does the answer say what the gold one says?
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 from grading.answers import math_equal
 from grading.sandbox import run_tests
@@ -39,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("demos.verdicts", main)
+    run_program("demos.verdicts", main)

@@ -2,7 +2,7 @@
 
     python -m demos.write_model_card runs/sums
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 from experiment.model_card import card
 from experiment.run import read_config
@@ -20,4 +20,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("demos.write_model_card", main)
+    run_program("demos.write_model_card", main)

@@ -25,7 +25,7 @@ from utils.hub import from_hub
 
 def restore(path: str, policy: TokenPolicy, optimizer: Optimizer) -> tuple[int, list]:
     """Brings both to where the checkpoint, if there is one, was written; (iterations done, log)."""
-    saved = distributed.first(lambda: load_checkpoint(path))
+    saved = distributed.main_process_first(lambda: load_checkpoint(path))
     if saved is None:
         return 0, []
     try:

@@ -1,11 +1,11 @@
-"""The options of the main job, one line each, and what they load."""
+"""The options of the main run, one line each, and what they load."""
 import argparse
 import dataclasses
 import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Sequence
 
-from features import PARTS
+from features import OBSERVATION_PARTS
 from lm import LM
 from tasks import TASKS, Task
 from utils.errors import UserError
@@ -21,13 +21,13 @@ class Variant(NamedTuple):
     """A way to train a token policy: on what it sees, by what, on which problems and budgets."""
     parts: list[str]                       # of the observation
     learner: str = "ppo"                   # or reinforce, lpo
-    easy: bool = False                     # problems of `lower_levels` alone
+    easy: bool = False                     # problems of `lower_difficulties` alone
     inner: bool = False                    # token budgets of `inner_budgets` alone
 
 
-def lower_levels(problems: list[Problem]) -> list[int]:
+def lower_difficulties(problems: list[Problem]) -> list[int]:
     """The lower half of the levels that there are; none where there are no two."""
-    levels = sorted({p.level for p in problems if p.level is not None})
+    levels = sorted({p.difficulty for p in problems if p.difficulty is not None})
     return levels[:len(levels) // 2]
 
 
@@ -51,7 +51,7 @@ class Config:
     name: str = option("", "run folder under runs/ (the task's name when empty)")
     device: str = option("auto", "cpu, cuda or mps; auto takes what is there")
     dtype: str = option("auto", "float32, bfloat16 ..; auto: fp32 on a CPU, bf16 on a GPU")
-    styles: str = option("work", "prompt styles of the arms, by commas; token level: the first")
+    styles: str = option("cot", "prompt styles of the arms, by commas; token level: the first")
     budgets: str = option("", "token budgets by commas, rising (the task's own when empty)")
     seed: int = option(0, "of everything that is drawn")
     seeds: int = option(1, "trainings of every adapter on one reward table: seed, seed + 1 ..")
@@ -71,8 +71,8 @@ class Config:
     token_samples: int = option(4, "token level: rollouts a prompt, each with a budget of its own")
     lr: float = option(5e-4, "token level: learning rate, falling to a tenth")
     entropy: float = option(0.02, "token level: entropy bonus")
-    parts: str = option(",".join(PARTS), "token level: parts of the observation, by commas")
-    rivals: bool = option(False, "the paper's rivals and ablations, and transfer, beside it")
+    parts: str = option(",".join(OBSERVATION_PARTS), "token level: parts of the observation, by commas")
+    baselines: bool = option(False, "the paper's rivals and ablations, and transfer, beside it")
     test_problems: int = option(250, "held-out problems")
     test_samples: int = option(8, "samples a held-out problem")
 
@@ -93,7 +93,7 @@ class Config:
     def token_variants(self) -> dict[str, Variant]:
         """Every token policy of the run, by name."""
         parts = self.parts.split(",")
-        if not self.rivals:
+        if not self.baselines:
             return {"token": Variant(parts)}
         return {"token": Variant(parts),
                 "token-no-budget": Variant([p for p in parts if p != "budget"]),
@@ -106,8 +106,8 @@ class Config:
 
 QUICK = dict(pool=4, pool_problems=16, problems=24, bandit_steps=60, linucb_steps=20,
              iterations=4, batch=64, token_problems=200, test_problems=16)
-FULL = dict(styles="work,once", pool=60, problems=600, bandit_steps=2000, linucb_steps=1500,
-            iterations=100, token_problems=20000, test_problems=500, seeds=3, rivals=True)
+FULL = dict(styles="cot,direct", pool=60, problems=600, bandit_steps=2000, linucb_steps=1500,
+            iterations=100, token_problems=20000, test_problems=500, seeds=3, baselines=True)
 
 
 def parse(argv: list[str]) -> tuple[Config, bool, bool]:
@@ -157,10 +157,10 @@ def check(config: Config) -> None:
         raise UserError(f"--batch must be a multiple of --token-samples, {config.token_samples}")
     if config.task not in TASKS:
         raise UserError(f"unknown task {config.task!r}; there are {', '.join(TASKS)}")
-    if not set(config.parts.split(",")) <= {*PARTS, "entropy"}:
-        raise UserError(f"--parts takes {', '.join(PARTS)}, entropy")
-    if config.rivals and config.parts == "budget":
-        raise UserError("--rivals trains a policy without the budget: --parts needs another one")
+    if not set(config.parts.split(",")) <= {*OBSERVATION_PARTS, "entropy"}:
+        raise UserError(f"--parts takes {', '.join(OBSERVATION_PARTS)}, entropy")
+    if config.baselines and config.parts == "budget":
+        raise UserError("--baselines trains a policy without the budget: --parts needs another one")
     if os.path.basename(config.name) != config.name or config.name in (".", ".."):
         raise UserError(f"--name is the name of a folder under runs/, not {config.name!r}")
 

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from bandit import best_arm, pass_at
 from decode import Policy
 from experiment.adapters import arms_from_json, load_adapter
-from experiment.reward_table import Arm, PlayAt, embed, sample_blind, sample_policy, sample_static
-from experiment.run import Job
+from experiment.reward_table import Arm, PolicyAt, embed_prompts, sample_budget_blind, sample_policy, sample_static
+from experiment.run import Run
 from experiment.stats import oracle
-from features import PARALLEL
+from features import PARALLEL_BUDGETS
 from utils.files import damaged, read_json
 
 Cells = dict[tuple[int, int], np.ndarray]    # (B, T index) -> per-problem Pass@B (K, P)
@@ -30,7 +30,7 @@ Cells = dict[tuple[int, int], np.ndarray]    # (B, T index) -> per-problem Pass@
 @dataclass
 class HeldOut:
     """Problems, and for each policy its rewards (a table) or its Pass@B (cells)."""
-    job: Job
+    run: Run
     told: dict                                                       # selection.json
     e: Tensor                                                        # (P, d)
     Bs: list[int]
@@ -38,37 +38,37 @@ class HeldOut:
 
     @property
     def budgets(self) -> range:
-        return range(len(self.job.task.budgets))
+        return range(len(self.run.task.budgets))
 
     def static(self, arm: Arm) -> np.ndarray:
         """Table (P, n, T) of one strategy for all prompts."""
         return self._table(str(arm), sample_static, arm)
 
     def blind(self, name: str, policy: Policy) -> np.ndarray:
-        """Table (P, n, T) of a policy that does not see the budget, as in `sample_blind`."""
-        return self._table(name, sample_blind, self.style, policy)
+        """Table (P, n, T) of a policy that does not see the budget, as in `sample_budget_blind`."""
+        return self._table(name, sample_budget_blind, self.style, policy)
 
-    def policy(self, name: str, play_at: PlayAt, n: int | None = None) -> np.ndarray:
-        """Table (P, n, T) of a policy that sees the budget; `play_at` as in `sample_policy`."""
-        return self._table(name, sample_policy, play_at, n=n)
+    def policy(self, name: str, policy_at: PolicyAt, n: int | None = None) -> np.ndarray:
+        """Table (P, n, T) of a policy that sees the budget; `policy_at` as in `sample_policy`."""
+        return self._table(name, sample_policy, policy_at, n=n)
 
     def _table(self, name: str, sample: Callable[..., np.ndarray], *what: Any,
                n: int | None = None) -> np.ndarray:
-        job = self.job
-        table = job.rewards.get(f"test {name}", lambda: sample(
-            job.lm, job.task, job.task.test, *what, n or job.config.test_samples,
-            job.config.seed, job.config.rows))
-        if job.rewards.fresh:
-            job.rewards.flush()
+        run = self.run
+        table = run.rewards.get(f"test {name}", lambda: sample(
+            run.lm, run.task, run.task.test, *what, n or run.config.test_samples,
+            run.config.seed, run.config.rows))
+        if run.rewards.fresh:
+            run.rewards.flush()
             self.bar.update()
         return table
 
     @property
     def style(self) -> str:
-        return self.job.config.all_styles()[0]
+        return self.run.config.all_styles()[0]
 
     def prompts(self, style: str) -> list[str]:
-        return [self.job.task.prompt(p, style) for p in self.job.task.test]
+        return [self.run.task.prompt(p, style) for p in self.run.task.test]
 
     def cells(self, table: np.ndarray, Bs: list[int] | None = None) -> Cells:
         """Of a table (P, n, T)."""
@@ -76,16 +76,16 @@ class HeldOut:
                 for B in Bs or self.Bs if B <= table.shape[1] for t in self.budgets}
 
     def load(self, kind: str, seed: int) -> tuple[Any, dict]:
-        return load_adapter(self.job.file(kind, seed), self.job.lm)
+        return load_adapter(self.run.file(kind, seed), self.run.lm)
 
     def seeds(self, cells_of: Callable[[int], Cells]) -> Cells:
         """The cells of all training seeds as one: cells_of(seed) gives one seed's."""
-        parts = [cells_of(seed) for seed in self.job.config.all_seeds()]
+        parts = [cells_of(seed) for seed in self.run.config.all_seeds()]
         return {at: np.concatenate([p[at] for p in parts]) for at in parts[0]}
 
     def choice(self, bandit: nn.Module, parts: Sequence[str], B: int, t: int) -> Tensor:
         """The arm (P,) a bandit names for every problem."""
-        budgets = self.job.task.budgets
+        budgets = self.run.task.budgets
         return best_arm(bandit, self.e, B, budgets[t], max(budgets), parts)
 
     def arms(self, arms: list[Arm], B: int, t: int) -> np.ndarray:
@@ -128,46 +128,46 @@ class HeldOut:
 
     def token(self, kind: str, seed: int) -> Cells:
         """A token policy; of all but the main one half of the samples, for Pass@1 alone."""
-        policy, n = self.load(kind, seed)[0].acting(), self.job.config.test_samples
+        policy, n = self.load(kind, seed)[0], self.run.config.test_samples
         return self.cells(self.policy(f"{kind} {seed}",
                                       lambda t, _: (self.prompts(self.style), policy),
                                       n if kind == "token" else max(1, n // 2)))
 
     def both(self, styles: str, seed: int) -> Cells:
         """Both levels: the bandit names each prompt's arm, static or under the token level."""
-        arms, cells, n = arms_from_json(self.told["both_arms"]), {}, self.job.config.test_samples
+        arms, cells, n = arms_from_json(self.told["both_arms"]), {}, self.run.config.test_samples
         (bandit, about), (token, _) = self.load(f"both {styles}", seed), self.load("token", seed)
         strategies = torch.tensor([arm.strategy for arm in arms])
         on = torch.tensor([arm.token for arm in arms])
         for B in self.Bs:
-            def play_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
+            def policy_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
                 choice = self.choice(bandit, about["parts"], B, t)
-                prompts = [self.job.task.prompt(p, arms[i].style)
-                           for p, i in zip(self.job.task.test, choice)]
+                prompts = [self.run.task.prompt(p, arms[i].style)
+                           for p, i in zip(self.run.task.test, choice)]
                 each = choice.repeat_interleave(n)
-                return prompts, token.acting(strategies[each], on[each])
+                return prompts, token.over(strategies[each], on[each])
 
-            cells |= self.cells(self.policy(f"both {styles} {seed} B={B}", play_at), [B])
+            cells |= self.cells(self.policy(f"both {styles} {seed} B={B}", policy_at), [B])
         return cells
 
     def rule(self) -> Cells:
-        """The task's yardstick, which sees the problem."""
+        """The task's scripted_oracle, which sees the problem."""
         prompts = self.prompts(self.style)
-        each = [p for p in prompts for _ in range(self.job.config.test_samples)]
-        yardstick = self.job.task.yardstick
-        assert yardstick                                    # tables.py asks where there is one
+        each = [p for p in prompts for _ in range(self.run.config.test_samples)]
+        scripted_oracle = self.run.task.scripted_oracle
+        assert scripted_oracle                                    # tables.py asks where there is one
         return self.cells(self.policy("rule", lambda t, budgets: (
-            prompts, yardstick(self.job.lm, each, budgets))))
+            prompts, scripted_oracle(self.run.lm, each, budgets))))
 
 
-def held_out(job: Job, bar: tqdm) -> HeldOut:
+def held_out(run: Run, bar: tqdm) -> HeldOut:
     """A run's held-out problems. Raises UserError where selection.json is missing or damaged."""
-    path, config = f"{job.folder}/selection.json", job.config
+    path, config = f"{run.folder}/selection.json", run.config
     told = read_json(path)
     try:
         for arms in (told["both_arms"], *(x["arms"] for x in told["sets"].values())):
             arms_from_json(arms)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, error)
-    Bs = [B for B in PARALLEL if B <= min(config.samples, config.test_samples)]
-    return HeldOut(job, told, embed(job.lm, job.task, job.task.test, config.rows), Bs, bar)
+    Bs = [B for B in PARALLEL_BUDGETS if B <= min(config.samples, config.test_samples)]
+    return HeldOut(run, told, embed_prompts(run.lm, run.task, run.task.test, config.rows), Bs, bar)

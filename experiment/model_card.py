@@ -47,7 +47,7 @@ def result_table(table: dict, budgets: list[int]) -> str:
     for row in table["rows"]:
         cells = [row["cells"].get(f"pass@1[{t}]") for t in range(len(budgets))]
         if all(cells) and not row["name"].startswith("arm: "):
-            lines.append(f"| {row['name'] + ' °' * (not row['rival'])} |" + "".join(
+            lines.append(f"| {row['name'] + ' °' * (not row['competitor'])} |" + "".join(
                 f" {percent(x)}" + (f"; {difference(x)}" if "difference" in x else "") + " |"
                 for x in cells))
     return "\n".join([*lines, "", table["note"]])

@@ -8,7 +8,7 @@ from typing import Any, Callable, NamedTuple
 from torch import nn
 
 from bandit import LinUCB, SoftmaxBandit, train_linucb, train_softmax
-from features import CONTEXT, context_size
+from features import CONTEXT_PARTS, context_size
 from lm import LM
 from pomdp import TokenPolicy, ppo_update, reinforce_update
 
@@ -37,13 +37,13 @@ class Learner(NamedTuple):
     training: Callable[..., nn.Module]     # as bandit.train_softmax
     steps: str                             # the option that says how many
     adapter: str = "softmax"               # class of what it trains, in ADAPTERS
-    parts: tuple[str, ...] = CONTEXT       # of the context that it sees
-    rival: bool = False                    # trained with --rivals alone
+    parts: tuple[str, ...] = CONTEXT_PARTS       # of the context that it sees
+    baseline: bool = False                    # trained with --baselines alone
 
 
 BANDITS: dict[str, Learner] = {
     "softmax-no-budget": Learner("softmax bandit, no budget", train_softmax, "bandit_steps",
-                                 parts=("prompt",), rival=True),
+                                 parts=("prompt",), baseline=True),
     "softmax": Learner("softmax bandit", train_softmax, "bandit_steps"),
     "linucb": Learner("LinUCB", train_linucb, "linucb_steps", "linucb")}
 BOTH = {"both": Learner("both levels", train_softmax, "bandit_steps")}
@@ -54,17 +54,17 @@ TOKEN_LEARNERS: dict[str, Callable[..., dict]] = {"ppo": ppo_update, "reinforce"
 
 def learners(rivals: bool) -> dict[str, Learner]:
     """The bandits of a run, by the names of their files: the baselines first."""
-    found = sorted(BANDITS.items(), key=lambda item: not item[1].rival)
-    return {name: x for name, x in found if rivals or not x.rival}
+    found = sorted(BANDITS.items(), key=lambda item: not item[1].baseline)
+    return {name: x for name, x in found if rivals or not x.baseline}
 
 
 # ---- baselines of the token level ---------------------------------------------------------------
 class Baseline(NamedTuple):
-    """A published way to set the temperature: a row of the token level's table, with --rivals."""
+    """A published way to set the temperature: a row of the token level's table, with --baselines."""
     row: str
     cells: Callable[..., Any]              # (held-out problems) -> cells, or None: no row
-    tune: Callable[..., Any] | None = None      # (job, problems) -> what selection.json keeps
-    train: Callable[..., None] | None = None    # (job, problems, seed)
+    tune: Callable[..., Any] | None = None      # (run, problems) -> what selection.json keeps
+    train: Callable[..., None] | None = None    # (run, problems, seed)
 
 
 BASELINES: dict[str, Baseline] = {}

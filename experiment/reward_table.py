@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from decode import GREEDY, Episode, Policy, Strategy, generate, static
+from decode import OnStep, GREEDY, Episode, Policy, Strategy, generate, static
 from grading import sandbox
 from lm import LM
 from tasks import Task
@@ -24,8 +24,8 @@ from utils.files import damaged, write
 from utils.problem_files import Problem
 from utils.profiling import clock
 
-Judge = Callable[[int, Tensor], float | list[float]]         # of a prompt's index and tokens
-PlayAt = Callable[[int, Tensor], tuple[list[str], Policy]]   # see `sample_policy`
+GradeFn = Callable[[int, Tensor], float | list[float]]         # of a prompt's index and tokens
+PolicyAt = Callable[[int, Tensor], tuple[list[str], Policy]]   # see `sample_policy`
 
 
 class Arm(NamedTuple):
@@ -39,16 +39,16 @@ class Arm(NamedTuple):
         return f"{self.style} {strategy}"
 
 
-def grader(lm: LM, task: Task, problems: list[Problem]) -> Judge:
+def grade_fn(lm: LM, task: Task, problems: list[Problem]) -> GradeFn:
     """By prompt index, of a call's own problems."""
     return lambda prompt, tokens: task.grade(lm.text(tokens), problems[prompt])
 
 
-class Rewards:
+class RewardStore:
     """name -> array, in one npz file; `get` samples what is not there yet, `flush` writes it."""
 
     def __init__(self, path: str):
-        self.path, self.arrays, self.fresh = path, distributed.first(lambda: read_arrays(path)), False
+        self.path, self.arrays, self.fresh = path, distributed.main_process_first(lambda: read_arrays(path)), False
 
     def get(self, name: str, sample: Callable[[], np.ndarray]) -> np.ndarray:
         if name not in self.arrays:
@@ -57,7 +57,7 @@ class Rewards:
 
     def flush(self) -> None:
         if self.fresh:
-            distributed.first(lambda: write(self.path, packed(self.arrays)))
+            distributed.main_process_first(lambda: write(self.path, packed(self.arrays)))
             self.fresh = False
 
 
@@ -80,8 +80,9 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
 
 
 # ---- sampling: each process plays its share of the problems; what all get is gathered -----------
-def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor, n: int, seed: int,
-         rows: int, judge: Judge | None = None) -> list[Episode]:
+def collect(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor, n: int, seed: int,
+         rows: int, judge: GradeFn | None = None,
+         on_step: OnStep | None = None) -> list[Episode]:
     """`generate`, with rewards; budgets (N * n,). N may be 0: an empty share.
 
     judge(prompt index, tokens) gives an episode's reward. Where it runs programs, which take their
@@ -91,15 +92,15 @@ def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor
     if not prompts:
         return []
     if judge is None:
-        return generate(lm, prompts, policy, budgets, n, seed, rows)
+        return generate(lm, prompts, policy, budgets, n, seed, rows, on_step=on_step)
     judges, verdicts = ThreadPoolExecutor(sandbox.CORES), {}
 
-    def ended(row: int, tokens: Tensor) -> None:
+    def on_end(row: int, tokens: Tensor) -> None:
         verdicts[row] = judges.submit(judge, row // n, tokens)
 
     try:
         episodes = generate(lm, prompts, policy, budgets, n, seed, rows,
-                            ended if task.programs else None)
+                            on_end if task.programs else None, on_step)
         with clock("grading, or waiting for it"):
             for row, x in enumerate(episodes):
                 x.reward = verdicts[row].result() if verdicts else judge(row // n, x.tokens)
@@ -110,14 +111,14 @@ def play(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor
 
 def sample_static(lm: LM, task: Task, problems: list[Problem], arm: Arm, n: int, seed: int,
                   rows: int) -> np.ndarray:
-    """Rewards (P, n, T) of one arm."""
-    return sample_blind(lm, task, problems, arm.style, static(torch.tensor([arm.strategy])), n,
+    """RewardStore (P, n, T) of one arm."""
+    return sample_budget_blind(lm, task, problems, arm.style, static(torch.tensor([arm.strategy])), n,
                         seed, rows)
 
 
-def sample_blind(lm: LM, task: Task, problems: list[Problem], style: str, policy: Policy, n: int,
+def sample_budget_blind(lm: LM, task: Task, problems: list[Problem], style: str, policy: Policy, n: int,
                  seed: int, rows: int) -> np.ndarray:
-    """Rewards (P, n, T) at every token budget, from one sampling at the largest.
+    """RewardStore (P, n, T) at every token budget, from one sampling at the largest.
 
     Of a policy that does not see the budget: its text under a smaller one is a prefix.
     """
@@ -134,25 +135,25 @@ def sample_blind(lm: LM, task: Task, problems: list[Problem], style: str, policy
         return verdicts
 
     rewards = np.zeros((len(problems), n, len(task.budgets)), dtype=np.uint8)
-    for x in play(lm, task, prompts, policy, budget, n, seed, rows, judge):
+    for x in collect(lm, task, prompts, policy, budget, n, seed, rows, judge):
         rewards[x.prompt, x.sample] = x.reward
     return distributed.gather(rewards)
 
 
-def sample_policy(lm: LM, task: Task, problems: list[Problem], play_at: PlayAt, n: int,
+def sample_policy(lm: LM, task: Task, problems: list[Problem], policy_at: PolicyAt, n: int,
                   seed: int, rows: int) -> np.ndarray:
-    """Rewards (P, n, T) of a policy that sees the budget: one sampling a budget.
+    """RewardStore (P, n, T) of a policy that sees the budget: one sampling a budget.
 
-    play_at(budget index, budgets (P * n,)) gives the prompts (P of them) and the policy.
+    policy_at(budget index, budgets (P * n,)) gives the prompts (P of them) and the policy.
     """
     part = distributed.share(len(problems))
     mine, start = problems[part], part.start * n                     # the share, and its first row
     rewards = np.zeros((len(mine), n, len(task.budgets)), dtype=np.uint8)
     for t, T in enumerate(task.budgets):
         budgets = torch.full((len(problems) * n,), T)
-        prompts, policy = play_at(t, budgets)
-        for x in play(lm, task, prompts[part], from_row(start, policy), budgets[:len(mine) * n], n,
-                      seed, rows, grader(lm, task, mine)):
+        prompts, policy = policy_at(t, budgets)
+        for x in collect(lm, task, prompts[part], from_row(start, policy), budgets[:len(mine) * n], n,
+                      seed, rows, grade_fn(lm, task, mine)):
             rewards[x.prompt, x.sample, t] = x.reward
     return distributed.gather(rewards)
 
@@ -162,12 +163,12 @@ def from_row(start: int, policy: Policy) -> Policy:
     return lambda state: policy(dataclasses.replace(state, row=state.row + start))
 
 
-def embed(lm: LM, task: Task, problems: list[Problem], rows: int) -> Tensor:
+def embed_prompts(lm: LM, task: Task, problems: list[Problem], rows: int) -> Tensor:
     """Prompt embeddings e (P, d), of the task's first style."""
     prompts = [task.prompt(p, next(iter(task.styles)))
                for p in problems[distributed.share(len(problems))]]
     greedy = static(torch.tensor([GREEDY]))
     e = torch.zeros(len(prompts), lm.d)
-    for x in play(lm, task, prompts, greedy, torch.ones(len(prompts)).long(), 1, 0, rows):
+    for x in collect(lm, task, prompts, greedy, torch.ones(len(prompts)).long(), 1, 0, rows):
         e[x.prompt] = x.e
     return distributed.gather(e)

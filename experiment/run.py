@@ -1,4 +1,4 @@
-"""A run: its folder, its files, and what every stage of the job needs.
+"""A run: its folder, its files, and what every stage of the run needs.
 
 A run lives in runs/NAME.part until its last file is written, then it is renamed to runs/NAME; an
 older run of that name is whole until then. --resume goes on with what lies in the .part folder.
@@ -15,7 +15,7 @@ import torch
 from decode import GREEDY, static
 from experiment.adapters import save_adapter
 from experiment.config import Config, check
-from experiment.reward_table import Rewards, play
+from experiment.reward_table import RewardStore, collect
 from grading.sandbox import isolation
 from lm import LM
 from tasks import Task
@@ -24,16 +24,16 @@ from utils.files import read_json, write
 
 
 @dataclass
-class Job:
+class Run:
     """What every stage needs."""
     lm: LM
     task: Task
     config: Config
     folder: str                            # the run's: unfinished while it trains
-    rewards: Rewards
+    rewards: RewardStore
 
     def file(self, kind: str, seed: int, end: str = "safetensors") -> str:
-        """Of an adapter: its kind, such as "softmax work,once", with signs that suit a name."""
+        """Of an adapter: its kind, such as "softmax cot,direct", with signs that suit a name."""
         return os.path.join(self.folder, f"{kind.replace(' ', '-').replace(',', '+')}-{seed}.{end}")
 
     def done(self, kind: str, seed: int) -> bool:
@@ -52,16 +52,16 @@ def need(lm: LM, task: Task, config: Config) -> str:
     return lm.require(config.rows, tokens)
 
 
-def first_look(job: Job) -> None:
+def print_first_example(run: Run) -> None:
     """The first prompt, its answer and verdict: where a reward of 0 comes from is seen here."""
-    task, problem, style = job.task, job.task.train[0], job.config.all_styles()[0]
+    task, problem, style = run.task, run.task.train[0], run.config.all_styles()[0]
     if task.programs:
         print("programs run with: " + isolation())
     prompt = task.prompt(problem, style)
-    episode, = play(job.lm, task, [prompt], static(torch.tensor([GREEDY])),
+    episode, = collect(run.lm, task, [prompt], static(torch.tensor([GREEDY])),
                     torch.tensor([max(task.budgets)]), 1, 0, 1)
-    text = job.lm.text(episode.tokens)
-    print(f"prompt: {prompt!r}\ngreedy: {text!r}{'' if episode.ended else ' (ran out of tokens)'}\n"
+    text = run.lm.text(episode.tokens)
+    print(f"prompt: {prompt!r}\ngreedy: {text!r}{' (ran out of tokens)' if episode.truncated else ''}\n"
           f"answer: {problem.answer!r}, reward {task.grade(text, problem):g}")
 
 

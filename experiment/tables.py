@@ -17,7 +17,7 @@ from utils.files import read_json
 
 
 # ---- rows ---------------------------------------------------------------------------------------
-def make_row(name: str, values: Cells, baseline: Cells, rival: bool = True) -> dict:
+def make_row(name: str, values: Cells, baseline: Cells, competitor: bool = True) -> dict:
     """values and baseline: without seeds (1, P) each."""
     cells: dict[str, dict[str, Any]] = {}
     for (B, t), v in values.items():
@@ -26,16 +26,16 @@ def make_row(name: str, values: Cells, baseline: Cells, rival: bool = True) -> d
             difference = v - baseline[B, t]
             cell |= {"difference": float(difference.mean()),
                      "difference_interval": interval(difference), "p": p_value(difference)}
-    return {"name": name, "rival": rival, "cells": cells}
+    return {"name": name, "competitor": competitor, "cells": cells}
 
 
 def make_table(title: str, note: str, Bs: list[int], policies: dict[str, Cells],
-               baseline: Cells, no_rivals: Sequence[str] = ()) -> dict:
+               baseline: Cells, no_competitors: Sequence[str] = ()) -> dict:
     """policies: name -> cells. Bs: those to be shown. Holm's correction is over what is shown, but
     for cells that are the baseline's own: they compare nothing."""
-    rows = [make_row(name, cells, baseline, name not in no_rivals)
+    rows = [make_row(name, cells, baseline, name not in no_competitors)
             for name, cells in policies.items()]
-    compared = [cell for row in rows if row["rival"] for at, cell in row["cells"].items()
+    compared = [cell for row in rows if row["competitor"] for at, cell in row["cells"].items()
                 if any(cell.get("difference_interval", ()))
                 and at.startswith(tuple(f"pass@{B}[" for B in Bs))]
     for cell, p in zip(compared, holm([cell["p"] for cell in compared])):
@@ -53,7 +53,7 @@ def show(table: dict, budgets: Sequence[int], Bs: Sequence[int] = ()) -> str:
         for r in table["rows"]:
             cells = [r["cells"].get(f"pass@{B}[{t}]") for t in range(len(budgets))]
             if any(cells):
-                lines.append(f"{r['name'] + ('' if r['rival'] else ' °'):38}" + "".join(
+                lines.append(f"{r['name'] + ('' if r['competitor'] else ' °'):38}" + "".join(
                     f"{'' if c is None else percent(c):>15}" for c in cells))
                 if any(c and "difference" in c and c["difference_interval"] != (0, 0)
                        for c in cells):

@@ -29,13 +29,14 @@ from collections import Counter
 from typing import Iterable, NamedTuple
 
 import torch
+from torch import Tensor
 
 from batch import State
-from decode import GREEDY, Choice, Episode, probs, sample, static
+from decode import GREEDY, Choice, Episode, static
 from experiment.adapters import arms_from_json
 from experiment.held_out import HeldOut
-from experiment.reward_table import Arm, play
-from features import P_MAX, distribution
+from experiment.reward_table import Arm, collect
+from features import P_MAX_COLUMN, distribution
 from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
 from utils.detokenizer import Pieces
@@ -54,7 +55,7 @@ class Note(NamedTuple):
     """One token of one text."""
     row: int
     step: int
-    left: int
+    tokens_left: int
     token: int
     action: int
     decision: int          # 0 or 1
@@ -65,32 +66,31 @@ class Note(NamedTuple):
     value: float
 
 
-class Witness:
-    """Acts as the token policy does, arg-max actions, and notes every token that is drawn."""
+class TraceRecorder:
+    """Notes every token that is drawn under the token policy: an `on_step`."""
 
     def __init__(self, token: TokenPolicy):
-        self.token, self.acting, self.counts, self.numbers = token, token.acting(), [], []
+        self.token, self.counts, self.numbers = token, [], []
 
-    def __call__(self, s: State) -> Choice:
-        choice, dist = self.acting(s), distribution(s.logits)                        # (R, 4)
-        assert choice.action is not None and choice.free is not None
-        q = probs(s.logits, choice.strategies, choice.filters)                       # (R, V)
-        y = sample(q, s.uniform(0))                    # (R,) the loop draws the same right after
-        decision = torch.zeros_like(s.row).index_fill(0, choice.free, 1)             # (R,)
-        value = self.token.critic(self.token.observation(s.h, s.e, dist, s.left))    # (R, 1)
+    def __call__(self, s: State, choice: Choice, q: Tensor, y: Tensor) -> None:
+        """q (R, V): what the tokens y (R,) were drawn from."""
+        assert choice.action is not None and choice.decision_rows is not None
+        dist = distribution(s.logits)                                                # (R, 4)
+        decision = torch.zeros_like(s.row).index_fill(0, choice.decision_rows, 1)    # (R,)
+        value = self.token.critic(self.token.observation(s.h, s.e, dist, s.tokens_left))   # (R, 1)
         after = torch.special.entr(q).sum(1)                             # H(q) = -sum q log q
         # Copies, on the device: the loop changes its state in place, and waits for nothing here.
-        self.counts.append(torch.stack([s.row, s.step, s.left, y, choice.action, decision], 1))
-        self.numbers.append(torch.stack([q.gather(1, y[:, None]).squeeze(1), dist[:, P_MAX],
+        self.counts.append(torch.stack([s.row, s.step, s.tokens_left, y, choice.action, decision],
+                                       1))
+        self.numbers.append(torch.stack([q.gather(1, y[:, None]).squeeze(1), dist[:, P_MAX_COLUMN],
                                          dist[:, 0], after, value.squeeze(1)], 1))   # (R, 5)
-        return choice
 
     def notes(self, rows: int) -> list[list[Note]]:
         """Of each row of the call, in the order of its text."""
         told = [[] for _ in range(rows)]
         for counts, numbers in zip(*(torch.cat(x).tolist() for x in (self.counts, self.numbers))):
             note = Note(*counts, *numbers)
-            if note.left > 0:                # 0: a place whose row has ended, and that goes on
+            if note.tokens_left > 0:                # 0: a place whose row has ended, and that goes on
                 told[note.row].append(note)
         return told
 
@@ -98,12 +98,12 @@ class Witness:
 def watch(held: HeldOut, problems: list[Problem],
           token: TokenPolicy) -> tuple[list[Episode], list[list[Note]]]:
     """Episodes and notes of all (problem, budget), in this order; sample 0 of each."""
-    budgets, style = held.job.task.budgets, held.job.config.all_styles()[0]
-    prompts = [held.job.task.prompt(p, style) for p in problems for _ in budgets]
-    each, witness = torch.tensor(budgets).repeat(len(problems)), Witness(token)
-    episodes = play(held.job.lm, held.job.task, prompts, witness, each, 1, held.job.config.seed,
-                    held.job.config.rows)
-    return episodes, witness.notes(len(prompts))
+    budgets, style = held.run.task.budgets, held.run.config.all_styles()[0]
+    prompts = [held.run.task.prompt(p, style) for p in problems for _ in budgets]
+    each, recorder = torch.tensor(budgets).repeat(len(problems)), TraceRecorder(token)
+    episodes = collect(held.run.lm, held.run.task, prompts, token, each, 1, held.run.config.seed,
+                       held.run.config.rows, on_step=recorder)
+    return episodes, recorder.notes(len(prompts))
 
 
 # ---- the four files -----------------------------------------------------------------------------
@@ -112,15 +112,15 @@ def token_lines(notes: list[list[Note]], budgets: tuple[int, ...]) -> Iterable[t
         problem, t = divmod(i, len(budgets))
         for x in told:
             if x.decision:
-                yield ("token level", problem, budgets[t], x.step, x.left, x.p_max, x.entropy,
+                yield ("token level", problem, budgets[t], x.step, x.tokens_left, x.p_max, x.entropy,
                        x.entropy_after, x.action, TEMPERATURES[x.action], x.value)
 
 
 def length_lines(held: HeldOut, problems: list[Problem], best: list[Arm],
                  episodes: list[Episode]) -> Iterable[tuple]:
     """best: for each budget the best static arm. episodes: of `watch`."""
-    budgets = held.job.task.budgets
-    greedy = Arm(held.job.config.all_styles()[0], GREEDY)
+    budgets = held.run.task.budgets
+    greedy = Arm(held.run.config.all_styles()[0], GREEDY)
     whole = {arm: static_lengths(held, problems, arm) for arm in dict.fromkeys([greedy, *best])}
     for t, T in enumerate(budgets):
         lengths = {"greedy": whole[greedy], "best static": whole[best[t]],
@@ -133,22 +133,22 @@ def length_lines(held: HeldOut, problems: list[Problem], best: list[Arm],
 def static_lengths(held: HeldOut, problems: list[Problem], arm: Arm) -> list[int]:
     """At the largest budget: under a smaller one a static strategy's text is a prefix."""
     policy = static(torch.tensor([arm.strategy]))
-    prompts = [held.job.task.prompt(p, arm.style) for p in problems]
-    budgets = torch.full((len(problems),), max(held.job.task.budgets))
-    return [len(x.tokens) for x in play(held.job.lm, held.job.task, prompts, policy, budgets, 1,
-                                        held.job.config.seed, held.job.config.rows)]
+    prompts = [held.run.task.prompt(p, arm.style) for p in problems]
+    budgets = torch.full((len(problems),), max(held.run.task.budgets))
+    return [len(x.tokens) for x in collect(held.run.lm, held.run.task, prompts, policy, budgets, 1,
+                                        held.run.config.seed, held.run.config.rows)]
 
 
 def generations(held: HeldOut, problems: list[Problem], episodes: list[Episode],
                 notes: list[list[Note]]) -> list[dict]:
     """The first SHOWN problems; episodes, notes: of `watch`."""
-    told, T = [], len(held.job.task.budgets)
+    told, T = [], len(held.run.task.budgets)
     for i, problem in enumerate(problems[:SHOWN]):
         x, text = episodes[i * T + i % T], notes[i * T + i % T]
-        told.append({"prompt": held.job.task.prompt(problem, held.job.config.all_styles()[0]),
+        told.append({"prompt": held.run.task.prompt(problem, held.run.config.all_styles()[0]),
                      "answer": problem.answer, "budget": x.budget,
-                     "reward": held.job.task.grade(held.job.lm.text(x.tokens), problem),
-                     "ended": x.ended, "tokens": told_tokens(held.job.lm, text)})
+                     "reward": held.run.task.grade(held.run.lm.text(x.tokens), problem),
+                     "ended": not x.truncated, "tokens": told_tokens(held.run.lm, text)})
     return told
 
 
@@ -156,17 +156,17 @@ def told_tokens(lm: LM, notes: list[Note]) -> list[dict]:
     """Special tokens are a part of the text here."""
     pieces = Pieces(lm.tokenizer.decode)
     texts = [pieces.add(x.token, x is notes[-1]) for x in notes]
-    return [{"text": piece, "action": x.action, "decision": bool(x.decision), "left": x.left,
+    return [{"text": piece, "action": x.action, "decision": bool(x.decision), "left": x.tokens_left,
              **{k: float(f"{getattr(x, k):.6g}") for k in ("p", "p_max", "entropy", "value")}}
             for piece, x in zip(texts, notes)]
 
 
 def choice_lines(held: HeldOut, bandits: dict) -> Iterable[tuple]:
     """bandits: (kind, styles) -> (bandit, what its file says). Shares of 0 are left out."""
-    levels = [p.level for p in held.job.task.test]
+    levels = [p.difficulty for p in held.run.task.test]
     rising = sorted(set(levels), key=lambda level: -1 if level is None else level)
     for ((name, styles), (bandit, about)), B, (t, T) in itertools.product(
-            bandits.items(), sorted({held.Bs[0], held.Bs[-1]}), enumerate(held.job.task.budgets)):
+            bandits.items(), sorted({held.Bs[0], held.Bs[-1]}), enumerate(held.run.task.budgets)):
         arms = arms_from_json(about["arms"])
         choice = held.choice(bandit, about["parts"], B, t).tolist()                     # (P,)
         counts = Counter(zip(levels, choice))
@@ -185,15 +185,15 @@ def as_csv(columns: tuple[str, ...], lines: Iterable[tuple]) -> str:
 
 def write_traces(held: HeldOut) -> None:
     """The four files, in the run's folder. One process is enough."""
-    job, seed, sets = held.job, held.job.config.seed, held.told["sets"]
-    problems, token = job.task.test[:PROBLEMS], held.load("token", seed)[0]
+    run, seed, sets = held.run, held.run.config.seed, held.told["sets"]
+    problems, token = run.task.test[:PROBLEMS], held.load("token", seed)[0]
     best = arms_from_json(next(iter(sets.values()))["best_static"][0])             # at B = 1
     bandits = {(kind, styles): held.load(f"{kind} {styles}", seed)
                for styles in sets for kind in ("softmax", "linucb")}
     episodes, notes = watch(held, problems, token)
     for name, text in (
-            ("tokens.csv", as_csv(TOKENS, token_lines(notes, job.task.budgets))),
+            ("tokens.csv", as_csv(TOKENS, token_lines(notes, run.task.budgets))),
             ("lengths.csv", as_csv(LENGTHS, length_lines(held, problems, best, episodes))),
             ("generations.json", json.dumps(generations(held, problems, episodes, notes))),
             ("choices.csv", as_csv(CHOICES, choice_lines(held, bandits)))):
-        write(f"{job.folder}/{name}", text)
+        write(f"{run.folder}/{name}", text)

@@ -15,7 +15,7 @@ Where a run has not what a figure needs, one line says so. Needs matplotlib, whi
 
 Readable in grey: no two lines of a panel share dash pattern and marker. Same files, same bytes.
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import io
 import os
@@ -41,7 +41,7 @@ LOOKS = [dict(color=c, linestyle=dash, marker=m) for c, dash, m in (
     ("#CC79A7", (0, (3, 1, 1, 1, 1, 1)), "D"), ("#009E73", (0, (1, 2.5)), "X"),
     ("#6B6B6B", (0, (1, 1)), "v"))]
 LOOK = dict(zip(("token level", "best static", "softmax bandit", "both levels",
-                 "rule that sees the problem", "greedy"), LOOKS))
+                 "scripted oracle", "greedy"), LOOKS))
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
          "axes.axisbelow": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.6,
          "lines.linewidth": 1.6, "lines.markersize": 4.5, "legend.frameon": False,
@@ -106,7 +106,7 @@ def accuracy(data: Data) -> "Figure":
     training seeds): the higher, the better; what lies above best static is gained by adapting."""
     figure, axes = panels(1, 1, 6.6, 4.2)
     budgets = data.results["about"]["budgets"]
-    with_bands(data, axes[0, 0], ("rule that sees the problem", "both levels", "token level",
+    with_bands(data, axes[0, 0], ("scripted oracle", "both levels", "token level",
                                   "softmax bandit", "best static", "greedy"),
                {T: f"pass@1[{t}]" for t, T in enumerate(budgets)})
     axes[0, 0].set_xticks(budgets)
@@ -314,4 +314,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("report.figures", main)
+    run_program("report.figures", main)

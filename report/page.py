@@ -5,7 +5,7 @@
 Made from the files of the run's folder alone (see plots.py). Self-contained: no script, nothing is
 loaded from elsewhere. Without matplotlib the page has no figures, and says so.
 """
-from utils.cli import run                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import os
 import re
@@ -61,7 +61,7 @@ def cell_html(cell: dict | None) -> str:
 def result_table(table: dict, budgets: list[int]) -> str:
     parts = [f"<h3>{escape(table['title'])}</h3><p class=soft>{escape(table['note'])}</p>"]
     for B in table["pass"]:
-        rows = [[escape(r["name"]) + ("" if r["rival"] else " °")]
+        rows = [[escape(r["name"]) + ("" if r["competitor"] else " °")]
                 + [cell_html(r["cells"].get(f"pass@{B}[{t}]")) for t in range(len(budgets))]
                 for r in table["rows"]]
         head = [f"Pass@{B}, %"] + [f"T = {T}" for T in budgets]
@@ -153,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run("report.page", main)
+    run_program("report.page", main)

@@ -17,15 +17,15 @@ from forker import ROOT, Forker
 
 sys.path.insert(0, ROOT)
 torch.manual_seed(0)
-signal.signal(signal.SIGINT, signal.default_int_handler)   # a shell's background job ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)   # a shell's background run ignores it
 
-SHORT = ["--styles", "work,once", "--pool", "2", "--pool-problems", "4", "--problems", "6",
+SHORT = ["--styles", "cot,direct", "--pool", "2", "--pool-problems", "4", "--problems", "6",
          "--samples", "2", "--arms", "3", "--bandit-steps", "20", "--linucb-steps", "2",
          "--token-problems", "20", "--iterations", "12", "--batch", "16", "--test-problems", "3",
          "--test-samples", "2"]
 
 
-def run_program(program):
+def execute(program):
     """A file of this repository, such as train.py, or a module, such as demos.regret."""
     if program.endswith(".py"):
         runpy.run_path(os.path.join(ROOT, program), run_name="__main__")

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from bandit import (LinUCB, SoftmaxBandit, contexts, coverage, informative, pass_at,
-                    reinforce_loss, top_average, train_linucb, train_softmax)
-from decode import pool
+                    reinforce_loss, top_by_average, train_linucb, train_softmax)
+from decode import strategy_pool
 from demos.regret import regrets
 
 
 def test_the_pool_holds_180_different_strategies_and_greedy():
-    assert len(set(pool())) == 180 and sum(s.temperature == 0 for s in pool()) == 1
+    assert len(set(strategy_pool())) == 180 and sum(s.temperature == 0 for s in strategy_pool()) == 1
 
 
 @pytest.mark.assignment_9
@@ -42,7 +42,7 @@ def test_contexts_keep_prompt_budget_and_arm_apart():
 @pytest.mark.assignment_6
 def test_coverage_finds_complements_that_averages_miss():
     values = np.array([[.9, .8, 0], [.9, .8, 0], [.9, .8, 0], [0, 0, 1]])
-    assert coverage(values, 2)[0] == [0, 2] and top_average(values, 2)[0] == [0, 1]
+    assert coverage(values, 2)[0] == [0, 2] and top_by_average(values, 2)[0] == [0, 1]
     assert coverage(values, 2)[1][1] == pytest.approx((2.7 + 1) / 4)
     assert coverage(values, 9)[0] == [0, 2, 1]               # each once, though 1 adds nothing
 

@@ -1,4 +1,6 @@
 """Contracts 1-3 and 5-7 of the decode loop: equivalences and exact distributions."""
+from functools import partial
+
 import pytest
 import torch
 from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen3Config,
@@ -6,7 +8,7 @@ from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCaus
                           TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper,
                           MinPLogitsWarper)
 
-from batch import Belt, beginnings
+from batch import KVCache, beginnings
 from decode import GREEDY, Strategy, probs, prompt_key, rollout, row_keys, sample, static, uniforms
 from demos.sampler import demonstrate
 from utils.errors import UserError
@@ -132,7 +134,7 @@ def test_cached_hidden_state_equals_uncached(lm):
     seen = {}
 
     def watch(state):
-        for r, h, left in zip(state.row.tolist(), state.h, state.left.tolist()):
+        for r, h, left in zip(state.row.tolist(), state.h, state.tokens_left.tolist()):
             seen[r, 52 - left] = h.clone()
         return Choice(torch.tensor([Strategy(1.0)] * len(state.row)))
 
@@ -159,8 +161,8 @@ def test_each_row_has_its_own_budget_and_running_out_is_marked(lm):
     budgets = torch.tensor([1, 5, 60, 12, 3])
     episodes = run(lm, PROMPTS, [GREEDY] * 5, budget=budgets)
     assert all(len(e.tokens) <= b for e, b in zip(episodes, budgets.tolist()))
-    assert [e.ended for e in episodes] == [e.tokens[-1].item() == 1 for e in episodes]
-    assert not episodes[0].ended and len(episodes[0].tokens) == 1
+    assert [e.truncated for e in episodes] == [e.tokens[-1].item() != 1 for e in episodes]
+    assert episodes[0].truncated and len(episodes[0].tokens) == 1
     longer = run(lm, PROMPTS, [GREEDY] * 5, budget=60)
     for short, long in zip(episodes, longer):
         assert torch.equal(short.tokens, long.tokens[:len(short.tokens)])
@@ -184,23 +186,23 @@ def test_decisions_do_not_depend_on_the_rows_that_decode_at_once(lm):
     torch.nn.init.normal_(policy.actor[-1].weight)
     ids = [lm.encode(p) for p in PROMPTS]
     budgets = torch.randint(1, 60, (30,), generator=torch.Generator().manual_seed(6))
-    runs = [rollout(lm, ids, policy.acting(explore=True), budgets, torch.arange(5), 6, rows=rows)
+    runs = [rollout(lm, ids, partial(policy, explore=True), budgets, torch.arange(5), 6, rows=rows)
             for rows in (30, 8, 5, 1)]
     for some in runs[1:]:
         for a, b in zip(runs[0], some):
             assert torch.equal(a.tokens, b.tokens) and torch.equal(a.action, b.action)
-            assert torch.equal(a.where, b.where) and a.ended == b.ended
+            assert torch.equal(a.decision_steps, b.decision_steps) and a.truncated == b.truncated
             assert torch.allclose(a.h, b.h, atol=1e-4) and torch.allclose(a.e, b.e, atol=1e-4)
             assert torch.allclose(a.logp, b.logp, atol=1e-4)
-    assert sum(len(x.where) for x in runs[0]) > 50
-    assert all((x.where < len(x.tokens)).all() for x in runs[0])
+    assert sum(len(x.decision_steps) for x in runs[0]) > 50
+    assert all((x.decision_steps < len(x.tokens)).all() for x in runs[0])
 
 
 def test_every_row_is_told_once_when_it_ends_with_its_tokens(lm):
     told = []
     ids = [lm.encode(p) for p in PROMPTS]
     episodes = rollout(lm, ids, static(torch.tensor([Strategy(1.0)] * 20)), torch.full((20,), 40),
-                       torch.arange(5), 4, rows=6, ended=lambda i, y: told.append((i, y)))
+                       torch.arange(5), 4, rows=6, on_end=lambda i, y: told.append((i, y)))
     assert sorted(i for i, _ in told) == list(range(20)) != [i for i, _ in told]
     assert all(torch.equal(y, episodes[i].tokens) for i, y in told)
 
@@ -276,7 +278,7 @@ def test_the_lm_has_one_belt_whatever_the_calls(lm):
         alone = [run(lm, PROMPTS[:1], [GREEDY], budget=T)[0].tokens for T in (60, 8)]
         run(lm, PROMPTS * 9, [GREEDY] * 45, budget=70)                         # a larger belt
         again = [run(lm, PROMPTS[:1], [GREEDY], budget=T)[0].tokens for T in (60, 8)]
-        assert sum(isinstance(x, Belt) for x in gc.get_objects()) == 1
+        assert sum(isinstance(x, KVCache) for x in gc.get_objects()) == 1
         assert all(torch.equal(a, b) for a, b in zip(alone, again))            # emptied each time
     finally:
         gc.enable()

@@ -20,11 +20,11 @@ from utils.errors import UserError
 from experiment.config import Config, make_task
 from decode import GREEDY, Strategy, generate, static
 from experiment.held_out import HeldOut
-from features import CENTRES, CONTEXT
-from experiment.run import Job, read_config
+from features import N_THRESHOLDS, CONTEXT_PARTS
+from experiment.run import Run, read_config
 from lm import LM, TINY
 from pomdp import TokenPolicy
-from experiment.reward_table import embed
+from experiment.reward_table import embed_prompts
 from experiment.adapters import arms_to_json, load_adapter, run_folder, save_adapter
 from sample import contenders
 from experiment.tables import make_table
@@ -32,10 +32,10 @@ from experiment.tables import make_table
 ROOT = os.path.dirname(os.path.dirname(TINY))
 EXAMPLE = os.path.join(ROOT, "demos", "adapter.py")
 BUDGETS = (12, 20, 30)
-CONFIG = Config(budgets="12,20,30", styles="work,once", problems=4, pool_problems=4,
+CONFIG = Config(budgets="12,20,30", styles="cot,direct", problems=4, pool_problems=4,
                 token_problems=4, test_problems=8, device="cpu")
-ARMS = [Arm("work", GREEDY), Arm("once", Strategy(1.5, 8, 0.95, 0.03)), Arm("once", GREEDY)]
-BEST = [Arm("work", Strategy(1.0, 2)), Arm("work", Strategy(0.5)), Arm("work", GREEDY)]
+ARMS = [Arm("cot", GREEDY), Arm("direct", Strategy(1.5, 8, 0.95, 0.03)), Arm("direct", GREEDY)]
+BEST = [Arm("cot", Strategy(1.0, 2)), Arm("cot", Strategy(0.5)), Arm("cot", GREEDY)]
 
 
 def save_token(folder, lm):
@@ -52,12 +52,12 @@ def save_run(folder, lm, config):
     os.makedirs(folder)
     save_token(folder, lm)
     torch.manual_seed(3)
-    bandit = SoftmaxBandit(lm.d + 2 * CENTRES, 3)
+    bandit = SoftmaxBandit(lm.d + 2 * N_THRESHOLDS, 3)
     torch.nn.init.normal_(bandit.actor[-1].weight)
     with torch.no_grad():
-        bandit.actor[0].weight[:, -CENTRES:] *= 4                 # the token budget counts
-    save_adapter(f"{folder}/softmax-work+once-0.safetensors", bandit.state_dict(), "softmax", lm,
-                 arms=arms_to_json(ARMS), parts=CONTEXT)
+        bandit.actor[0].weight[:, -N_THRESHOLDS:] *= 4                 # the token budget counts
+    save_adapter(f"{folder}/softmax-cot+direct-0.safetensors", bandit.state_dict(), "softmax", lm,
+                 arms=arms_to_json(ARMS), parts=CONTEXT_PARTS)
     one, all_ = ({"best_static": [arms_to_json(line), arms_to_json(BEST[1:] + BEST[:1])],
                   "arms": arms_to_json(ARMS)} for line in (BEST, BEST[::-1]))
     rows = {name: {(1, t): np.full((1, 8), 0.5) for t in range(3)} for name in ("a", "best static")}
@@ -65,7 +65,7 @@ def save_run(folder, lm, config):
         "about": {"lm": lm.name, "task": "sums", "styles": config.all_styles(), "budgets": BUDGETS,
                   "problems": 8, "samples": 2, "seeds": 1, "levels": {}},
         "tables": [make_table("Token level", "Told so.", [1], rows, rows["best static"])]},
-        "selection": {"sets": {"work": one, "work,once": all_}},
+        "selection": {"sets": {"cot": one, "cot,direct": all_}},
         "generations": [{"prompt": "7+8+5+9:"}]}
     for name, content in files.items():
         with open(f"{folder}/{name}.json", "w") as file:
@@ -86,8 +86,8 @@ def there(folder, monkeypatch):
 
 def printed(lm, prompts, budget, n):
     policy, _ = load_adapter("runs/sums/token-0.safetensors", lm)
-    return [prompts[x.prompt] + lm.text(x.tokens) + ("" if x.ended else " (ran out of tokens)")
-            for x in generate(lm, prompts, policy.acting(), budget, n=n)]
+    return [prompts[x.prompt] + lm.text(x.tokens) + (" (ran out of tokens)" if x.truncated else "")
+            for x in generate(lm, prompts, policy, budget, n=n)]
 
 
 # ---- ten lines in a script of somebody's own ----------------------------------------------------
@@ -138,14 +138,14 @@ def decode(monkeypatch, capsys, *arguments):
 
 def test_contenders_are_those_of_the_evaluation(lm):
     task = make_task(CONFIG)
-    job, token = Job(lm, task, CONFIG, "runs/sums", None), object()
-    held, named = HeldOut(job, {}, embed(lm, task, task.test, 64), [1], None), set()
-    bandit = held_bandit(job, lm)
+    run, token = Run(lm, task, CONFIG, "runs/sums", None), object()
+    held, named = HeldOut(run, {}, embed_prompts(lm, task, task.test, 64), [1], None), set()
+    bandit = held_bandit(run, lm)
     for T, t in (12, 0), (20, 1), (30, 2), (15, 0), (100, 2):
         choice = held.choice(*bandit, 1, t).tolist()
         for i, problem in enumerate(task.test):
-            prompt = task.prompt(problem, "work")
-            found = contenders(job, token, prompt, T, list(BUDGETS), problem)
+            prompt = task.prompt(problem, "cot")
+            found = contenders(run, token, prompt, T, list(BUDGETS), problem)
             labels, (greedy, best, ours, sequence) = list(found), found.values()
             assert labels[:3] == ["greedy", f"best static at T = {BUDGETS[t]}, {BEST[t].strategy}",
                                   "token level"]
@@ -154,12 +154,12 @@ def test_contenders_are_those_of_the_evaluation(lm):
                 assert labels[3] == f"sequence level, {ARMS[choice[i]]}"
                 assert sequence[0] == task.prompt(problem, ARMS[choice[i]].style)
                 named.add((i, choice[i]))
-        assert len(contenders(job, token, "1+2:", T, list(BUDGETS), None)) == 3
+        assert len(contenders(run, token, "1+2:", T, list(BUDGETS), None)) == 3
     assert len(named) > len(task.test)                   # arms of one problem differ with T
 
 
-def held_bandit(job, lm):
-    bandit, about = load_adapter(job.file("softmax work,once", 0), lm)
+def held_bandit(run, lm):
+    bandit, about = load_adapter(run.file("softmax cot,direct", 0), lm)
     return bandit, about["parts"]
 
 
@@ -170,14 +170,14 @@ def test_compared_texts_are_those_of_each_policy_alone(lm, monkeypatch, capsys):
                     "5").split("\n\n")
     assert [x.split(",")[0].split(" at ")[0].split(":")[0] for x in blocks[:4]] == [
         "greedy", "best static", "token level", "sequence level"]
-    token = load_adapter("runs/sums/token-0.safetensors", lm)[0].acting()
+    token = load_adapter("runs/sums/token-0.safetensors", lm)[0]
     for block, policy in zip(blocks, (static(torch.tensor([GREEDY])),
                                       static(torch.tensor([BEST[1].strategy])), token)):
         x, = generate(lm, [prompt], policy, 20, seed=5)
         _, text, told = block.splitlines()
         assert "".join(c for c in text if c not in "₀₁₂₃") == prompt + lm.text(x.tokens)
         right = lm.text(x.tokens).endswith(f"#{problem.answer}")
-        assert told == (f"{len(x.tokens)} of 20 tokens{'' if x.ended else ', ran out'}; "
+        assert told == (f"{len(x.tokens)} of 20 tokens{', ran out' if x.truncated else ''}; "
                         f"{'right' if right else 'wrong'}, the right answer is {problem.answer}")
 
 
@@ -259,5 +259,5 @@ def test_the_cards_lines_run_and_its_table_is_of_the_results(lm, monkeypatch, ca
     assert capsys.readouterr().out.splitlines() == printed(
         LM.load("tiny"), ["7+8+5+9:"], 20, 2)
     assert "| a | 50.0 ±0.0; (+0.0 ±0.0) |" in told and "| best static | 50.0 ±0.0 |" in told
-    assert lm.hash() in told and "Told so." in told and "once greedy" in told
-    assert "train.py --device cpu --styles work,once --budgets 12,20,30 --pool-problems 4" in told
+    assert lm.hash() in told and "Told so." in told and "direct greedy" in told
+    assert "train.py --device cpu --styles cot,direct --budgets 12,20,30 --pool-problems 4" in told

@@ -8,7 +8,7 @@ import torch
 from experiment.reward_table import Arm
 from utils.errors import UserError
 from decode import GREEDY, Strategy, static
-from experiment.reward_table import Rewards, play, sample_policy, sample_static
+from experiment.reward_table import RewardStore, collect, sample_policy, sample_static
 from utils.problem_files import Source
 from eval import better
 from experiment.tables import compare, make_row, make_table, show
@@ -35,7 +35,7 @@ def test_a_table_marks_what_is_sure_brackets_what_is_not_and_leaves_out_what_is_
         "better": {at: v + 0.1 + 0.01 * rng.random((1, 500)) for at, v in base.items()},
         "same": {at: v[:, ::-1] for at, v in base.items()},
         "half": {(1, 0): base[1, 0] + 0.2}, "sees": {at: v + 0.3 for at, v in base.items()},
-        "base": base}, base, no_rivals=["sees"])
+        "base": base}, base, no_competitors=["sees"])
     lines = show(table, (16, 32)).splitlines()
     assert lines[1] == "Title. Pass@1 in %, 95 % interval"
     assert lines[4].split() == ["+10.5", "±0.0*", "+10.5", "±0.0*"]
@@ -72,30 +72,30 @@ def test_a_run_is_held_to_another_ones_intervals_and_the_row_is_named(tmp_path):
 
 @pytest.mark.parametrize("strategy", [GREEDY, Strategy(1.25, 3, 0.95, 0.03)])
 def test_rewards_of_prefixes_equal_sampling_at_each_budget(lm, task, strategy):
-    once = sample_static(lm, task, task.test, Arm("work", strategy), 3, 5, 64)
+    once = sample_static(lm, task, task.test, Arm("cot", strategy), 3, 5, 64)
     policy = static(torch.tensor(strategy).repeat(len(task.test) * 3, 1))
-    prompts = [task.prompt(p, "work") for p in task.test]
+    prompts = [task.prompt(p, "cot") for p in task.test]
     each = sample_policy(lm, task, task.test, lambda t, budgets: (prompts, policy), 3, 5, 64)
     assert np.array_equal(once, each) and 0 < once.mean() < 1
 
 
 def test_rewards_are_what_the_verifier_says_of_the_text(lm, task):
-    prompts = [task.prompt(p, "once") for p in task.test]
-    episodes = play(lm, task, prompts, static(torch.tensor([GREEDY] * 12)), torch.full((12,), 52),
+    prompts = [task.prompt(p, "direct") for p in task.test]
+    episodes = collect(lm, task, prompts, static(torch.tensor([GREEDY] * 12)), torch.full((12,), 52),
                     1, 0, 64)
     by_hand = [float(lm.text(x.tokens) == f"#{p.answer}") for x, p in zip(episodes, task.test)]
-    table = sample_static(lm, task, task.test, Arm("once", GREEDY), 1, 0, 64)
+    table = sample_static(lm, task, task.test, Arm("direct", GREEDY), 1, 0, 64)
     assert table[:, 0, -1].tolist() == by_hand
 
 
 def test_a_reward_table_on_disk_is_not_sampled_again(tmp_path):
     path = str(tmp_path / "rewards.npz")
-    table = Rewards(path)
+    table = RewardStore(path)
     table.get("a", lambda: np.arange(6).reshape(2, 3))
     table.flush()
-    again = Rewards(path)
+    again = RewardStore(path)
     assert np.array_equal(again.get("a", lambda: 1 / 0), np.arange(6).reshape(2, 3))
     for damaged in (b"", open(path, "rb").read()[:100]):
         (tmp_path / "rewards.npz").write_bytes(damaged)
         with pytest.raises(UserError, match="cannot read"):
-            Rewards(path)
+            RewardStore(path)

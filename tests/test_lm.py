@@ -126,7 +126,7 @@ def test_every_end_token_ends_a_row_and_padded_rows_of_the_head_are_no_tokens(fa
     hot = static(torch.tensor([6.0, 0, 1, 0]).repeat(400, 1))
     episodes = rollout(family, [family.encode("7+8?")], hot, torch.full((400,), 8),
                        torch.tensor([1]), 400)
-    last = {x.tokens[-1].item() for x in episodes if x.ended}
+    last = {x.tokens[-1].item() for x in episodes if not x.truncated}
     assert last == ends and max(int(x.tokens.max()) for x in episodes) < len(family.tokenizer)
     assert all(not set(x.tokens[:-1].tolist()) & ends for x in episodes)
 
@@ -195,7 +195,7 @@ def test_what_cannot_fit_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
         LM.load(folder, device="cpu")
     one = memory(lm.model.config, "float32", 1, 10)
     monkeypatch.setattr(module, "free_memory", lambda device: 5 * (one.cache + one.logits))
-    monkeypatch.setattr(module, "belt_length", lambda texts: texts)
+    monkeypatch.setattr(module, "cache_length", lambda texts: texts)
     assert "GiB" in lm.require(5, 10)
     with pytest.raises(UserError, match="lower --rows to 5"):
         lm.require(6, 10)

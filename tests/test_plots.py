@@ -14,14 +14,14 @@ from report import page as report
 from utils.errors import UserError
 from report.run_data import Data
 
-BUDGETS, LEVELS, ARMS = (18, 24, 30, 37, 44), range(3, 16), ("work greedy", "work T=0.75 k=2 p=0.8",
-                                                             "once T=1.25 p=0.8 min-p=0.03")
+BUDGETS, LEVELS, ARMS = (18, 24, 30, 37, 44), range(3, 16), ("cot greedy", "cot T=0.75 k=2 p=0.8",
+                                                             "direct T=1.25 p=0.8 min-p=0.03")
 #         name: (Pass@1 at the smallest and the largest budget, gain of Pass@8)
 POLICIES = {"greedy": (.10, .57, 0), "best static": (.24, .57, .45), "mixed static": (.2, .4, .5),
             "softmax bandit": (.255, .66, .42), "LinUCB": (.23, .65, .42), "LPO": (.24, .6, .42),
             "oracle per prompt (bound)": (.4, .8, .2), "token level": (.36, .71, .3),
             "REINFORCE": (.33, .65, .3), "EDT <script>alert(1)</script>": (.2, .5, .4),
-            "both levels": (.365, .715, .32), "rule that sees the problem": (.37, .74, .25)}
+            "both levels": (.365, .715, .32), "scripted oracle": (.37, .74, .25)}
 TABLES = {"Sequence level, one style: work": (1, 8), "Token level": (1,), "Both levels": (1, 8),
           "Transfer: levels <= 8": (1,)}
 
@@ -40,11 +40,11 @@ def results(rng) -> dict:
                                                  "softmax bandit", "LinUCB",
                                                  "oracle per prompt (bound)"),
              "Token level": ("greedy", "best static", "EDT <script>alert(1)</script>", "REINFORCE",
-                             "token level", "rule that sees the problem"),
+                             "token level", "scripted oracle"),
              "Both levels": ("softmax bandit", "token level", "both levels"),
              "Transfer: levels <= 8": ("best static", "token level")}
     tables = [{"title": title, "note": "Difference to best static.", "pass": Bs, "rows": [
-        {"name": name, "rival": "rule" not in name and "oracle" not in name,
+        {"name": name, "competitor": "rule" not in name and "oracle" not in name,
          "cells": {f"pass@{B}[{t}]": cell(rng, name, B, t) for t in range(5) for B in (1, 2, 4, 8)}}
         for name in where[title]]} for title, Bs in TABLES.items()]
     first = tables[0]["rows"][1]["cells"]                 # the baseline has no difference to itself
@@ -54,10 +54,10 @@ def results(rng) -> dict:
     S = {"names": list(ARMS), "coverage": [.595, .66, .693, .711, .726, .736],
          "top_average": [.595, .595, .595, .61, .61, .61], "candidates": 180, "bound": .74,
          "constant": .1, "noise": .2}
-    return {"about": {"lm": "tiny", "task": "sums", "styles": ["work", "once"], "budgets": BUDGETS,
+    return {"about": {"lm": "tiny", "task": "sums", "styles": ["cot", "direct"], "budgets": BUDGETS,
                       "problems": 500, "samples": 8, "seeds": 3,
                       "levels": {str(n): 38 for n in LEVELS}},
-            "selection": {"work": S, "work,once": S | {"coverage": [.61, .69, .73, .75, .77, .78],
+            "selection": {"cot": S, "cot,direct": S | {"coverage": [.61, .69, .73, .75, .77, .78],
                                                        "bound": .78}},
             "tables": tables,
             "paper": [["MATH, sequence, Pass@1, w/o CoT", {"best static": 71.7, "LPO": 72.72,
@@ -66,7 +66,7 @@ def results(rng) -> dict:
 
 
 def metrics(rng):
-    for styles in ("work", "work,once"):
+    for styles in ("cot", "cot,direct"):
         for kind, steps, rate in (("softmax", 600, 150), ("linucb", 300, 60)):
             for seed in range(3):
                 for i in range(steps):
@@ -108,7 +108,7 @@ def lengths(rng):
 
 def choices(rng):
     for kind in ("softmax", "linucb"):
-        for styles in ("work", "work,once"):
+        for styles in ("cot", "cot,direct"):
             for T in BUDGETS:
                 for level in LEVELS:
                     for arm, share in zip(ARMS, rng.dirichlet((T / level, 2, level / 5))):

@@ -1,5 +1,7 @@
 """GAE and PPO against hand-worked numbers, and the contract of the stored log-probability."""
 import math
+from functools import partial
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from demos import ppo_toy as toy
 from bandit import mlp
 from decode import GREEDY, prompt_key, rollout, static
 from demos.ppo_toy import learn
-from pomdp import (SURE, TEMPERATURES, TokenPolicy, flatten, gae, ppo_loss, ppo_update,
+from pomdp import (DECISION_P_MAX, TEMPERATURES, TokenPolicy, flatten, gae, ppo_loss, ppo_update,
                    reinforce_update)
 
 
@@ -31,7 +33,7 @@ def policy_and_episodes(lm, n=4):
     policy = TokenPolicy(lm.d, 40)
     torch.nn.init.normal_(policy.actor[-1].weight, std=0.3)
     prompts = ["7+8+5+9:", "12+13+14+15+16+17:", "3+4+5:"]
-    episodes = rollout(lm, [lm.encode(p) for p in prompts], policy.acting(explore=True),
+    episodes = rollout(lm, [lm.encode(p) for p in prompts], partial(policy, explore=True),
                        torch.tensor([40, 30, 20]).repeat_interleave(n),
                        torch.tensor([prompt_key(p) for p in prompts]), n=n)
     return policy, episodes
@@ -47,18 +49,18 @@ def test_stored_log_probability_equals_the_recomputed_one(lm):
 def test_sure_tokens_are_no_decisions_and_the_end_can_be_one(lm):
     _, episodes = policy_and_episodes(lm)
     for x in episodes:
-        assert (x.distribution[:, 1] <= SURE).all()
-        assert 0 < len(x.where) < len(x.tokens)
+        assert (x.distribution[:, 1] <= DECISION_P_MAX).all()
+        assert 0 < len(x.decision_steps) < len(x.tokens)
         sure = torch.ones(len(x.tokens), dtype=torch.bool)
-        sure[x.where] = False
+        sure[x.decision_steps] = False
         assert (x.action[sure] == 0).all()
-        assert (x.left == x.budget - x.where).all()
+        assert (x.tokens_left == x.budget - x.decision_steps).all()
 
 
 def test_an_untrained_action_set_of_greedy_alone_is_greedy(lm):
     policy = TokenPolicy(lm.d, 40)                              # zero last layer: arg-max action 0
     ids, keys = [lm.encode("7+8+5+9:")], torch.zeros(1, dtype=torch.long)
-    a = rollout(lm, ids, policy.acting(), torch.tensor([40]), keys)
+    a = rollout(lm, ids, policy, torch.tensor([40]), keys)
     b = rollout(lm, ids, static(torch.tensor([GREEDY])), torch.tensor([40]), keys)
     assert torch.equal(a[0].tokens, b[0].tokens)
 
@@ -68,9 +70,9 @@ def test_explored_actions_follow_the_policy(lm):
     with torch.no_grad():
         policy.actor[-1].bias.copy_(torch.tensor([.1, .2, .3, .4]).log())
     ids = [lm.encode("7+8+5+9+12+4+11:")]
-    episodes = rollout(lm, ids, policy.acting(explore=True), torch.full((1500,), 24),
+    episodes = rollout(lm, ids, partial(policy, explore=True), torch.full((1500,), 24),
                        torch.zeros(1, dtype=torch.long), n=1500)
-    action = torch.cat([x.action[x.where] for x in episodes]).long()
+    action = torch.cat([x.action[x.decision_steps] for x in episodes]).long()
     share = action.bincount(minlength=4) / len(action)
     assert (share - torch.tensor([.1, .2, .3, .4])).abs().max() < 0.03
 
@@ -142,10 +144,10 @@ def test_ppo_learns_which_temperature_pays(lm):
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
     ids, keys = [lm.encode("7+8+5+9+12:")], torch.zeros(1, dtype=torch.long)
     for i in range(12):
-        episodes = rollout(lm, ids, policy.acting(explore=True), torch.full((64,), 24), keys, n=64,
+        episodes = rollout(lm, ids, partial(policy, explore=True), torch.full((64,), 24), keys, n=64,
                            seed=i)
         for x in episodes:
-            x.reward = float((x.action[x.where] == 3).float().mean()) if len(x.where) else 0.0
+            x.reward = float((x.action[x.decision_steps] == 3).float().mean()) if len(x.decision_steps) else 0.0
         log = ppo_update(policy, optimizer, episodes, seed=i, entropy_bonus=0.0)
     assert log["share_T1.25"] > 0.9
 

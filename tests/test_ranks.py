@@ -15,11 +15,11 @@ from safetensors.numpy import load_file
 
 from utils import distributed as ranks
 from experiment.reward_table import Arm
-from utils.cli import run
+from utils.cli import run_program
 from utils.errors import UserError
 from decode import Episode, Strategy, static
 from pomdp import TokenPolicy, ppo_update, reinforce_update
-from experiment.reward_table import embed, sample_policy, sample_static
+from experiment.reward_table import embed_prompts, sample_policy, sample_static
 from baselines.lpo import lpo_update
 from conftest import ROOT, SHORT
 from test_train import start
@@ -42,7 +42,7 @@ def wait(process) -> tuple[int, str, str]:
 
 
 def kill_when(process, path, rank: int) -> str:
-    """kill -9 of one worker as soon as the file is there; what the job then says."""
+    """kill -9 of one worker as soon as the file is there; what the run then says."""
     while not path.exists() and process.poll() is None:
         time.sleep(0.02)
     with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
@@ -108,14 +108,14 @@ def test_what_two_processes_began_before_one_was_killed_one_ends_alike(alone, tm
 STOPPED = """
 import os, signal, time
 from utils import distributed as ranks
-from utils.cli import run
+from utils.cli import run_program
 
 def main():
     with ranks.job(""):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(9)
 
-run("program", main, "stopped; go on")
+run_program("program", main, "stopped; go on")
 """
 
 
@@ -166,9 +166,9 @@ def together(alone):
             assert ranks.gather(own).tolist() == list(range(count)), count
             assert ranks.gather(torch.tensor(own)).tolist() == list(range(count)), count
         assert ranks.add(torch.tensor([1, me])).tolist() == [2, 1]
-        assert ranks.first(lambda: me) == 0
+        assert ranks.main_process_first(lambda: me) == 0
         with pytest.raises(UserError, match="told by 0"):
-            ranks.first(fails)
+            ranks.main_process_first(fails)
         for case, (parameters, logs) in zip(CASES, alone):
             again, logs2 = learn(*case, ranks.share(len(case[1])))
             assert all((a - b).abs().max() < 1e-6 for a, b in zip(parameters, again)), case
@@ -184,7 +184,7 @@ def member(me, port, folder, alone):
     os.environ.update(RANK=str(me), WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=str(port))
     torch.set_num_threads(1)                          # a forked process has no pool of threads
     sys.stdout, sys.stderr = (open(folder / f"{name}{me}", "w") for name in ("out", "err"))
-    run("program", lambda: together(alone))
+    run_program("program", lambda: together(alone))
 
 
 def test_what_processes_do_together_and_an_error_of_one_of_them_is_seen_once(tmp_path):
@@ -207,7 +207,7 @@ def test_what_processes_do_together_and_an_error_of_one_of_them_is_seen_once(tmp
 def test_one_process_has_all_and_pays_nothing():
     assert (ranks.rank(), ranks.size(), ranks.share(7)) == (0, 1, slice(0, 7))
     x = np.arange(3)
-    assert ranks.gather(x).tolist() == [0, 1, 2] and ranks.first(lambda: 5) == 5
+    assert ranks.gather(x).tolist() == [0, 1, 2] and ranks.main_process_first(lambda: 5) == 5
 
 
 @pytest.mark.parametrize("count", [5, 1])                   # of 1 problem, one share is empty
@@ -223,7 +223,7 @@ def test_shares_of_sampling_are_the_parts_of_the_whole(lm, count, monkeypatch):
     def sampled():
         return (sample_policy(lm, task, problems, lambda t, _: (problems, static(strategies)), 2, 0,
                               64), sample_static(lm, task, problems, hot, 2, 0, 64),
-                embed(lm, task, problems, 64).numpy())
+                embed_prompts(lm, task, problems, 64).numpy())
 
     whole, parts = sampled(), []
     monkeypatch.setattr(ranks, "size", lambda: 2)

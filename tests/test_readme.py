@@ -15,7 +15,7 @@ import pytest
 
 from utils import options
 from experiment import config
-from conftest import ROOT, SHORT, run_program
+from conftest import ROOT, SHORT, execute
 
 README = open(os.path.join(ROOT, "README.md"), encoding="utf-8").read()
 PATHS = [path for pattern in ("*.py", "baselines/*.py", "demos/*.py", "experiment/*.py",
@@ -90,7 +90,7 @@ def test_a_command_is_one_that_its_program_takes(command, monkeypatch):
     monkeypatch.setattr(sys, "argv", [program, *arguments])
     monkeypatch.setattr(sys, "path", [os.path.dirname(os.path.join(ROOT, path)), *sys.path])
     with pytest.raises((Taken, SystemExit)) as end:
-        run_program(program)
+        execute(program)
     assert end.type is Taken or end.value.code == 0, end.value
 
 
@@ -153,7 +153,7 @@ def test_the_files_and_functions_that_the_readme_names_are_there():
 
 # ---- the programs that the README shows ---------------------------------------------------------
 PROGRAMS = {x.split(":")[0]: x for x in re.findall(r"```python\n# (.*?)```", README, re.DOTALL)}
-MINE = [*SHORT, "--styles", "work", "--iterations", "2"]
+MINE = [*SHORT, "--styles", "cot", "--iterations", "2"]
 
 
 def written(folder, name: str) -> str:
@@ -197,7 +197,7 @@ def test_an_action_of_ones_own(tmp_path):
 def test_a_bandit_of_ones_own(tmp_path, finish):
     code, out, err = finish(written(tmp_path, "mybandit.py"), *MINE, folder=tmp_path)
     assert code == 0 and "\nThompson sampling " in out, err
-    assert (tmp_path / "runs" / "sums" / "thompson-work-0.safetensors").exists()
+    assert (tmp_path / "runs" / "sums" / "thompson-cot-0.safetensors").exists()
 
 
 def test_the_readme_shows_the_example_as_it_is():

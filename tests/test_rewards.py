@@ -1,4 +1,4 @@
-"""Rewards: given while the LM decodes, each to its own episode."""
+"""RewardStore: given while the LM decodes, each to its own episode."""
 import threading
 
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from utils.errors import UserError
 from decode import Strategy, static
-from experiment.reward_table import play
+from experiment.reward_table import collect
 from tasks import TASKS, Task
 from utils.problem_files import Source
 
@@ -19,7 +19,7 @@ def task():
 
 
 def test_programs_are_graded_while_the_lm_decodes_others(lm, task, monkeypatch):
-    prompts = [task.prompt(p, "work") for p in task.train]
+    prompts = [task.prompt(p, "cot") for p in task.train]
     told, forwards, forward = [], [], lm.forward
     monkeypatch.setattr(lm, "forward", lambda *x: forwards.append(0) or forward(*x))
     monkeypatch.setattr(Task, "programs", True)
@@ -28,13 +28,13 @@ def test_programs_are_graded_while_the_lm_decodes_others(lm, task, monkeypatch):
         told.append((threading.current_thread(), len(forwards)))
         return prompt + len(tokens) / 100
 
-    episodes = play(lm, task, prompts, HOT, torch.full((48,), 40), 4, 0, 8, judge)
+    episodes = collect(lm, task, prompts, HOT, torch.full((48,), 40), 4, 0, 8, judge)
     right = [x.prompt + len(x.tokens) / 100 for x in episodes]
     assert [x.reward for x in episodes] == right
     assert all(thread is not threading.main_thread() for thread, _ in told)
     assert min(at for _, at in told) < len(forwards) / 2
     monkeypatch.setattr(Task, "programs", False)
-    episodes = play(lm, task, prompts, HOT, torch.full((48,), 40), 4, 0, 8, judge)
+    episodes = collect(lm, task, prompts, HOT, torch.full((48,), 40), 4, 0, 8, judge)
     assert [x.reward for x in episodes] == right
 
 
@@ -43,5 +43,5 @@ def test_a_grader_that_cannot_work_stops_the_run(lm, task):
         raise UserError("programs cannot be run here")
 
     with pytest.raises(UserError, match="cannot be run"):
-        play(lm, task, [task.prompt(task.train[0], "work")], HOT, torch.full((2,), 9), 2, 0, 8,
+        collect(lm, task, [task.prompt(task.train[0], "cot")], HOT, torch.full((2,), 9), 2, 0, 8,
              judge)

@@ -170,7 +170,7 @@ def test_autodeco_learns_the_temperature_that_the_tokens_were_drawn_at():
     true = torch.tensor([0.5, 1.0, 1.5]).repeat(1500)
     h, logits, target = cooled(true)
     heads = fit_autodeco(h, logits.__getitem__, target, torch.ones(len(true)), 300, 256)
-    T, P = heads(h)
+    T, P = heads.temperature_and_top_p(h)
     for t in (0.5, 1.0, 1.5):
         assert T[true == t].mean().item() == pytest.approx(t, abs=0.12)
     assert P.mean() > 0.9
@@ -204,19 +204,19 @@ def test_heads_act_as_strategies_and_are_the_same_after_saving(lm, tmp_path):
     torch.nn.init.normal_(heads.top_p[-1].weight)
     s = state(torch.randn(9, 20))
     s.h = h
-    strategies = heads.acting()(s).strategies
+    strategies = heads(s).strategies
     assert ((0 < strategies[:, 0]) & (strategies[:, 0] <= 2) & (strategies[:, 2] <= 1)).all()
     assert (strategies[:, 1] == 0).all() and strategies.std(0)[[0, 2]].min() > 0.05
     path = str(tmp_path / "heads.safetensors")
     save_adapter(path, heads.state_dict(), "autodeco", lm)
     again = load_adapter(path, lm)[0]
-    assert torch.equal(again.acting()(s).strategies, strategies)
+    assert torch.equal(again(s).strategies, strategies)
     assert isinstance(again, AutoDeco) and not isinstance(again, SoftmaxBandit)
 
 
-# ---- in the job ---------------------------------------------------------------------------------
+# ---- in the run ---------------------------------------------------------------------------------
 def test_a_run_has_every_rival_and_two_trainings_each(finish, tmp_path):
-    code, out, err = finish("train.py", *SHORT, "--rivals", "--seeds", "2", "--iterations", "2",
+    code, out, err = finish("train.py", *SHORT, "--baselines", "--seeds", "2", "--iterations", "2",
                             "--budgets", "18,30,44", "--samples", "4", folder=tmp_path)
     assert code == 0, err
     for row in ("LPO", "softmax bandit, no budget", "EDT", "AutoDeco-like", "REINFORCE",
@@ -236,12 +236,12 @@ def test_filtered_problems_reach_every_learner(finish, tmp_path):
 def test_no_transfer_table_where_the_tested_problems_have_no_levels():
     """AIME has none, and is tested after training on MATH, which has."""
     cells = {(1, 0): np.ones((1, 3))}
-    job = SimpleNamespace(
-        task=SimpleNamespace(train=[Problem("", "", level=i) for i in range(4)],
+    run = SimpleNamespace(
+        task=SimpleNamespace(train=[Problem("", "", difficulty=i) for i in range(4)],
                              test=[Problem("", "")] * 3, budgets=(8, 16, 32)),
         config=SimpleNamespace(seed=0), done=lambda kind, seed: True)
-    held = SimpleNamespace(job=job, told={"sets": {"work": {}}}, Bs=[1], seeds=lambda of: cells,
+    held = SimpleNamespace(run=run, told={"sets": {"cot": {}}}, Bs=[1], seeds=lambda of: cells,
                            best_static=lambda told: cells)
     assert [x["title"] for x in transfer_tables(held)] == ["Transfer: trained on T = 16"]
-    job.task.test[0] = Problem("", "", level=3)
+    run.task.test[0] = Problem("", "", difficulty=3)
     assert "levels 0, 1, tested on the others" in transfer_tables(held)[0]["title"]

@@ -8,13 +8,13 @@ from experiment import adapters as store
 from bandit import LinUCB, SoftmaxBandit
 from experiment.reward_table import Arm
 from decode import GREEDY, Strategy
-from features import CENTRES, CONTEXT
+from features import N_THRESHOLDS, CONTEXT_PARTS
 from utils.errors import UserError
 from pomdp import TokenPolicy
 from experiment.adapters import arms_from_json, arms_to_json, load_adapter, save_adapter
 from utils.files import append_csv, read_json, write
 
-ARMS = [Arm("work", GREEDY), Arm("once", Strategy(1.5, 2, 0.8, 0.1)), Arm("work", Strategy(), True)]
+ARMS = [Arm("cot", GREEDY), Arm("direct", Strategy(1.5, 2, 0.8, 0.1)), Arm("cot", Strategy(), True)]
 
 
 def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch):
@@ -35,11 +35,11 @@ def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch):
 def adapters(lm):
     torch.manual_seed(0)
     token = TokenPolicy(lm.d, 40, ("hidden", "budget"))
-    soft, lin = SoftmaxBandit(lm.d + 2 * CENTRES, 3), LinUCB(lm.d + 2 * CENTRES, 3)
-    lin.update(torch.randn(lm.d + 2 * CENTRES), 1, 1.0)
+    soft, lin = SoftmaxBandit(lm.d + 2 * N_THRESHOLDS, 3), LinUCB(lm.d + 2 * N_THRESHOLDS, 3)
+    lin.update(torch.randn(lm.d + 2 * N_THRESHOLDS), 1, 1.0)
     return {"token": (token, token.state_dict(), {"horizon": 40, "parts": ["hidden", "budget"]}),
-            "softmax": (soft, soft.state_dict(), {"arms": arms_to_json(ARMS), "parts": CONTEXT}),
-            "linucb": (lin, lin.state_dict(), {"arms": arms_to_json(ARMS), "parts": CONTEXT})}
+            "softmax": (soft, soft.state_dict(), {"arms": arms_to_json(ARMS), "parts": CONTEXT_PARTS}),
+            "linucb": (lin, lin.state_dict(), {"arms": arms_to_json(ARMS), "parts": CONTEXT_PARTS})}
 
 
 @pytest.mark.parametrize("kind", ["token", "softmax", "linucb"])
@@ -48,7 +48,7 @@ def test_an_adapter_comes_back_as_it_was(lm, tmp_path, kind):
     path = str(tmp_path / "a.safetensors")
     save_adapter(path, tensors, kind, lm, **about)
     again, config = load_adapter(path, lm)
-    x = torch.randn(4, lm.d + 2 * CENTRES)
+    x = torch.randn(4, lm.d + 2 * N_THRESHOLDS)
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in tensors.items())
     if kind == "token":
         assert again.parts == ("hidden", "budget") and again.horizon == 40

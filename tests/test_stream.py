@@ -124,12 +124,12 @@ def test_marks_and_colours_stand_at_decisions_and_leave_the_text_as_it_is(lm, co
     torch.manual_seed(1)
     adapter = TokenPolicy(lm.d, 44)
     torch.nn.init.normal_(adapter.actor[-1].weight, std=0.3)
-    episode, = generate(lm, ["7+8+5+9:"], Stream(lm, adapter.acting(), colour), 44, seed=1)
+    episode, = generate(lm, ["7+8+5+9:"], Stream(lm, adapter, colour), 44, seed=1)
     shown = capsys.readouterr().out
     mark = re.compile(r"\x1b\[\d+m(.)\x1b\[0m" if colour else f"(.)[{MARKS}]")
     assert mark.sub(r"\1", shown) == lm.text(episode.tokens)
     assert coloured("", 1, colour) == ""                      # a piece that is not complete
-    decided = lm.text(episode.tokens[episode.where])
+    decided = lm.text(episode.tokens[episode.decision_steps])
     assert "".join(mark.findall(shown)) == decided != ""
 
 

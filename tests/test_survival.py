@@ -11,16 +11,16 @@ import pytest
 from utils.errors import UserError
 from experiment.config import Config
 from experiment.run import close_folder, open_folder
-from experiment.reward_table import Rewards
+from experiment.reward_table import RewardStore
 from experiment.adapters import load_adapter
 from utils.files import append_csv, read_json, write
 from conftest import ROOT, SHORT, command_of, hashes
 
 RUN = [*SHORT, "--budgets", "18,24", "--iterations", "11", "--batch", "4", "--samples", "1",
-       "--test-samples", "1", "--arms", "2", "--test-problems", "2", "--styles", "work"]
+       "--test-samples", "1", "--arms", "2", "--test-problems", "2", "--styles", "cot"]
 FILES = ["config.json", "rewards.npz", "selection.json", "metrics.csv",       # as they are written
-         "softmax-work-0.safetensors", "linucb-work-0.safetensors", "token-0.checkpoint",
-         "token-0.safetensors", "both-work-0.safetensors", "tokens.csv", "lengths.csv",
+         "softmax-cot-0.safetensors", "linucb-cot-0.safetensors", "token-0.checkpoint",
+         "token-0.safetensors", "both-cot-0.safetensors", "tokens.csv", "lengths.csv",
          "generations.json", "choices.csv", "results.json"]
 KILLED = -signal.SIGKILL
 
@@ -100,8 +100,8 @@ def test_a_run_goes_on_with_other_rows_and_with_nothing_else(tmp_path, monkeypat
     for name in "abc":
         os.makedirs(f"runs/{name}.part")
         write(f"runs/{name}.part/config.json", json.dumps(vars(Config(name=name))))
-    with pytest.raises(UserError, match="was started with --styles work, --lr 0.0005$"):
-        open_folder(Config(name="a", lr=1.0, styles="once"), resume=True)
+    with pytest.raises(UserError, match="was started with --styles cot, --lr 0.0005$"):
+        open_folder(Config(name="a", lr=1.0, styles="direct"), resume=True)
     open_folder(Config(name="b", rows=7), resume=True)
     assert json.load(open("runs/b.part/config.json"))["rows"] == 7
     os.replace("runs/c.part", "runs/c")
@@ -178,8 +178,8 @@ def test_a_damaged_file_of_an_unfinished_run_is_named_and_made_again_once_delete
         forker, unbroken, tmp_path):
     part = tmp_path / "runs" / "sums.part"
     shutil.copytree(unbroken[0], part)
-    (part / "both-work-0.safetensors").unlink()                   # its training reads metrics.csv
-    for name in ("config.json", "rewards.npz", "metrics.csv", "softmax-work-0.safetensors",
+    (part / "both-cot-0.safetensors").unlink()                   # its training reads metrics.csv
+    for name in ("config.json", "rewards.npz", "metrics.csv", "softmax-cot-0.safetensors",
                  "token-0.safetensors"):
         cut(part / name)
         code, errors, _ = train(forker, tmp_path)
@@ -196,8 +196,8 @@ def test_a_damaged_file_of_an_unfinished_run_is_named_and_made_again_once_delete
 
 @pytest.mark.parametrize("name, text", [
     ("config.json", "{"), ("selection.json", "{}"), ("selection.json", "[]"),
-    ("selection.json", '{"best_static": [[["work"]]]}'), ("rewards.npz", ""), ("rewards.npz", "no"),
-    ("softmax-work-0.safetensors", "no")])
+    ("selection.json", '{"best_static": [[["cot"]]]}'), ("rewards.npz", ""), ("rewards.npz", "no"),
+    ("softmax-cot-0.safetensors", "no")])
 def test_a_damaged_file_of_a_finished_run_is_named_and_made_again_as_the_line_says(
         forker, unbroken, tmp_path, name, text):
     run, part = tmp_path / "runs" / "sums", tmp_path / "runs" / "sums.part"
@@ -221,7 +221,7 @@ def test_lines_that_do_not_fit_their_columns_are_refused(text, tmp_path):
 
 
 def test_a_file_cut_anywhere_is_refused(lm, unbroken, tmp_path):
-    readers = {"rewards.npz": Rewards, "token-0.safetensors": lambda path: load_adapter(path, lm),
+    readers = {"rewards.npz": RewardStore, "token-0.safetensors": lambda path: load_adapter(path, lm),
                "config.json": read_json,
                "metrics.csv": lambda path: append_csv(path, {"adapter": "a", "seed": 0}, [])}
     for name, read in readers.items():

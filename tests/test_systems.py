@@ -9,11 +9,13 @@ import struct
 import sys
 from types import SimpleNamespace
 
+from functools import partial
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from utils.cli import run
+from utils.cli import run_program
 from decode import prompt_key, rollout
 from pomdp import TokenPolicy, ppo_update
 
@@ -44,13 +46,13 @@ def windows(monkeypatch):
 
 def test_on_windows_every_file_is_imported_and_a_run_has_its_folder(windows, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    job, config = windows["experiment.run"], windows["experiment.config"].Config(name="a b")
-    part, final = job.open_folder(config, resume=False)
+    run, config = windows["experiment.run"], windows["experiment.config"].Config(name="a b")
+    part, final = run.open_folder(config, resume=False)
     with pytest.raises(windows["utils.errors"].UserError, match="another process is writing"):
-        job.hold(part)
+        run.hold(part)
     assert not [x for x in os.listdir(part) if "lock" in x]       # an open file would stop a rename
-    job.close_folder(part, final)
-    assert vars(job.read_config(final)) == vars(config)
+    run.close_folder(part, final)
+    assert vars(run.read_config(final)) == vars(config)
 
 
 def test_on_windows_the_kernel_tells_how_much_memory_is_free(windows, monkeypatch):
@@ -76,7 +78,7 @@ def test_on_windows_a_program_is_neither_right_nor_wrong(windows, monkeypatch):
 def test_a_console_that_lacks_a_letter_shows_another(monkeypatch):
     data = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(data, encoding="cp1252"))
-    run("x.py", lambda: print("12.0 ±0.3, 7₀+8₁"))
+    run_program("x.py", lambda: print("12.0 ±0.3, 7₀+8₁"))
     assert data.getvalue().decode("cp1252").split("\n")[0].strip() == "12.0 ±0.3, 7?+8?"
 
 
@@ -97,7 +99,7 @@ class Types(TorchDispatchMode):
 def test_the_loop_and_the_token_policy_never_use_float64(lm):
     texts, policy = ["7+8+5+9:", "3+4+5:"], TokenPolicy(lm.d, 12)
     with Types() as types:
-        episodes = rollout(lm, [lm.encode(x) for x in texts], policy.acting(explore=True),
+        episodes = rollout(lm, [lm.encode(x) for x in texts], partial(policy, explore=True),
                            torch.full((4,), 12), torch.tensor([prompt_key(x) for x in texts]), n=2)
         for i, x in enumerate(episodes):
             x.reward = float(i % 2)

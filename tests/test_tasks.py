@@ -98,10 +98,10 @@ def test_the_yardstick_is_hot_at_forks_when_the_whole_work_does_not_fit(lm):
     logits = torch.zeros(3, 24)
     logits[:, lm.encode(";")[0]], logits[:, lm.encode("#")[0]] = 2.0, 1.5
     logits[2, lm.encode("7")[0]] = 5.0                                       # no fork
-    policy = tiny.yardstick(lm, ["7+8+5:", "7+8+5:", "7+8+5:"], torch.tensor([40, 12, 12]))
+    policy = tiny.scripted_oracle(lm, ["7+8+5:", "7+8+5:", "7+8+5:"], torch.tensor([40, 12, 12]))
     state = State(rows, None, logits, *[None] * 5)
     chosen = policy(state).strategies
-    assert tiny.work_length("7+8+5:") == len("7+8=15;15+5=20#20")
+    assert tiny.solution_length("7+8+5:") == len("7+8=15;15+5=20#20")
     assert chosen[0].tolist() == list(GREEDY) == chosen[2].tolist() and chosen[1, 0] == 1.25
 
 # ---- tasks from files ---------------------------------------------------------------------------
@@ -121,7 +121,7 @@ MATH = [{"problem": f"What is ${i}+1$?", "answer": str(i + 1), "level": 1 + i % 
      r"\sqrt{\frac{3}{4}}", None)])
 def test_math_in_the_wild(row, answer, level):
     problem = math_problem({"problem": " q ", **row})
-    assert (problem.question, problem.answer, problem.level) == ("q", answer, level)
+    assert (problem.question, problem.answer, problem.difficulty) == ("q", answer, level)
 
 
 def test_a_folder_has_its_splits_by_name_and_they_share_no_text(tmp_path):
@@ -133,14 +133,14 @@ def test_a_folder_has_its_splits_by_name_and_they_share_no_text(tmp_path):
     assert len(task.train) == 39 and len(task.test) == 2
     assert all(p.question != "What is $3+1$?" for p in task.train)
     task = TASKS["math500"](Source(str(tmp_path), "", 100, 1, levels=[2, 4]))
-    assert {p.level for p in task.train} == {2, 4} and len(task.test) == 1
+    assert {p.difficulty for p in task.train} == {2, 4} and len(task.test) == 1
     with pytest.raises(UserError, match="no file named math_test"):        # never cut unasked
         TASKS["math"](Source(str(tmp_path), "", 100, 5))
     task = TASKS["math"](Source(str(tmp_path / "math_train.jsonl"), "", 100, 5))
     assert len(task.test) == 5 and len(task.train) == 35
     lines(tmp_path / "aime2024_test.jsonl", [{"problem": "hard", "answer": 0}])       # has no level
     task = TASKS["aime2024"](Source(str(tmp_path), "", 100, 5, levels=[1]))
-    assert [p.answer for p in task.test] == ["0"] and {p.level for p in task.train} == {1}
+    assert [p.answer for p in task.test] == ["0"] and {p.difficulty for p in task.train} == {1}
     with pytest.raises(UserError, match="no file named gsm8k"):
         TASKS["gsm8k"](Source(str(tmp_path), "", 5, 5))
     with pytest.raises(UserError, match="--levels"):
@@ -199,34 +199,34 @@ def test_examples_come_from_training_problems_and_set_the_stop(tmp_path):
             for i in range(40)]
     task = TASKS["gsm8k"](Source(lines(tmp_path / "x.jsonl", rows), "", 20, 20))
     before = list(task.train)
-    assert task.stop is None and task.prompt(task.test[0], "once").startswith("What is")
-    task.show(2, ["work", "once"])
+    assert task.stop is None and task.prompt(task.test[0], "direct").startswith("What is")
+    task.show(2, ["cot", "direct"])
     assert len(task.train) == 18 and all(x in before and x not in task.train
                                          for x in task.examples)
     a, b = task.examples
     task.chat = False
-    assert task.stop == "\n" and task.prompt(task.test[0], "work") == (
+    assert task.stop == "\n" and task.prompt(task.test[0], "cot") == (
         f"Question: {a.question}\nAnswer: It is so. The answer is {a.answer}.\n\n"
         f"Question: {b.question}\nAnswer: It is so. The answer is {b.answer}.\n\n"
         f"Question: {task.test[0].question}\nAnswer:")
     assert f"Answer: The answer is {b.answer}.\n" in task.prompt(task.test[0], "either")
     task.chat = True                     # an instruction in the user's turn, behind the examples
-    assert task.stop is None and task.prompt(task.test[0], "once").endswith("explanation.")
+    assert task.stop is None and task.prompt(task.test[0], "direct").endswith("explanation.")
     with pytest.raises(UserError, match="one more; there are 18 of 18"):
-        task.show(18, ["work"])
+        task.show(18, ["cot"])
     for x in task.train:
-        x.work = ""
-    task.show(16, ["once"])
+        x.solution = ""
+    task.show(16, ["direct"])
     assert len(task.examples) == 16 and len(task.train) == 2
     with pytest.raises(UserError, match="--styles once"):
-        task.show(1, ["work"])
+        task.show(1, ["cot"])
 
 
 def test_questions_may_hold_braces(tmp_path):
     rows = [{"problem": rf"$\frac{{{i}}}{{2}}$", "answer": "{x}"} for i in range(9)]
     task = TASKS["math"](Source(lines(tmp_path / "x.jsonl", rows), "", 9, 2))
-    task.show(1, ["once"])
-    assert task.test[0].question in task.prompt(task.test[0], "once")
+    task.show(1, ["direct"])
+    assert task.test[0].question in task.prompt(task.test[0], "direct")
 
 
 # ---- programs -----------------------------------------------------------------------------------

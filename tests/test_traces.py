@@ -22,18 +22,18 @@ from experiment.config import Config, make_task
 from utils.problem_files import Problem
 from decode import GREEDY, Strategy, probs, prompt_key, rollout, static
 from experiment.held_out import HeldOut
-from features import CENTRES, CONTEXT
-from experiment.run import Job
+from features import N_THRESHOLDS, CONTEXT_PARTS
+from experiment.run import Run
 from pomdp import TEMPERATURES, TokenPolicy, flatten
-from experiment.reward_table import embed, play, sample_policy
+from experiment.reward_table import embed_prompts, collect, sample_policy
 from experiment.adapters import arms_to_json, save_adapter
-from experiment.traces import Witness, as_csv, choice_lines, static_lengths, token_lines, watch
+from experiment.traces import TraceRecorder, as_csv, choice_lines, static_lengths, token_lines, watch
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-CONFIG = Config(styles="work,once", budgets="12,20,30", seed=3, pool_problems=4, problems=4,
+CONFIG = Config(styles="cot,direct", budgets="12,20,30", seed=3, pool_problems=4, problems=4,
                 token_problems=4, test_problems=8, samples=4, test_samples=2, rows=12)
 HOT = Strategy(1.5, 8, 0.95, 0.03)
-ARMS = [Arm("work", GREEDY), Arm("once", HOT), Arm("work", HOT)]
+ARMS = [Arm("cot", GREEDY), Arm("direct", HOT), Arm("cot", HOT)]
 BEST = [ARMS[1], ARMS[2], ARMS[0]]
 FILES = ("tokens.csv", "lengths.csv", "generations.json", "choices.csv")
 
@@ -41,8 +41,8 @@ FILES = ("tokens.csv", "lengths.csv", "generations.json", "choices.csv")
 @pytest.fixture(scope="module")
 def held(lm):
     task = make_task(CONFIG)
-    job = Job(lm, task, CONFIG, "", None)
-    return HeldOut(job, {}, embed(lm, task, task.test, 64), [1, 2], None)
+    run = Run(lm, task, CONFIG, "", None)
+    return HeldOut(run, {}, embed_prompts(lm, task, task.test, 64), [1, 2], None)
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +60,14 @@ def watched(held, token):
     """12 of 24 rows at once: rows enter as others end, and places are empty at times."""
     empty = []
 
-    class Seen(Witness):
+    class Seen(TraceRecorder):
         def __call__(self, s):
-            empty.append(bool((s.left == 0).any()))
+            empty.append(bool((s.tokens_left == 0).any()))
             return super().__call__(s)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(traces, "Witness", Seen)
-        episodes, notes = watch(held, held.job.task.test, token)
+        patch.setattr(traces, "TraceRecorder", Seen)
+        episodes, notes = watch(held, held.run.task.test, token)
     assert 0 < sum(empty) < len(empty)
     assert Counter(x.action for told in notes for x in told if x.decision).keys() == {0, 1, 2, 3}
     return episodes, notes
@@ -75,10 +75,10 @@ def watched(held, token):
 
 def bandits(lm):
     torch.manual_seed(2)
-    soft, lin = (kind(lm.d + 2 * CENTRES, 3) for kind in (SoftmaxBandit, LinUCB))
+    soft, lin = (kind(lm.d + 2 * N_THRESHOLDS, 3) for kind in (SoftmaxBandit, LinUCB))
     torch.nn.init.normal_(soft.actor[-1].weight, std=0.3)
     for arm in range(3):
-        lin.update(torch.randn(lm.d + 2 * CENTRES), arm, 1.0)
+        lin.update(torch.randn(lm.d + 2 * N_THRESHOLDS), arm, 1.0)
     return {"softmax": soft, "linucb": lin}
 
 
@@ -88,14 +88,14 @@ def folder(lm, token, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
     (folder / "selection.json").write_text(json.dumps({
-        "both_arms": [], "sets": {"work,once": {
+        "both_arms": [], "sets": {"cot,direct": {
             "best_static": [arms_to_json(line) for line in (BEST, BEST[::-1])],
             "arms": arms_to_json(ARMS)}}}))
     save_adapter(str(folder / "token-3.safetensors"), token.state_dict(), "token", lm, horizon=30,
                  parts=token.parts)
     for kind, bandit in bandits(lm).items():
-        save_adapter(str(folder / f"{kind}-work+once-3.safetensors"), bandit.state_dict(), kind, lm,
-                     arms=arms_to_json(ARMS), parts=CONTEXT)
+        save_adapter(str(folder / f"{kind}-cot+direct-3.safetensors"), bandit.state_dict(), kind, lm,
+                     arms=arms_to_json(ARMS), parts=CONTEXT_PARTS)
     subprocess.run([*command_of("demos.write_traces"), str(folder)], check=True,
                    env=os.environ | {"PYTHONPATH": ROOT},
                    capture_output=True)
@@ -109,9 +109,9 @@ def lines(folder, name):
 
 # ---- what a token says ---------------------------------------------------------------------------
 def test_watching_changes_no_text(lm, held, token, watched):
-    alone = [rollout(lm, [lm.encode(p)], token.acting(), torch.tensor([T]),
+    alone = [rollout(lm, [lm.encode(p)], token, torch.tensor([T]),
                      torch.tensor([prompt_key(p)]), seed=3)[0]
-             for p in held.prompts("work")[:3] for T in (12, 20, 30)]
+             for p in held.prompts("cot")[:3] for T in (12, 20, 30)]
     assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(alone, watched[0]))
 
 
@@ -119,9 +119,9 @@ def test_notes_are_the_episodes_tokens_actions_and_decisions(watched):
     for x, told in zip(*watched):
         assert [n.step for n in told] == list(range(len(x.tokens)))
         assert [n.token for n in told] == x.tokens.tolist()
-        assert [n.left for n in told] == [x.budget - n.step for n in told]
+        assert [n.tokens_left for n in told] == [x.budget - n.step for n in told]
         assert [n.action for n in told] == x.action.tolist()
-        assert [n.step for n in told if n.decision] == x.where.tolist()
+        assert [n.step for n in told if n.decision] == x.decision_steps.tolist()
 
 
 def entropy(p):
@@ -129,7 +129,7 @@ def entropy(p):
 
 
 def test_probabilities_are_those_of_a_fresh_pass_over_prompt_and_text(lm, held, watched):
-    prompts = [p for p in held.prompts("work") for _ in held.job.task.budgets]
+    prompts = [p for p in held.prompts("cot") for _ in held.run.task.budgets]
     seen = Counter()
     for prompt, x, told in zip(prompts, *watched):
         ids = lm.encode(prompt)
@@ -168,10 +168,10 @@ def test_the_same_run_gives_the_same_bytes_twice(folder, monkeypatch):
 
 
 def test_tokens_csv_holds_every_decision_once(folder, held, watched):
-    expected = as_csv(traces.TOKENS, token_lines(watched[1], held.job.task.budgets))
+    expected = as_csv(traces.TOKENS, token_lines(watched[1], held.run.task.budgets))
     assert (folder / "tokens.csv").read_text() == expected
     told = lines(folder, "tokens.csv")
-    assert len(told) == sum(len(x.where) for x in watched[0])
+    assert len(told) == sum(len(x.decision_steps) for x in watched[0])
     first = [int(x["step"]) for x in told if x["problem"] == "1" and x["budget"] == "30"]
     assert first == watched[0][1 * 3 + 2].where.tolist()
     assert all(float(x["p_max"]) <= 0.95 and int(x["left"]) + int(x["step"]) == int(x["budget"])
@@ -182,9 +182,9 @@ def test_a_static_text_under_a_smaller_budget_is_a_prefix_and_so_is_its_length(h
     for arm in ARMS:
         prompts = held.prompts(arm.style)
         policy = static(torch.tensor([arm.strategy] * 8))
-        for T in held.job.task.budgets:
-            each = play(held.job.lm, held.job.task, prompts, policy, torch.full((8,), T), 1, 3, 64)
-            assert ([min(x, T) for x in static_lengths(held, held.job.task.test, arm)]
+        for T in held.run.task.budgets:
+            each = collect(held.run.lm, held.run.task, prompts, policy, torch.full((8,), T), 1, 3, 64)
+            assert ([min(x, T) for x in static_lengths(held, held.run.task.test, arm)]
                     == [len(x.tokens) for x in each])
 
 
@@ -194,10 +194,10 @@ def test_lengths_csv_counts_every_text_of_each_policy_at_each_budget(folder, hel
         counts = by.setdefault((x["policy"], int(x["budget"])), Counter())
         counts[int(x["length"])] = int(x["count"])
     expected = {}
-    for t, T in enumerate(held.job.task.budgets):
+    for t, T in enumerate(held.run.task.budgets):
         for policy, arm in (("greedy", ARMS[0]), ("best static", BEST[t])):
             expected[policy, T] = Counter(
-                min(x, T) for x in static_lengths(held, held.job.task.test, arm))
+                min(x, T) for x in static_lengths(held, held.run.task.test, arm))
         expected["token level", T] = Counter(
             len(x.tokens) for x in watched[0] if x.budget == T)
     assert by == expected and all(sum(x.values()) == 8 for x in by.values())
@@ -206,18 +206,18 @@ def test_lengths_csv_counts_every_text_of_each_policy_at_each_budget(folder, hel
 
 def test_generations_are_whole_texts_with_the_rewards_of_the_evaluation(folder, lm, held, token):
     told = json.loads((folder / "generations.json").read_text())
-    prompts, acting = held.prompts("work"), token.acting()
-    task = held.job.task
+    prompts, acting = held.prompts("cot"), token
+    task = held.run.task
     table = sample_policy(lm, task, task.test, lambda t, _: (prompts, acting), 2, 3, 64)
     assert [x["budget"] for x in told] == [12, 20, 30, 12, 20, 30, 12, 20]
     assert [x["reward"] for x in told] == [table[i, 0, i % 3] for i in range(8)]
     assert 0 < sum(x["reward"] for x in told) < 8
-    for x, prompt, problem in zip(told, prompts, held.job.task.test):
+    for x, prompt, problem in zip(told, prompts, held.run.task.test):
         assert x["prompt"] == prompt and x["answer"] == problem.answer
         assert x["ended"] == (x["tokens"][-1]["text"] == lm.tokenizer.eos_token)
         assert x["ended"] or len(x["tokens"]) == x["budget"]
         text = "".join(piece["text"] for piece in x["tokens"][:len(x["tokens"]) - x["ended"]])
-        assert held.job.task.grade(text, problem) == x["reward"]
+        assert held.run.task.grade(text, problem) == x["reward"]
 
 
 def test_generations_and_tokens_csv_agree(folder):
@@ -236,44 +236,44 @@ def test_generations_and_tokens_csv_agree(folder):
 def test_shares_are_those_of_a_bandit_known_by_hand(held):
     """A bandit that names arm 0 at T = 12, else arm 2, but arm 1 for problem 0 at B = 4."""
     levels = [5, 5, 5, 5, 10, 10, None, None]
-    task = dataclasses.replace(held.job.task, test=[Problem("", "", level=x) for x in levels])
+    task = dataclasses.replace(held.run.task, test=[Problem("", "", difficulty=x) for x in levels])
 
     class ByHand(HeldOut):
         def choice(self, bandit, parts, B, t):
-            assert bandit == "bandit" and parts == CONTEXT
+            assert bandit == "bandit" and parts == CONTEXT_PARTS
             return torch.tensor([1 if (i, B) == (0, 4) else 0 if t == 0 else 2 for i in range(8)])
 
-    by_hand = ByHand(dataclasses.replace(held.job, task=task), {}, held.e, [1, 2, 4], None)
-    about = {"arms": arms_to_json(ARMS), "parts": CONTEXT}
-    found = list(choice_lines(by_hand, {("x", "work,once"): ("bandit", about)}))
+    by_hand = ByHand(dataclasses.replace(held.run, task=task), {}, held.e, [1, 2, 4], None)
+    about = {"arms": arms_to_json(ARMS), "parts": CONTEXT_PARTS}
+    found = list(choice_lines(by_hand, {("x", "cot,direct"): ("bandit", about)}))
     hot = str(ARMS[2])
-    assert found[:6] == [("x", "work,once", 1, T, level, arm, 1.0) for T, arm in (
-        (12, "work greedy"), (20, hot)) for level in ("", 5, 10)]
+    assert found[:6] == [("x", "cot,direct", 1, T, level, arm, 1.0) for T, arm in (
+        (12, "cot greedy"), (20, hot)) for level in ("", 5, 10)]
     assert [x[2] for x in found] == [1] * 9 + [4] * 12
-    assert found[-4:] == [("x", "work,once", 4, 30, *x) for x in (
+    assert found[-4:] == [("x", "cot,direct", 4, 30, *x) for x in (
         ("", hot, 1.0), (5, str(ARMS[1]), 0.25), (5, hot, 0.75), (10, hot, 1.0))]
 
 
 def test_shares_of_choices_csv_are_the_adapters_and_add_up_to_1(folder, lm, held):
     told = lines(folder, "choices.csv")
     adapters, total = bandits(lm), Counter()
-    levels = ["" if p.level is None else str(p.level) for p in held.job.task.test]
+    levels = ["" if p.difficulty is None else str(p.difficulty) for p in held.run.task.test]
     for x in told:
         total[x["adapter"], x["parallel"], x["budget"], x["level"]] += float(x["share"])
-        t = held.job.task.budgets.index(int(x["budget"]))
-        choice = held.choice(adapters[x["adapter"]], CONTEXT, int(x["parallel"]), t)
+        t = held.run.task.budgets.index(int(x["budget"]))
+        choice = held.choice(adapters[x["adapter"]], CONTEXT_PARTS, int(x["parallel"]), t)
         named = [int(i) for i, level in zip(choice, levels) if level == x["level"]]
         share = named.count([str(arm) for arm in ARMS].index(x["arm"])) / len(named)
         assert float(x["share"]) == pytest.approx(share, abs=1e-6) and share > 0
     assert total.keys() == {(kind, B, T, level) for kind in ("softmax", "linucb") for B in "12"
                             for T in ("12", "20", "30") for level in levels}
     assert all(abs(share - 1) < 1e-5 for share in total.values())
-    assert len(told) > len(total) and {x["styles"] for x in told} == {"work,once"}
+    assert len(told) > len(total) and {x["styles"] for x in told} == {"cot,direct"}
 
 
 # ---- mistakes ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("missing", ["config.json", "selection.json", "token-3.safetensors",
-                                     "linucb-work.once-3.safetensors"])
+                                     "linucb-cot.direct-3.safetensors"])
 def test_what_is_missing_is_named(folder, tmp_path, monkeypatch, missing):
     for name in os.listdir(folder):
         if not re.fullmatch(missing, name):

@@ -13,7 +13,7 @@ import torch
 import lm
 from utils.errors import UserError
 from experiment.config import load, parse
-from conftest import ROOT, SHORT, hashes, run_program
+from conftest import ROOT, SHORT, execute, hashes
 from experiment.run import hold
 
 
@@ -33,9 +33,9 @@ def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_comma
     files = set(os.listdir(folder / "runs" / "sums"))
     assert files == {"README.md", "config.json", "metrics.csv", "results.json", "rewards.npz",
                      "selection.json", "tokens.csv", "lengths.csv", "choices.csv",
-                     "generations.json", "token-0.safetensors", "both-work+once-0.safetensors",
+                     "generations.json", "token-0.safetensors", "both-cot+direct-0.safetensors",
                      *(f"{kind}-{styles}-0.safetensors" for kind in ("softmax", "linucb")
-                       for styles in ("work", "work+once"))}
+                       for styles in ("cot", "cot+direct"))}
 
 
 def test_progress_in_a_file_is_a_few_lines(unbroken):
@@ -134,7 +134,7 @@ def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken, fi
     (["train.py", "--model", "empty"], "cannot load the model"),
     (["train.py", "--parts", "hidden,mood"], "--parts takes"),
     (["train.py", "--styles", "poem"], "--styles"),
-    (["train.py", "--styles", "work,work"], "each once"),
+    (["train.py", "--styles", "cot,cot"], "each once"),
     (["train.py", "--name", "../elsewhere"], "--name"),
     (["train.py", "--device", "abacus"], "--device takes auto, cpu"),
     pytest.param(["train.py", "--device", "cuda"], "cannot use the device 'cuda'",
@@ -162,7 +162,7 @@ def test_a_mistake_gets_one_line_and_a_failing_exit(command, says, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stop:                      # a text there: one line, status 1
-        run_program(command[0])
+        execute(command[0])
     assert says in stop.value.code and len(stop.value.code.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
 

@@ -15,7 +15,7 @@ from utils.errors import UserError
 os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "10")
 
 
-def run(program: str, main: Callable[[], None], stopped: str = "stopped") -> None:
+def run_program(program: str, main: Callable[[], None], stopped: str = "stopped") -> None:
     for stream in (sys.stdout, sys.stderr):          # a console of Windows lacks ₀, ≤ and the like
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -36,7 +36,7 @@ def run(program: str, main: Callable[[], None], stopped: str = "stopped") -> Non
 
 def interrupted_import(kind: type[BaseException], error: BaseException,
                        trace: TracebackType | None) -> None:
-    """Ctrl-C before `run` is reached: importing torch takes seconds."""
+    """Ctrl-C before `run_program` is reached: importing torch takes seconds."""
     if kind is KeyboardInterrupt:
         spec = getattr(sys.modules["__main__"], "__spec__", None)           # python -m demos.regret
         program = spec.name if spec else os.path.basename(sys.argv[0])

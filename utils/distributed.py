@@ -1,10 +1,10 @@
-"""The processes of one job: each takes its share of the prompts, all end with the same adapters.
+"""The processes of one run: each takes its share of the prompts, all end with the same adapters.
 
     torchrun --nproc-per-node 8 train.py --model FOLDER ...       # a GPU each; CPUs work as well
 
 Started in any other way there is one process, rank 0, and nothing below does or costs anything.
 Rank 0 alone writes and prints, and decides what depends on files (`first`); what every process
-must know of the others' work goes through `gather` and `add`. All call these in the same order.
+must know of the others' work goes through `gather` and `gather_list`. All call these in the same order.
 """
 import contextlib
 import datetime
@@ -33,7 +33,7 @@ class Ended(KeyboardInterrupt):
     """Another process is no more, or this one got SIGTERM; alone, that is as good as Ctrl-C."""
 
 
-# ---- one job ------------------------------------------------------------------------------------
+# ---- one run ------------------------------------------------------------------------------------
 @contextlib.contextmanager
 def job(advice: str) -> Iterator[None]:
     """Within this block the processes that torchrun started are one group.
@@ -87,7 +87,7 @@ def _ignore_signals() -> None:
 
 
 def _speaks(store: dist.Store, me: int, error: BaseException) -> bool:
-    """Does this process tell how the job ended? The first to ask: rank 0 sooner than the others,
+    """Does this process tell how the run ended? The first to ask: rank 0 sooner than the others,
     and a cause sooner than what follows from it (ours: by half a second)."""
     time.sleep(0.5 * (me > 0) + isinstance(error, Ended))
     try:
@@ -119,7 +119,7 @@ def _together(collective: Callable, *arguments: Any) -> None:
             raise Ended from error
 
 
-def first(function: Callable[[], T]) -> T:
+def main_process_first(function: Callable[[], T]) -> T:
     """What `function` returns on rank 0, which alone calls it; a UserError is raised by all.
 
     For files: what rank 0 wrote is there when the others go on. No `function` may call back here.
@@ -143,16 +143,8 @@ def gather(part: Part) -> Part:
     return torch.cat(parts) if isinstance(part, Tensor) else np.concatenate(parts)
 
 
-def add(tensor: Tensor) -> Tensor:
-    """Sums `tensor` over all processes, in place: the same bits everywhere."""
-    there = tensor.cpu()                                 # the tensor itself where it is there
-    _together(dist.all_reduce, there)
-    return tensor.copy_(there)
-
-
-def add_up(parts: list[Tensor]) -> None:
-    """Sums each tensor over all processes, in place: as one vector, one message."""
-    if size() > 1:
-        vector = add(torch.cat([x.flatten() for x in parts]))
-        for part, total in zip(parts, vector.split([x.numel() for x in parts])):
-            part.copy_(total.view_as(part))
+def gather_list(part: list[T]) -> list[T]:
+    """All processes' lists as one, in rank order."""
+    parts: list[list[T]] = [part] * size()
+    _together(dist.all_gather_object, parts, part)
+    return [x for one in parts for x in one]

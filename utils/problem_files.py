@@ -28,8 +28,8 @@ class Problem:
     """
     question: str
     answer: str
-    work: str = ""
-    level: int | None = None
+    solution: str = ""
+    difficulty: int | None = None
     tests: list = field(default_factory=list)
     check: str = ""
     seconds: float = 10.0              # ours: Python is slower than the limits made for C++
@@ -71,8 +71,8 @@ class Source:
               part: str) -> list[Problem]:
         """Those of the levels; held-out problems that have none at all, such as AIME's, stay."""
         found = [p for row in rows if (p := read_row(*row, problem))]
-        if self.levels and (part == "training" or any(p.level is not None for p in found)):
-            found = [p for p in found if p.level in self.levels]
+        if self.levels and (part == "training" or any(p.difficulty is not None for p in found)):
+            found = [p for p in found if p.difficulty in self.levels]
         if not found:
             raise UserError(f"{data} holds no {part} problem{' of --levels' * bool(self.levels)}")
         return found
