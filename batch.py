@@ -1,8 +1,8 @@
 """The running batch: which rows decode now, and where their keys and values lie.
 
 A row is one sample of one prompt. Rows end at different steps, and a batch that waits for its
-longest row computes mostly for nobody. Here a waiting row enters when another one has ended
-(continuous batching, Yu et al. 2022):
+longest one wastes most slots. Here a waiting row enters when another has ended (continuous
+batching, Yu et al. 2022):
 
     waiting    rows that have not started, those with the same beginning of their prompts together
     slots      R rows that decode at once; when the row of a slot has ended, a waiting row enters
@@ -27,9 +27,8 @@ capital letter is a prompt's token, a small one a sampled token, _ is the column
 These are 5 steps for 9 tokens; {a, b} as one batch and then {c} would take 4 + 3 = 7. When `used`
 reaches the end of the cache, all rows move back to its start. The cache is a quarter longer than
 the longest row, so that this is rare (ours: one copy costs a step or two).
-
-Shapes: R slots; N prompts of at most P tokens, n samples each; T token budget; V, d as in
-decode.py. k rows enter together, with m different prompts.
+Shapes: N prompts of at most P tokens, n samples a prompt, T, V, d as in decode.py; R slots; k rows
+that enter together, with m different prompts.
 """
 import itertools
 from dataclasses import dataclass
@@ -67,14 +66,10 @@ class CacheLayer(DynamicLayer):
         super().__init__()
         self.window = window
         # Zeros, since what has no weight in the attention must still be a number.
-        _, heads, _, key_size = like.keys.shape
-        value_size = like.values.shape[3]
-        self.keys = like.keys.new_zeros(slots, heads, capacity, key_size)
-        self.values = like.values.new_zeros(slots, heads, capacity, value_size)
-        # transformers would allocate at the first update, but this layer is ready.
-        self.dtype = like.dtype
-        self.device = like.device
-        self.is_initialized = True
+        heads = like.keys.shape[1]
+        self.keys = like.keys.new_zeros(slots, heads, capacity, like.keys.shape[3])
+        self.values = like.values.new_zeros(slots, heads, capacity, like.values.shape[3])
+        self.is_initialized = True             # transformers need not allocate at the first update
 
     def get_seq_length(self) -> int:
         return self.window.used - self.window.first
@@ -94,11 +89,10 @@ class KVCache(DynamicCache):
     """Keys and values of all slots. mask (slots, capacity) is True where a row has a token."""
 
     def __init__(self, like: DynamicCache, slots: int, capacity: int):
-        """like: a cache of the LM's own."""
         super().__init__()
         self.window = Window(0, 0)
         self.layers = [CacheLayer(layer, slots, capacity, self.window) for layer in like.layers]
-        self.mask = torch.zeros(slots, capacity, dtype=torch.bool, device=self.layers[0].device)
+        self.mask = torch.zeros(slots, capacity, dtype=torch.bool, device=like.layers[0].device)
         clock.note("keys and values", sum(x.nbytes for x in keys_and_values(self)))
 
     def has_room(self, slots: int, capacity: int) -> bool:
@@ -112,8 +106,7 @@ class KVCache(DynamicCache):
 
     def put(self, slots: Tensor, other: DynamicCache, mask: Tensor, source: Tensor) -> None:
         """Copies the rows `source` (k,) of another cache, with mask (m, P), into slots (k,)."""
-        used = self.window.used
-        columns = slice(used - mask.shape[1], used)
+        columns = slice(self.window.used - mask.shape[1], self.window.used)
         self.mask[slots] = False
         self.mask[slots, columns] = mask[source]
         for mine, theirs in zip(keys_and_values(self), keys_and_values(other)):
@@ -128,15 +121,14 @@ class KVCache(DynamicCache):
 
     def shift_left(self, distance: int, R: int) -> None:
         """Moves the tokens of the first R slots to the left by `distance` columns."""
-        first, used = self.window.first, self.window.used
-        old = slice(first, used)
-        new = slice(first - distance, used - distance)
+        old = slice(self.window.first, self.window.used)
+        self.window.first -= distance
+        self.window.used -= distance
+        new = slice(self.window.first, self.window.used)
         # Old and new columns may overlap, so copy by way of a clone.
         self.mask[:, new] = self.mask[:, old].clone()
         for x in keys_and_values(self):
             x[:R, :, new] = x[:R, :, old].clone()
-        self.window.first -= distance
-        self.window.used -= distance
 
 
 def keys_and_values(cache: DynamicCache) -> list[Tensor]:
@@ -169,10 +161,8 @@ class Batch:
 
     def __init__(self, lm: LM, prompts: list[list[int]], budgets: Tensor,
                  draw: Callable[[Tensor], Tensor], n: int, rows: int):
-        """n rows a prompt, in order, at most `rows` at once; budgets: (N * n,).
-
-        draw(rows (k,)): the uniforms of these rows, (k, 2, T + 1).
-        """
+        """n rows a prompt, in order, at most `rows` of them at once. budgets: (N * n,).
+        draw(rows (k,)): their uniforms, (k, 2, T + 1)."""
         self.lm = lm
         self.prompts = prompts
         self.budgets = budgets
@@ -191,26 +181,21 @@ class Batch:
         self.running = torch.zeros(R, dtype=torch.bool)                                  # (R,)
         self.length = torch.zeros(R, dtype=torch.long)                                   # (R,)
         self.start = torch.zeros(R, dtype=torch.long)                                    # (R,)
-
         # A slot that no row has entered is at step T, behind every budget.
         logits, h, like = lm.one_token
         zeros = torch.zeros(R, dtype=torch.long, device=lm.device)
         self.state = State(
-            row=zeros.clone(),
-            tokens_left=zeros.clone(),
+            row=zeros.clone(), tokens_left=zeros.clone(), step=zeros + T, position=zeros.clone(),
             logits=logits.new_zeros(R, logits.shape[1]),
-            h=h.new_zeros(R, lm.d),
-            e=h.new_zeros(R, lm.d),
-            step=zeros + T,
-            position=zeros.clone(),
+            h=h.new_zeros(R, lm.d), e=h.new_zeros(R, lm.d),
             uniforms=torch.zeros(R, 2, T + 1, device=lm.device))
         self.e = h.new_zeros(len(budgets), lm.d)                                    # (N * n, d)
 
         # Use the LM's last cache if it is large enough, else free it before allocating another
         # one. Until `rollout` hands it back, the LM has none.
         self.longest = max(map(len, prompts))
-        length = self.longest + T
-        capacity = cache_length(length) if len(self.waiting) > rows else length
+        tokens = self.longest + T
+        capacity = cache_length(tokens) if len(self.waiting) > rows else tokens
         if lm.kv_cache is None or not lm.kv_cache.has_room(R, capacity):
             lm.kv_cache = None
             lm.kv_cache = KVCache(like, R, capacity)
@@ -224,24 +209,24 @@ class Batch:
 
         is_nan (R,) bool: the LM's logits were NaN. Raises UserError if they were a running row's.
         """
+        # On the device: each running row has one token less, and none left after an end token.
         state = self.state
         going = (state.tokens_left > 0).long()
         left = state.tokens_left - going
         is_end = torch.isin(y, self.lm.ends)
         state.tokens_left = left.masked_fill(is_end, 0)
         state.step += going
-
-        # The one time in a step that the host waits for the device, unless rows enter or move.
-        masks = torch.stack([is_end, left == 0, is_nan])                                 # (3, R)
-        is_end, out_of_budget, is_nan = masks.cpu()
+        # On the host, which waits for the device here, and else only when rows enter or move.
+        is_end, out_of_budget, is_nan = torch.stack([is_end, left == 0, is_nan]).cpu()  # (R,) each
         self.length += 1
         broken = self.running & is_nan
         if broken.any():
             self._stop(int(broken.nonzero()[0]))
         over = self.running & (is_end | out_of_budget)
         ended = list(zip(self.row[over].tolist(), self.length[over].tolist()))
-
         self.running = self.running & ~over
+
+        # Read the tokens, one step for all slots; then let waiting rows enter.
         if self.running.any():
             self.kv_cache.window.first = int(self.start[self.running].min())
             self._forward(self._close_slots(y))
@@ -262,11 +247,11 @@ class Batch:
 
     def _select(self) -> tuple[Tensor, Tensor]:
         """Which waiting rows (k,) enter which empty slots (k,): the first rows with one prefix."""
-        # Whole prompts where possible, and no more than one prefill reads.
+        # At most as many as slots are empty: all n rows of a prompt where possible, and no more
+        # prompts than one prefill reads.
         empty = (~self.running).nonzero().squeeze(1)
         count = len(empty) // self.n * self.n or len(empty)
         count = min(count, self.n * max(1, PREFILL_TOKENS // self.longest))
-
         rows = []
         prefix = self.prefixes[self.waiting[0] // self.n]
         for row in self.waiting[:count]:
@@ -286,12 +271,13 @@ class Batch:
 
     def _install(self, rows: Tensor, slots: Tensor, source: Tensor, logits: Tensor,
                  cache: DynamicCache, mask: Tensor) -> None:
-        """Puts rows (k,) that have been read into the slots (k,)."""
+        """Puts rows (k,), whose prompts have been read, into the slots (k,)."""
         self.row[slots] = rows
         self.running[slots] = True
         self.length[slots] = 0
         self.start[slots] = self.kv_cache.window.used - mask.shape[1]
 
+        # A row's first logits and h are those of its prompt's last token, and that h is its e.
         device = self.lm.device
         state = self.state
         slots = slots.to(device)
@@ -312,7 +298,7 @@ class Batch:
         R = int(self.running.sum())
         if self.waiting or R > 0.875 * len(self.row):
             return y
-        # Running rows behind the first R slots move into the gaps among these.
+        # The R running rows get the first R slots: those behind move into the gaps.
         gaps = (~self.running[:R]).nonzero().squeeze(1)
         movers = R + self.running[R:].nonzero().squeeze(1)
         kept = torch.arange(R)
@@ -343,7 +329,7 @@ class Batch:
         seen = cache.mask[:R, window.first:window.used + 1]              # (R, used + 1 - first)
         state.logits = self.lm.forward(y[:, None], state.position[:, None], seen, cache)
         state.h = self.lm.h
-        # The position of an ended row stays: some LMs have no position beyond their last one.
+        # The position of an ended row stays: the LM may have none beyond it.
         state.position += state.tokens_left > 0
         window.used += 1
 

@@ -2,7 +2,7 @@
 
     lm = LM.load("tiny")                        # a local folder and a hub id work the same way
     logits, cache, mask = lm.prefill([lm.encode("7+8+5+9:")]);   lm.h                       # (N, d)
-    python -m demos.memory MODEL --rows 64 --tokens 1024         # the memory it needs, before loading
+    python -m demos.memory MODEL --rows 64 --tokens 1024         # the memory it needs, not loaded
 
 h is the input of the output head: the last layer's hidden state, from the same pass as the logits.
 Any `AutoModelForCausalLM` works whose layers keep keys and values, sliding windows included; others
@@ -18,35 +18,29 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import (AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache,
-                          PretrainedConfig, PreTrainedModel)
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
 from transformers.utils import logging
 
 from utils.errors import UserError
-from utils.hub import from_hub, public_name
+from utils.hub import model_config, public_name
 from utils.memory import check_architecture, free_memory, memory
 from utils.profiling import clock
 
-# Names for --dtype and --device, and the folder of the embedded LM.
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("cpu", "cuda", "mps")
 TINY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "weights", "tiny")
 
 
 def pick_device_and_dtype(device: str, dtype: str) -> tuple[str, str]:
-    """Replaces "auto": the GPU where there is one; bf16 on CUDA, fp32 elsewhere.
-
-    Raises UserError for an unknown name; a device that is not there fails in `LM.load`.
-    """
+    """Replaces "auto": the GPU where there is one; bf16 on CUDA, fp32 elsewhere. Raises UserError
+    for an unknown name; for a device that is not there, `LM.load` does."""
     has_cuda = torch.cuda.is_available()
     if device == "auto":
-        device = ("cuda" if has_cuda else
-                  "mps" if torch.backends.mps.is_available() else "cpu")
+        device = "cuda" if has_cuda else "mps" if torch.backends.mps.is_available() else "cpu"
     if device == "cuda" and has_cuda and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"             # torchrun: one GPU for each process
     if dtype == "auto":
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
-
     if dtype not in DTYPES:
         raise UserError(f"--dtype takes auto, {', '.join(DTYPES)}, not {dtype!r}")
     if device.split(":")[0] not in DEVICES:
@@ -74,6 +68,7 @@ class LM:
         alibi = getattr(model.config, "alibi", False)
         sdpa = model.config._attn_implementation == "sdpa"
         self.skips_gaps = sdpa and not sliding and not alibi
+
         # The shared beginning that the last prefill read, with its keys and values, and the
         # KVCache of the last rollout (batch.py), which is slow to allocate.
         self.prefix: list[int] = []
@@ -89,7 +84,7 @@ class LM:
         self.model_ends = torch.tensor(sorted(ends), device=self.device)
         self.set_prompt_format()
 
-        # The input of the output head is h_t, in every architecture, and no other layer is kept.
+        # The input of the output head is h_t, in every architecture.
         model.get_output_embeddings().register_forward_pre_hook(self._keep_h)
 
     def _keep_h(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -224,7 +219,7 @@ class LM:
         # assignment 3
         # Pad between the shared tokens and the rest, so that all prompts end in the last column.
         P = max(map(len, prompts))
-        ids = torch.zeros(len(prompts), P - shared, dtype=torch.long)               # (N, P - shared)
+        ids = torch.zeros(len(prompts), P - shared, dtype=torch.long)              # (N, P - shared)
         mask = torch.zeros(len(prompts), P, dtype=torch.bool)                               # (N, P)
         mask[:, :shared] = True
         for i, prompt in enumerate(prompts):
@@ -238,9 +233,10 @@ class LM:
         return self.forward(ids, positions[:, shared:], mask, cache), cache, mask
 
     def _prefix_cache(self, prefix: list[int]) -> DynamicCache:
-        """Keys and values of a prefix, a copy; the LM reads it unless it was the last one too."""
+        """Keys and values of a prefix, (1, heads, its length, size), which `prefill` may change."""
         if not prefix:
             return DynamicCache()
+        # Successive calls often have the same prefix. Then the LM need not read it again.
         if prefix != self.prefix:
             self.prefix = prefix
             self.prefix_kv = DynamicCache()
@@ -262,16 +258,6 @@ class LM:
 def model_folder(name: str) -> str:
     """The folder of the embedded LM for "tiny"; other names stay as they are."""
     return TINY if name == "tiny" else name
-
-
-def model_config(name: str) -> PretrainedConfig:
-    """Of a local folder or a hub id. Raises UserError."""
-    if not os.path.isdir(name):
-        from_hub(name, "model", ["config.json"])
-    try:
-        return AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
 
 
 def cache_length(tokens: int) -> int:

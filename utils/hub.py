@@ -3,6 +3,7 @@ import os
 import re
 
 from huggingface_hub import snapshot_download
+from transformers import AutoConfig, PretrainedConfig
 
 from utils.errors import UserError
 
@@ -28,3 +29,13 @@ def from_hub(name: str, what: str, files: list[str]) -> str:
     except Exception as error:                           # of the hub, the network, the cache
         raise UserError(f"cannot load the {what} {name!r}: no folder here holds it, and the hub "
                         f"does not give it: {str(error).strip().splitlines()[0]}")
+
+
+def model_config(name: str) -> PretrainedConfig:
+    """Of a local folder or a hub id. Raises UserError."""
+    if not os.path.isdir(name):
+        from_hub(name, "model", ["config.json"])
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"cannot load the model {name!r}: {str(error).strip().splitlines()[0]}")
