@@ -176,7 +176,7 @@ class Batch:
         T = int(budgets.max())
 
         # The host's own notes on each slot, so that it need not ask the device: its row, whether
-        # the row is running, how many tokens it has sampled, and the column of its first token.
+        # the row is running, how many tokens it has sampled, and where its padded prompt starts.
         self.row = torch.zeros(R, dtype=torch.long)                                      # (R,)
         self.running = torch.zeros(R, dtype=torch.bool)                                  # (R,)
         self.length = torch.zeros(R, dtype=torch.long)                                   # (R,)

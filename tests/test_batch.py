@@ -75,3 +75,17 @@ def test_padded_prompts_are_the_lm_on_each_prompt_alone(name, shared):
                         torch.cat([mask, torch.ones(4, 1).bool()], 1), cache)
     for i, prompt in enumerate(prompts):
         assert alike(logits[i], whole(lm, prompt + [30])[0])
+
+
+def test_the_example_of_three_rows_is_what_happens():
+    """The one at the top of batch.py: 2, 3, 2 prompt tokens, 2, 4, 3 sampled ones, two slots."""
+    batch = Batch(small("Llama"), [[5, 6], [7, 8, 9], [10, 11]], torch.tensor([2, 4, 3]),
+                  lambda rows: torch.zeros(len(rows), 2, 5), 1, rows=2)
+    seen, ended = [], []
+    while batch.running.any():
+        seen.append((batch.row.tolist(), batch.start.tolist(), batch.kv_cache.window.used))
+        y = torch.full((len(batch.row),), 20)
+        ended.append(batch.advance(y, torch.zeros(len(y)).bool()))
+    assert seen == [([0, 1], [0, 0], 3), ([0, 1], [0, 0], 4), ([2, 1], [3, 0], 5),
+                    ([2, 1], [3, 0], 6), ([2], [3], 7)]
+    assert ended == [[], [(0, 2)], [], [(1, 4)], [(2, 3)]]
