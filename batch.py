@@ -1,27 +1,36 @@
 """The running batch: which rows decode now, and where their keys and values lie.
 
-    queue     the rows that wait, prompts with the same beginning together
-    places    R rows that decode; where one ends, the next one of the queue enters
-    belt      keys and values of all places, (R, heads, capacity, head size) in each layer
+A row is one sample of one prompt. Rows end at different steps, and a batch that waits for its
+longest one wastes most slots. Here a waiting row enters when another has ended (continuous
+batching, Yu et al. 2022):
 
-A text lies in the columns of the belt before the column `used`, into which every place writes its
-next token, in place. So rows of any age are one batch, and nothing is copied when one enters or
-ends. `first` is where the longest text starts; what lies before it is not looked at. Prompts that
-share their beginning are padded behind it: the mask hides the gap, and positions count tokens.
+    waiting    rows that have not started, those with the same beginning of their prompts together
+    slots      R rows that decode at once; when the row of a slot has ended, a waiting row enters
+    KV cache   the keys and values of all slots, (R, KV heads, capacity, head size) in each layer
 
-    place 0    . . P P P P y y y y _ . .         P: its prompt, y: its text, _: the next token
-    place 1    P P P y y y y y y y _ . .
-    place 2    . . . . . . P P P y _ . .         entered one step ago
-               first               used   capacity
+A step copies nothing. The cache is allocated once, and every slot writes its next key and value
+into the same column, `used`. The LM sees the columns from `first` to `used`; a mask hides those
+that hold no token of the slot's own row, and positions count tokens, not columns.
 
-When `used` comes to the end, the texts move back to the start: once in a quarter of a text's
-length, since the belt is a quarter longer than the longest text (ours: the copy costs a step or
-two). While nothing waits, the places that ended are closed by eighths.
+An example: two slots; rows a, b, c with 2, 3, 2 prompt tokens, which end after 2, 4, 3 tokens. A
+capital letter is a prompt's token, a small one a sampled token, _ is the column `used`.
 
-Shapes: R places, N prompts of at most P tokens, V, d as in decode.py.
+                step 0           step 2               step 4
+    column      0 1 2 3 4 5 6    0 1 2 3 4 5 6        0 1 2 3 4 5 6 7
+    slot 0      . A A _          . . . C C _          . . . C C c c _
+    slot 1      B B B _          B B B b b _          closed
+
+    step 0, 1   a and b sample two tokens each. The second one of a is its last.
+    step 2, 3   c has entered slot 0, its prompt just before `used` = 5. b samples its last token.
+    step 4      No row waits, so slot 1 is closed. `first` is 3 now. c samples its last token.
+
+These are 5 steps for 9 tokens; {a, b} as one batch and then {c} would take 4 + 3 = 7. When `used`
+reaches the end of the cache, all rows move back to its start. The cache is a quarter longer than
+the longest row, so that this is rare (ours: one copy costs a step or two).
+Shapes: N prompts of at most P tokens, n samples a prompt, T, V, d as in decode.py; R slots; k rows
+that enter together, with m different prompts.
 """
 import itertools
-import os
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -30,268 +39,302 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from lm import LM, cache_length, tensors
+from lm import LM, cache_length
 from utils.errors import UserError
+from utils.prefixes import shared_prefixes
 from utils.profiling import clock
+
+PREFILL_TOKENS = 32768     # at most, in one prefill (ours: a 4 B's widest layer makes 2 GB of them)
 
 
 # ---- keys and values ----------------------------------------------------------------------------
 @dataclass
 class Window:
-    """Shared by the belt and its layers. A reference from the layers to the belt would be a cycle,
-    and a belt's memory would wait for the garbage collector."""
+    """Tokens lie in the columns first .. used - 1. The cache and its layers share one window. (A
+    layer that referred to its cache would keep that in memory until Python collects garbage.)"""
     first: int
     used: int
 
 
 class CacheLayer(DynamicLayer):
-    """One layer's part of the belt."""
+    """One layer's keys and values in all slots, as transformers' attention calls it."""
+    keys: Tensor           # (R, KV heads, capacity, key size)
+    values: Tensor         # (R, KV heads, capacity, value size)
 
-    def __init__(self, like: tuple[Tensor, Tensor], places: int, capacity: int, span: Window):
+    def __init__(self, like: Any, slots: int, capacity: int, window: Window):
+        """like: a layer of the LM's own cache, for sizes and dtype."""
         super().__init__()
-        self.dtype, self.device, self.is_initialized = like[0].dtype, like[0].device, True
-        # Zeros: what has no weight in the attention must still be a number.
-        self.span, self.store = span, [old.new_zeros(places, old.shape[1], capacity, old.shape[3])
-                                       for old in like]
+        self.window = window
+        # Zeros, since what has no weight in the attention must still be a number.
+        heads = like.keys.shape[1]
+        self.keys = like.keys.new_zeros(slots, heads, capacity, like.keys.shape[3])
+        self.values = like.values.new_zeros(slots, heads, capacity, like.values.shape[3])
+        self.is_initialized = True             # transformers need not allocate at the first update
 
     def get_seq_length(self) -> int:
-        return self.span.used - self.span.first
+        return self.window.used - self.window.first
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any,
                **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """(R, heads, 1, head size) in, (R, heads, used + 1 - first, head size) out."""
-        R, first, used = len(key_states), self.span.first, self.span.used
-        for store, new in zip(self.store, (key_states, value_states)):
-            store[:R, :, used] = new[:, :, 0]
-        keys, values = (store[:R, :, first:used + 1] for store in self.store)
-        return keys, values
+        """Takes one token a slot, (R, heads, 1, size); gives (R, heads, used + 1 - first, size)."""
+        R = len(key_states)
+        used = self.window.used
+        self.keys[:R, :, used] = key_states[:, :, 0]
+        self.values[:R, :, used] = value_states[:, :, 0]
+        seen = slice(self.window.first, used + 1)
+        return self.keys[:R, :, seen], self.values[:R, :, seen]
 
 
-class KVCache:
-    """Keys and values of all places. `cache` is what transformers gets to see of it."""
+class KVCache(DynamicCache):
+    """Keys and values of all slots. mask (slots, capacity) is True where a row has a token."""
 
-    def __init__(self, like: DynamicCache, places: int, capacity: int, used: int):
-        """like: a cache of the LM, for its shapes. used: at least any prompt's length."""
-        self.span = Window(used, used)
-        self.slots = [CacheLayer(layer, places, capacity, self.span) for layer in tensors(like)]
-        self.mask = torch.zeros(places, capacity, dtype=torch.bool, device=self.slots[0].device)
-        self.cache = DynamicCache()
-        self.cache.layers = [*self.slots]
-        clock.note("keys and values", sum(store.nbytes for slots in self.slots
-                                          for store in slots.store))
+    def __init__(self, like: DynamicCache, slots: int, capacity: int):
+        super().__init__()
+        self.window = Window(0, 0)
+        self.layers = [CacheLayer(layer, slots, capacity, self.window) for layer in like.layers]
+        self.mask = torch.zeros(slots, capacity, dtype=torch.bool, device=like.layers[0].device)
+        clock.note("keys and values", sum(x.nbytes for x in keys_and_values(self)))
 
-    @classmethod
-    def of(cls, lm: LM, like: DynamicCache, places: int, capacity: int, used: int) -> "KVCache":
-        """The LM's last belt, emptied, where it is large enough; else a new one in its place."""
-        belt, lm.belt = lm.belt, None                # `rollout` hands it back where all went well
-        if belt is None or len(belt.mask) < places or belt.mask.shape[1] < capacity:
-            belt = None                              # the old one's memory goes first
-            return cls(like, places, capacity, used)
-        belt.mask[:], belt.span.first, belt.span.used = False, used, used
-        return belt
+    def has_room(self, slots: int, capacity: int) -> bool:
+        return len(self.mask) >= slots and self.mask.shape[1] >= capacity
 
-    def put(self, places: Tensor, cache: DynamicCache, mask: Tensor, rows: Tensor) -> None:
-        """Texts `rows` (k,) of another cache, with its mask (N, P), into `places` (k,)."""
-        columns = slice(self.span.used - mask.shape[1], self.span.used)
-        self.mask[places] = False
-        self.mask[places, columns] = mask[rows]
-        for slots, other in zip(self.slots, tensors(cache)):
-            for store, new in zip(slots.store, other):
-                store[:, :, columns].index_copy_(0, places, new.index_select(0, rows))
+    def clear(self, used: int) -> None:
+        """No row has tokens; the next one is written into the column `used`."""
+        self.mask[:] = False
+        self.window.first = used
+        self.window.used = used
 
-    def move(self, places: Tensor, sources: Tensor) -> None:
-        """What lies in the places `sources` (k,), into `places` (k,)."""
-        columns = slice(self.span.first, self.span.used)
-        self.mask[places] = self.mask[sources]
-        for slots in self.slots:
-            for store in slots.store:
-                store[:, :, columns].index_copy_(0, places, store[sources, :, columns])
+    def put(self, slots: Tensor, other: DynamicCache, mask: Tensor, source: Tensor) -> None:
+        """Copies the rows `source` (k,) of another cache, with mask (m, P), into slots (k,)."""
+        columns = slice(self.window.used - mask.shape[1], self.window.used)
+        self.mask[slots] = False
+        self.mask[slots, columns] = mask[source]
+        for mine, theirs in zip(keys_and_values(self), keys_and_values(other)):
+            mine[:, :, columns].index_copy_(0, slots, theirs.index_select(0, source))
 
-    def back(self, used: int, R: int) -> int:
-        """Moves the R places' texts back so that they end before column `used`; by how many?"""
-        span = self.span
-        by, columns = span.used - used, slice(span.first, span.used)
-        to = slice(span.first - by, used)
-        self.mask[:, to] = self.mask[:, columns].clone()
-        for slots in self.slots:
-            for store in slots.store:
-                store[:R, :, to] = store[:R, :, columns].clone()
-        span.first, span.used = span.first - by, used
-        return by
+    def move(self, source: Tensor, target: Tensor) -> None:
+        """Copies the slots `source` (k,) into the slots `target` (k,)."""
+        columns = slice(self.window.first, self.window.used)
+        self.mask[target] = self.mask[source]
+        for x in keys_and_values(self):
+            x[:, :, columns].index_copy_(0, target, x[source, :, columns])
+
+    def shift_left(self, distance: int, R: int) -> None:
+        """Moves the tokens of the first R slots to the left by `distance` columns."""
+        old = slice(self.window.first, self.window.used)
+        self.window.first -= distance
+        self.window.used -= distance
+        new = slice(self.window.first, self.window.used)
+        # Old and new columns may overlap, so copy by way of a clone.
+        self.mask[:, new] = self.mask[:, old].clone()
+        for x in keys_and_values(self):
+            x[:R, :, new] = x[:R, :, old].clone()
+
+
+def keys_and_values(cache: DynamicCache) -> list[Tensor]:
+    """Layer by layer: `check_architecture` lets no LM in that keeps anything else."""
+    layers: list[Any] = cache.layers
+    return [x for layer in layers for x in (layer.keys, layer.values)]
 
 
 # ---- rows ---------------------------------------------------------------------------------------
 @dataclass
 class State:
-    """The R places before a token, on the LM's device; what a policy sees."""
-    row: Tensor        # (R,) which rows of the call these are
-    tokens_left: Tensor       # (R,) b_t, tokens left; 0: the row has ended, and its place goes on drawing
-    #                    until another enters, into the column behind its text, which nobody reads
-    logits: Tensor     # (R, V)
-    h: Tensor          # (R, d)
-    e: Tensor          # (R, d)
-    step: Tensor       # (R,) t
-    position: Tensor   # (R,) of the next token in its text, the prompt included
-    draws: Tensor      # (R, 2, T + 1) uniforms of the rows' own streams, for all their steps
+    """The R slots before a token, on the LM's device: what a policy sees. A slot keeps an ended row
+    until another one enters, and samples on for it: tokens that nobody reads."""
+    row: Tensor            # (R,) which rows of the call these are
+    tokens_left: Tensor    # (R,) b_t; 0 where the row has ended
+    logits: Tensor         # (R, V)
+    h: Tensor              # (R, d)
+    e: Tensor              # (R, d)
+    step: Tensor           # (R,) t
+    position: Tensor       # (R,) of the next token in its row, the prompt included
+    uniforms: Tensor       # (R, 2, T + 1) of each row's own random streams, for all its steps
 
     def uniform(self, stream: int) -> Tensor:
-        """(R,) in [0, 1) for this step. Streams: 0 draws tokens, 1 is the policy's own."""
-        return self.draws[:, stream].gather(1, self.step[:, None]).squeeze(1)
-
-    def at(self, places: Tensor) -> "State":
-        return State(*(x[places] for x in vars(self).values()))
-
-    def put(self, places: Tensor, other: "State") -> None:
-        for name, value in vars(self).items():
-            value[places] = getattr(other, name)
-
-
-LEAST = 16      # tokens that prompts must share (ours: fewer are not worth a prefill of their own)
-PREFILL = 32768       # tokens in one (ours: a 4 B's widest layer makes 2 GB of them)
-
-
-def beginnings(prompts: list[list[int]]) -> tuple[list[int], list[int]]:
-    """The prompts' order, same beginnings together, and how many tokens each shares with those.
-
-    A group of neighbours ends where two of them share less than half (another style of prompt).
-    """
-    order = sorted(range(len(prompts)), key=prompts.__getitem__)
-    groups, shared = [order[:1]], [0] * len(prompts)
-    for a, b in itertools.pairwise(order):
-        if 2 * len(os.path.commonprefix([prompts[a], prompts[b]])) < len(prompts[b]):
-            groups.append([])
-        groups[-1].append(b)
-    for group in groups:
-        common = len(os.path.commonprefix([prompts[group[0]], prompts[group[-1]]]))   # in order
-        common = min([common] + [len(prompts[i]) - 1 for i in group])     # the last token: logits
-        for i in group:
-            shared[i] = common if len(group) > 1 and common >= LEAST else 0
-    return order, shared
+        """(R,) in [0, 1) for this step. Stream 0 samples tokens, stream 1 is the policy's own."""
+        return self.uniforms[:, stream].gather(1, self.step[:, None]).squeeze(1)
 
 
 class Batch:
-    state: State                       # these three from the first rows on
-    belt: KVCache
-    e: Tensor                          # (N * n, d)
+    """R slots and the rows that wait for them; `state` is what is known before the next token."""
 
     def __init__(self, lm: LM, prompts: list[list[int]], budgets: Tensor,
                  draw: Callable[[Tensor], Tensor], n: int, rows: int):
-        """n rows a prompt, in order, at most `rows` at once; budgets: (N * n,).
+        """n rows a prompt, in order, at most `rows` of them at once. budgets: (N * n,).
+        draw(rows (k,)): their uniforms, (k, 2, T + 1)."""
+        self.lm = lm
+        self.prompts = prompts
+        self.budgets = budgets
+        self.draw = draw
+        self.n = n
+        order, shared = shared_prefixes(prompts)
+        self.prefixes = [prompt[:length] if lm.skips_gaps else []
+                         for prompt, length in zip(prompts, shared)]
+        self.waiting = [i * n + j for i in order for j in range(n)]
+        R = min(rows, len(self.waiting))
+        T = int(budgets.max())
 
-        draw(rows (k,)): their uniforms, (k, 2, T + 1).
-        """
-        self.lm, self.prompts, self.budgets, self.draw, self.n = lm, prompts, budgets, draw, n
-        order, self.shared = beginnings(prompts)
-        self.queue = [i * n + j for i in order for j in range(n)]
-        # On the host, so that no step asks the device: the row in each place, whether it goes on,
-        # the first column of its text, and `now`, the steps so far, when it entered; (R,) each.
-        self.rows = torch.zeros(min(rows, len(self.queue)), dtype=torch.long)
-        self.running = torch.zeros_like(self.rows).bool()
-        self.start, self.since, self.now = self.rows.clone(), self.rows.clone(), 0
+        # The host's own notes on each slot, so that it need not ask the device: its row, whether
+        # the row is running, how many tokens it has sampled, and where its padded prompt starts.
+        self.row = torch.zeros(R, dtype=torch.long)                                      # (R,)
+        self.running = torch.zeros(R, dtype=torch.bool)                                  # (R,)
+        self.length = torch.zeros(R, dtype=torch.long)                                   # (R,)
+        self.start = torch.zeros(R, dtype=torch.long)                                    # (R,)
+        # A slot that no row has entered is at step T, behind every budget.
+        logits, h, like = lm.one_token
+        zeros = torch.zeros(R, dtype=torch.long, device=lm.device)
+        self.state = State(
+            row=zeros.clone(), tokens_left=zeros.clone(), step=zeros + T, position=zeros.clone(),
+            logits=logits.new_zeros(R, logits.shape[1]),
+            h=h.new_zeros(R, lm.d), e=h.new_zeros(R, lm.d),
+            uniforms=torch.zeros(R, 2, T + 1, device=lm.device))
+        self.e = h.new_zeros(len(budgets), lm.d)                                    # (N * n, d)
+
+        # Use the LM's last cache if it is large enough, else free it before allocating another
+        # one. Until `rollout` hands it back, the LM has none.
         self.longest = max(map(len, prompts))
-        texts = self.longest + int(budgets.max())
-        self.capacity = cache_length(texts) if len(self.queue) > rows else texts
+        tokens = self.longest + T
+        capacity = cache_length(tokens) if len(self.waiting) > rows else tokens
+        if lm.kv_cache is None or not lm.kv_cache.has_room(R, capacity):
+            lm.kv_cache = None
+            lm.kv_cache = KVCache(like, R, capacity)
+        self.kv_cache = lm.kv_cache
+        lm.kv_cache = None
+        self.kv_cache.clear(self.longest)
         self._enter()
 
-    def advance(self, y: Tensor, broken: Tensor) -> list[tuple[int, int]]:
-        """Goes on by the tokens y (R,), and lets waiting rows in; which rows ended, at what length?
+    def advance(self, y: Tensor, is_nan: Tensor) -> list[tuple[int, int]]:
+        """Goes on by the tokens y (R,); returns (row, length) of the rows that ended.
 
-        broken (R,) bool: the LM's logits were no numbers. Raises UserError for such a row.
+        is_nan (R,) bool: the LM's logits were NaN. Raises UserError if they were a running row's.
         """
-        s = self.state
-        going = (s.tokens_left > 0).long()
-        s.step += going
-        s.tokens_left = torch.where(broken, -1, (s.tokens_left - 1) * ~torch.isin(y, self.lm.ends)) * going
-        left = s.tokens_left.cpu()       # the one wait for the device, unless rows enter or places close
-        self.now, over, running = self.now + 1, self.running & (left <= 0), left > 0
-        if over.any():
-            ended = list(zip(self.rows[over].tolist(), (self.now - self.since[over]).tolist()))
-            if (left < 0).any():
-                self._stop(*ended[int(left[over].argmin())])
-        self.running = running
-        if running.any():
-            self.belt.span.first = int(self.start[running].min())
-            self._forward(self._close(y))
+        # On the device: each running row has one token less, and none left after an end token.
+        state = self.state
+        going = (state.tokens_left > 0).long()
+        left = state.tokens_left - going
+        is_end = torch.isin(y, self.lm.ends)
+        state.tokens_left = left.masked_fill(is_end, 0)
+        state.step += going
+        # On the host, which waits for the device here, and else only when rows enter or move.
+        is_end, out_of_budget, is_nan = torch.stack([is_end, left == 0, is_nan]).cpu()  # (R,) each
+        self.length += 1
+        broken = self.running & is_nan
+        if broken.any():
+            self._stop(int(broken.nonzero()[0]))
+        over = self.running & (is_end | out_of_budget)
+        ended = list(zip(self.row[over].tolist(), self.length[over].tolist()))
+        self.running = self.running & ~over
+
+        # Read the tokens, one step for all slots; then let waiting rows enter.
+        if self.running.any():
+            self.kv_cache.window.first = int(self.start[self.running].min())
+            self._forward(self._close_slots(y))
+        else:
+            self.kv_cache.clear(self.longest)
         self._enter()
-        return ended if over.any() else []
+        return ended
 
     def _enter(self) -> None:
-        """Waiting rows into the empty places, once an eighth is empty (ours: a prefill costs a step
-        or more), or enough for a prompt's n rows, up to a quarter."""
-        R = len(self.rows)
-        least = max(1, R // 8, min(self.n, R // 4))
-        while self.queue and int((~self.running).sum()) >= least:
-            self._enter_some()
+        """Lets waiting rows enter once an eighth of the slots are empty (ours: a prefill costs a
+        step or more), or enough for the n rows of a prompt, but at most a quarter."""
+        R = len(self.row)
+        enough = max(1, R // 8, min(self.n, R // 4))
+        while self.waiting and int((~self.running).sum()) >= enough:
+            rows, slots = self._select()
+            source, logits, cache, mask = self._prefill(rows)
+            self._install(rows, slots, source, logits, cache, mask)
 
-    def _enter_some(self) -> None:
-        """One prefill: the next rows of the queue whose prompts share their beginning."""
-        R, empty = len(self.rows), (~self.running).nonzero().squeeze(1)
+    def _select(self) -> tuple[Tensor, Tensor]:
+        """Which waiting rows (k,) enter which empty slots (k,): the first rows with one prefix."""
+        # At most as many as slots are empty: all n rows of a prompt where possible, and no more
+        # prompts than one prefill reads.
+        empty = (~self.running).nonzero().squeeze(1)
         count = len(empty) // self.n * self.n or len(empty)
-        count = min(count, self.n * max(1, PREFILL // self.longest))
-        start = self._start(self.queue[0])
-        rows = torch.tensor(list(itertools.takewhile(
-            lambda i: self._start(i) == start, self.queue[:count])))                        # (k,)
-        del self.queue[:len(rows)]
-        which, local = (rows // self.n).unique(return_inverse=True)
+        count = min(count, self.n * max(1, PREFILL_TOKENS // self.longest))
+        rows = []
+        prefix = self.prefixes[self.waiting[0] // self.n]
+        for row in self.waiting[:count]:
+            if self.prefixes[row // self.n] != prefix:
+                break
+            rows.append(row)
+        del self.waiting[:len(rows)]
+        return torch.tensor(rows), empty[:len(rows)]
+
+    def _prefill(self, rows: Tensor) -> tuple[Tensor, Tensor, DynamicCache, Tensor]:
+        """Reads the m different prompts of rows (k,): which of them is each row's (k,), and their
+        logits (m, V), cache and mask (m, P); h (m, d) is left in lm.h."""
+        which, source = (rows // self.n).unique(return_inverse=True)                # (m,), (k,)
         prompts = [self.prompts[i] for i in which]
-        logits, cache, mask = self.lm.prefill(prompts, len(start))
-        position = torch.tensor([len(p) for p in prompts])[local]
-        there, left, local, position, draws = (
-            x.to(self.lm.device) for x in
-            (rows, self.budgets[rows], local, position, self.draw(rows)))
-        state = State(there, left, logits[local], self.lm.h[local], self.lm.h[local],
-                      torch.zeros_like(left), position, draws)
-        places = empty[:len(rows)]
-        if not hasattr(self, "belt"):                                     # the first rows
-            self.e = state.e.new_zeros(len(self.budgets), self.lm.d)
-            self.state = State(*(x.new_zeros(R, *x.shape[1:]) for x in vars(state).values()))
-            self.state.step += draws.shape[2] - 1           # places that no row has entered: T
-            self.belt = KVCache.of(self.lm, cache, R, self.capacity, self.longest)
-        elif not self.running.any():
-            self.belt.span.first = self.belt.span.used = self.longest
-        self.rows[places], self.running[places], self.since[places] = rows, True, self.now
-        self.start[places] = self.belt.span.used - mask.shape[1]
-        places = places.to(self.lm.device)
-        self.e[there] = state.e
-        self.state.put(places, state)
-        self.belt.put(places, cache, mask, local)
+        prefix = self.prefixes[which[0]]
+        return source.to(self.lm.device), *self.lm.prefill(prompts, len(prefix))
 
-    def _start(self, row: int) -> list[int]:
-        """The tokens that the row's prompt shares with its neighbours."""
-        prompt = row // self.n
-        return self.prompts[prompt][:0 if self.lm.by_column else self.shared[prompt]]
+    def _install(self, rows: Tensor, slots: Tensor, source: Tensor, logits: Tensor,
+                 cache: DynamicCache, mask: Tensor) -> None:
+        """Puts rows (k,), whose prompts have been read, into the slots (k,)."""
+        self.row[slots] = rows
+        self.running[slots] = True
+        self.length[slots] = 0
+        self.start[slots] = self.kv_cache.window.used - mask.shape[1]
 
-    def _close(self, y: Tensor) -> Tensor:
-        """While nothing waits: fewer places once an eighth is empty (ours: that copies an eighth of
-        the belt, some tenth of a step). The last rows move into the gaps; y (R,) with them."""
+        # A row's first logits and h are those of its prompt's last token, and that h is its e.
+        device = self.lm.device
+        state = self.state
+        slots = slots.to(device)
+        self.kv_cache.put(slots, cache, mask, source)
+        state.row[slots] = rows.to(device)
+        state.tokens_left[slots] = self.budgets[rows].to(device)
+        state.logits[slots] = logits[source]
+        state.h[slots] = self.lm.h[source]
+        state.e[slots] = self.lm.h[source]
+        state.step[slots] = 0
+        state.position[slots] = mask.sum(1)[source]
+        state.uniforms[slots] = self.draw(rows).to(device)
+        self.e[state.row[slots]] = state.e[slots]
+
+    def _close_slots(self, y: Tensor) -> Tensor:
+        """While nothing waits, closes empty slots once an eighth is empty (ours: their copy costs a
+        tenth of a step); returns the tokens y (R,) of those that stay."""
         R = int(self.running.sum())
-        if self.queue or R > 0.875 * len(self.rows):
+        if self.waiting or R > 0.875 * len(self.row):
             return y
-        places = torch.arange(len(self.rows))
+        # The R running rows get the first R slots: those behind move into the gaps.
         gaps = (~self.running[:R]).nonzero().squeeze(1)
-        last = R + self.running[R:].nonzero().squeeze(1)
-        places[gaps] = last
-        places = places[:R]
-        for name in ("rows", "running", "start", "since"):
-            setattr(self, name, getattr(self, name)[places])
-        gaps, last, places = (x.to(self.lm.device) for x in (gaps, last, places))
-        self.belt.move(gaps, last)
-        self.state = self.state.at(places)
-        return y[places]
+        movers = R + self.running[R:].nonzero().squeeze(1)
+        kept = torch.arange(R)
+        kept[gaps] = movers                              # new slot i is the old slot kept[i]
+        self.row = self.row[kept]
+        self.running = self.running[kept]
+        self.length = self.length[kept]
+        self.start = self.start[kept]
+        kept = kept.to(self.lm.device)
+        self.kv_cache.move(movers.to(self.lm.device), gaps.to(self.lm.device))
+        self.state = State(**{name: x[kept] for name, x in vars(self.state).items()})
+        return y[kept]
 
     def _forward(self, y: Tensor) -> None:
-        s, belt, span, R = self.state, self.belt, self.belt.span, len(y)
-        if span.used == belt.mask.shape[1]:
-            self.start -= belt.back(max(span.used - span.first, self.longest), R)
+        """Passes one token a slot, y (R,), through the LM, which writes column `used`."""
+        R = len(y)
+        state = self.state
+        cache = self.kv_cache
+        window = cache.window
+        # When the cache is full, all rows move to its start.
+        if window.used == cache.mask.shape[1]:
+            distance = min(window.first, window.used - self.longest)
+            cache.shift_left(distance, R)
+            self.start -= distance
         # assignment 2
-        belt.mask[:, span.used] = True
-        s.logits = self.lm.forward(y[:, None], s.position[:, None],
-                                   belt.mask[:R, span.first:span.used + 1], belt.cache)
-        s.h = self.lm.h
-        s.position += s.tokens_left > 0          # an empty place stays: some LMs have no position beyond
-        span.used += 1
+        # From now on the column counts as text, so that the token sees itself.
+        cache.mask[:, window.used] = True
+        seen = cache.mask[:R, window.first:window.used + 1]              # (R, used + 1 - first)
+        state.logits = self.lm.forward(y[:, None], state.position[:, None], seen, cache)
+        state.h = self.lm.h
+        # The position of an ended row stays: the LM may have none beyond it.
+        state.position += state.tokens_left > 0
+        window.used += 1
 
-    def _stop(self, row: int, length: int) -> None:
-        raise UserError(f"{self.lm.name}: its logits are no numbers (NaN) at token {length} of "
-                        f"sample {row % self.n} of prompt {row // self.n} of this call; nothing is "
-                        "trained on it. In half precision try --dtype float32")
+    def _stop(self, slot: int) -> None:
+        prompt, sample = divmod(int(self.row[slot]), self.n)
+        raise UserError(f"{self.lm.name}: its logits are no numbers (NaN) at token "
+                        f"{self.length[slot]} of sample {sample} of prompt {prompt} of this call; "
+                        "nothing is trained on it. In half precision try --dtype float32")

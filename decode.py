@@ -241,14 +241,14 @@ def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, k
                 record.lengths[row] = length
                 if on_end:
                     on_end(row, record.tokens[row, :length].long().cpu())
-        lm.belt = batch.belt
+        lm.kv_cache = batch.kv_cache
         return record.episodes(batch.e)
 
 
 def generate(lm: LM, prompts: list[str], policy: Policy, budgets: int | Tensor, n: int = 1,
              seed: int = 0, rows: int = 512,
              on_end: OnEnd | None = None, on_step: OnStep | None = None) -> list[Episode]:
-    """`rollout` of texts, encoded as `LM.ask` says; their draws are keyed by their own characters.
+    """`rollout` of texts, encoded as `LM.set_prompt_format` says; their draws are keyed by their own characters.
 
     budgets: one for all rows, or (N * n,).
     """

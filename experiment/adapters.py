@@ -55,7 +55,7 @@ def arms_from_json(rows: list) -> list[Arm]:
 def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about: object) -> None:
     """kind: one of registry.ADAPTERS. about: whatever JSON can hold, to build it again."""
     about = {"kind": kind, "model": lm.name, "lm_hash": lm.hash(),
-             "actions": list(TEMPERATURES), **lm.asked, **about}
+             "actions": list(TEMPERATURES), **lm.prompt_format, **about}
     tensors = {k: v.detach().contiguous() for k, v in tensors.items()}
     write(path, save(tensors, {"config": json.dumps(about, sort_keys=True)}))
 
@@ -82,9 +82,9 @@ def load_adapter(path: str, lm: LM) -> tuple[Any, dict]:
     if about["actions"] != list(TEMPERATURES):
         raise UserError(f"{path} was trained for the actions {about['actions']}, "
                         f"not for {list(TEMPERATURES)}")
-    asked = {k: about[k] for k in lm.asked if k in about}      # none in older bandits' files
-    if asked and asked != lm.asked:
-        lm.ask(**asked)
+    asked = {k: about[k] for k in lm.prompt_format if k in about}      # none in older bandits' files
+    if asked and asked != lm.prompt_format:
+        lm.set_prompt_format(**asked)
     adapter = ADAPTERS[about["kind"]](lm, about)
     adapter.load_state_dict(tensors)
     return adapter.eval(), about

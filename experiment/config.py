@@ -170,7 +170,7 @@ def load(config: Config) -> tuple[LM, Task]:
     task = make_task(config)
     lm = config.load_lm()
     task.chat = task.chat and bool(lm.tokenizer.chat_template)
-    lm.ask(task.chat, task.thinking, task.stop)
+    lm.set_prompt_format(task.chat, task.thinking, task.stop)
     return lm, task
 
 

@@ -13,10 +13,10 @@ import shlex
 from experiment.adapters import arms_from_json, read_adapter
 from experiment.config import Config
 from experiment.tables import difference, percent
-from lm import place
+from lm import model_folder
 from pomdp import action_names
 from utils.files import read_json
-from utils.hub import hub_id, title
+from utils.hub import is_hub_id, public_name
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -32,10 +32,10 @@ def header(config: Config) -> str:
     told = {"license": "mit", "library_name": "adaptive-decoding",
             "pipeline_tag": "text-generation",
             "tags": ["adaptive-decoding", "reinforcement-learning", "arxiv:2603.09065"]}
-    if hub_id(place(config.model)):
+    if is_hub_id(model_folder(config.model)):
         told |= {"base_model": config.model, "base_model_relation": "adapter"}
     data = [x.partition(":")[0] for x in (config.data, config.test_data) if "/" in x]
-    if data := [x for x in dict.fromkeys(data) if hub_id(x) and not os.path.exists(x)]:
+    if data := [x for x in dict.fromkeys(data) if is_hub_id(x) and not os.path.exists(x)]:
         told["datasets"] = data
     return "\n".join(f"{key}: {json.dumps(value)}" for key, value in told.items())
 
@@ -57,7 +57,7 @@ def options(config: Config) -> str:
     """What was not left at its default, on the command line of train.py."""
     changed = [(f.name.replace("_", "-"), getattr(config, f.name)) for f in
                dataclasses.fields(Config) if getattr(config, f.name) != f.default]
-    return " ".join(f"--{name}" + ("" if value is True else f" {shlex.quote(title(str(value)))}")
+    return " ".join(f"--{name}" + ("" if value is True else f" {shlex.quote(public_name(str(value)))}")
                     for name, value in changed)
 
 
@@ -72,7 +72,7 @@ def asked(config: Config, about: dict) -> str:
 def example(config: Config, prompt: str, budget: int) -> str:
     """demos/adapter.py, of this run."""
     code = text("demos", "adapter.py").split('"""', 2)[2].strip()
-    for old, new in (('"tiny"', json.dumps(title(config.model))), ('"runs/sums"', '"OWNER/NAME"'),
+    for old, new in (('"tiny"', json.dumps(public_name(config.model))), ('"runs/sums"', '"OWNER/NAME"'),
                      ("token-0", f"token-{config.seed}"), (" 24,", f" {budget},"),
                      ('["7+8+5+9:", "12+3+4+11+6:"]', json.dumps([prompt], ensure_ascii=False))):
         code = code.replace(old, new)
@@ -86,7 +86,7 @@ def card(config: Config, folder: str) -> str:
     seen, sets = results["about"], selection["sets"]
     budgets, prompt = seen["budgets"], read_json(f"{folder}/generations.json")[0]["prompt"]
     return text("experiment", "model_card.md").format(
-        header=header(config), name=config.name or config.task, lm=title(config.model),
+        header=header(config), name=config.name or config.task, lm=public_name(config.model),
         embedded=", which comes with the code" * (config.model == "tiny"), hash=about["lm_hash"],
         task=seen["task"], styles=", ".join(seen["styles"]), budgets=", ".join(map(str, budgets)),
         actions=", ".join(action_names(about["actions"])),

@@ -1,4 +1,4 @@
-"""The cached step and the padded prefill, each alone, against the LM on whole texts."""
+"""The cached step and the padded prefill, each alone, against the LM without a cache."""
 import pytest
 import torch
 from transformers import (DynamicCache, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM)
@@ -30,8 +30,8 @@ def alike(ours, theirs) -> bool:
 
 @pytest.mark.assignment_2
 @pytest.mark.parametrize("name", ["GPT-2", "Llama"])
-def test_a_cached_step_is_the_lm_on_the_whole_text(name, monkeypatch):
-    """11 texts take turns in 9 places, so that their ages differ; at the end one place is empty."""
+def test_a_cached_step_is_the_lm_on_the_whole_row(name, monkeypatch):
+    """11 rows take turns in 9 slots, so that their ages differ; at the end one slot is empty."""
     lm = small(name)
 
     def prefill(prompts, shared=0):              # of one length: nothing is padded
@@ -47,14 +47,14 @@ def test_a_cached_step_is_the_lm_on_the_whole_text(name, monkeypatch):
     while batch.running.any():
         s = batch.state
         y = s.logits[:, 2:].argmax(1) + 2                                    # never the end token
-        for place, row in enumerate(s.row.tolist()):
-            if batch.running[place]:
+        for slot, row in enumerate(s.row.tolist()):
+            if batch.running[slot]:
                 logits, h = whole(lm, texts[row])
-                assert alike(s.logits[place], logits) and alike(s.h[place], h)
-                assert s.position[place] == len(texts[row])
-                texts[row].append(y[place].item())
-            else:                                       # the last token of a text is not read
-                assert s.position[place] == len(texts[row]) - 1
+                assert alike(s.logits[slot], logits) and alike(s.h[slot], h)
+                assert s.position[slot] == len(texts[row])
+                texts[row].append(y[slot].item())
+            else:                                       # the last token of a row is not read
+                assert s.position[slot] == len(texts[row]) - 1
                 empty += 1
         batch.advance(y, torch.zeros(len(y)).bool())
     assert empty and [len(text) for text in texts] == (budgets + 3).tolist()
@@ -75,3 +75,17 @@ def test_padded_prompts_are_the_lm_on_each_prompt_alone(name, shared):
                         torch.cat([mask, torch.ones(4, 1).bool()], 1), cache)
     for i, prompt in enumerate(prompts):
         assert alike(logits[i], whole(lm, prompt + [30])[0])
+
+
+def test_the_example_of_three_rows_is_what_happens():
+    """The one at the top of batch.py: 2, 3, 2 prompt tokens, 2, 4, 3 sampled ones, two slots."""
+    batch = Batch(small("Llama"), [[5, 6], [7, 8, 9], [10, 11]], torch.tensor([2, 4, 3]),
+                  lambda rows: torch.zeros(len(rows), 2, 5), 1, rows=2)
+    seen, ended = [], []
+    while batch.running.any():
+        seen.append((batch.row.tolist(), batch.start.tolist(), batch.kv_cache.window.used))
+        y = torch.full((len(batch.row),), 20)
+        ended.append(batch.advance(y, torch.zeros(len(y)).bool()))
+    assert seen == [([0, 1], [0, 0], 3), ([0, 1], [0, 0], 4), ([2, 1], [3, 0], 5),
+                    ([2, 1], [3, 0], 6), ([2], [3], 7)]
+    assert ended == [[], [(0, 2)], [], [(1, 4)], [(2, 3)]]

@@ -8,10 +8,11 @@ from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCaus
                           TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper,
                           MinPLogitsWarper)
 
-from batch import KVCache, beginnings
+from batch import KVCache
 from decode import GREEDY, Strategy, probs, prompt_key, rollout, row_keys, sample, static, uniforms
 from demos.sampler import demonstrate
 from utils.errors import UserError
+from utils.prefixes import shared_prefixes
 from lm import LM
 
 PROMPTS = ["7+8+5+9:", "3+4+5:", "12+13+14+15+16+17+18+19+3:", "9+9+9?", "11+4+6+7+8:"]
@@ -239,9 +240,9 @@ def test_an_empty_place_has_no_position_beyond_what_the_lm_reads():
 def test_prompts_of_one_beginning_stay_together_and_share_it():
     chat, work, once = list(range(9)), list(range(30, 60)), list(range(70, 110))
     prompts = [chat + once + [1, 3], chat + work + [2], chat + once + [4], chat + work + [1], [3]]
-    order, shared = beginnings(prompts)
+    order, shared = shared_prefixes(prompts)
     assert order == [3, 1, 0, 2, 4] and shared == [49, 39, 49, 39, 0]
-    assert beginnings([[1, 2]] * 3)[1] == [0] * 3                     # fewer than 16: not worth it
+    assert shared_prefixes([[1, 2]] * 3)[1] == [0] * 3                     # fewer than 16: not worth it
 
 
 def test_a_shared_beginning_is_computed_once_a_call(lm, monkeypatch):

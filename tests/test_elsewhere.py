@@ -107,7 +107,7 @@ def test_the_example_runs_with_a_models_folder(tmp_path, capsys):
     model = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.bfloat16)
     model.save_pretrained(tmp_path / "model")
     lm = LM.load(str(tmp_path / "model"))
-    lm.ask(chat=True, stop="=")
+    lm.set_prompt_format(chat=True, stop="=")
     os.makedirs(tmp_path / "runs" / "sums")
     save_token(tmp_path / "runs" / "sums", lm)
     script = tmp_path / "script.py"
@@ -120,13 +120,13 @@ def test_the_example_runs_with_a_models_folder(tmp_path, capsys):
 
 def test_an_adapter_sets_how_its_lm_is_asked(tmp_path):
     lm = LM.load("tiny", device="cpu")
-    plain = dict(lm.asked)
-    lm.ask(stop="#")
+    plain = dict(lm.prompt_format)
+    lm.set_prompt_format(stop="#")
     save_token(tmp_path, lm)
-    lm.ask()
-    assert lm.asked == plain
+    lm.set_prompt_format()
+    assert lm.prompt_format == plain
     load_adapter(str(tmp_path / "token-0.safetensors"), lm)
-    assert lm.asked == plain | {"stop": "#"} and lm.encode("#")[0] in lm.ends
+    assert lm.prompt_format == plain | {"stop": "#"} and lm.encode("#")[0] in lm.ends
 
 
 # ---- decode.py ----------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from transformers import (BloomConfig, BloomForCausalLM, GPTJConfig, GPTJForCaus
                           Qwen3NextForCausalLM, SmolLM3Config, SmolLM3ForCausalLM)
 
 import lm as module
-from batch import beginnings
 from utils.errors import UserError
 from decode import GREEDY, prompt_key, rollout, static
 from lm import LM
 from utils.memory import memory
+from utils.prefixes import shared_prefixes
 
 CHATML = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
           "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
@@ -80,9 +80,9 @@ def greedy(lm, ids, n=1, **options):
 
 
 def encoded(lm, prompt, *how):
-    lm.ask(*how)
+    lm.set_prompt_format(*how)
     ids = lm.encode(prompt)
-    lm.ask()
+    lm.set_prompt_format()
     return ids
 
 
@@ -98,7 +98,7 @@ def test_greedy_rows_equal_generate_in_chat_and_plain(family):
 def test_rows_do_not_depend_on_the_batch_nor_on_a_shared_prefix(family):
     shots = "Question: 1+1\nAnswer: 2\n\n"
     ids = [family.encode(shots + p) for p in PROMPTS]
-    assert beginnings(ids)[1] == [len(family.encode(shots))] * len(PROMPTS)
+    assert shared_prefixes(ids)[1] == [len(family.encode(shots))] * len(PROMPTS)
     together = greedy(family, ids, n=2)
     for i, one in enumerate(ids):
         assert torch.equal(greedy(family, [one])[0].tokens, together[2 * i].tokens)
@@ -147,15 +147,15 @@ def test_thinking_is_for_templates_that_know_it(tmp_path):
     assert off.endswith("<think></think>") and "<think>" not in on
     lm.tokenizer.chat_template = CHATML
     with pytest.raises(UserError, match="--thinking"):
-        lm.ask(True, True)
+        lm.set_prompt_format(True, True)
 
 
 def test_a_stop_ends_a_row_at_every_token_with_that_text_until_asked_otherwise(tmp_path):
     lm = LM.load(save(tmp_path, *FAMILIES["Llama"]), device="cpu")
     before = set(lm.ends.tolist())
-    lm.ask(stop="\n")
+    lm.set_prompt_format(stop="\n")
     assert set(lm.ends.tolist()) - before == {lm.encode("\n")[0]}
-    lm.ask()
+    lm.set_prompt_format()
     assert set(lm.ends.tolist()) == before
 
 
@@ -202,11 +202,11 @@ def test_what_cannot_fit_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
 
 
 def test_the_dtype_follows_the_device():
-    assert module.pick("cpu", "auto") == ("cpu", "float32")
-    assert module.pick("cuda", "auto") == ("cuda", "bfloat16")
-    assert module.pick("cuda", "float32") == ("cuda", "float32")
+    assert module.pick_device_and_dtype("cpu", "auto") == ("cpu", "float32")
+    assert module.pick_device_and_dtype("cuda", "auto") == ("cuda", "bfloat16")
+    assert module.pick_device_and_dtype("cuda", "float32") == ("cuda", "float32")
     with pytest.raises(UserError, match="--dtype"):
-        module.pick("cpu", "int3")
+        module.pick_device_and_dtype("cpu", "int3")
 
 
 def test_a_config_without_weights_gets_one_line(tmp_path):

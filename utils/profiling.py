@@ -2,9 +2,9 @@
 
     python train.py --profile
 
-Only one part runs at a time: an inner one pauses the outer one, so that the parts sum up to the
-whole. With --profile a GPU is waited for at every change, so that its time falls where it is spent
-(the run is slower for it).
+Only one part is timed at once: an inner part pauses the outer one, so that the parts sum up to the
+whole. With --profile the host waits for the GPU whenever the part changes, so that time is counted
+in the part that spends it; the run is slower for it.
 """
 import os
 import sys
@@ -17,15 +17,18 @@ import torch
 
 
 class Clock:
-    """Off, and free of cost but for a call or two, until `start`."""
+    """Costs a call or two until `start`."""
 
     def __init__(self) -> None:
-        self.on, self.since, self.part = False, 0.0, "the rest"
+        self.on = False
+        self.since = 0.0
+        self.part = "the rest"
         self.seconds: dict[str, float] = defaultdict(float)
         self.bytes: dict[str, int] = {}
 
     def start(self) -> None:
-        self.on, self.since = True, time.perf_counter()
+        self.on = True
+        self.since = time.perf_counter()
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -50,7 +53,7 @@ class Clock:
         self.bytes[name] = max(size, self.bytes.get(name, 0))
 
     def note_memory(self, when: str) -> None:
-        """What the process holds now: of the GPU where there is one, else of the machine."""
+        """The memory in use now: the GPU's where there is one, else this process's."""
         if torch.cuda.is_available():
             self.note(f"memory at {when}", torch.cuda.memory_reserved())
         elif sys.platform == "linux":
@@ -59,13 +62,14 @@ class Clock:
             self.note(f"memory at {when}", pages * os.sysconf("SC_PAGE_SIZE"))
 
     def report(self) -> str:
-        """A line a part, the longest first, their sum, then the sizes."""
+        """A line for each part, the longest first, for their sum, and for each size."""
         self._change(self.part)
         total = sum(self.seconds.values())
-        falling = sorted(self.seconds.items(), key=lambda x: -x[1])
-        return "\n".join([f"{part:40}{s:9.1f} s {s / total:7.1%}"
-                          for part, s in [*falling, ("all", total)]] +
-                         [f"{name:40}{size / 2**20:9.1f} MiB" for name, size in self.bytes.items()])
+        parts = sorted(self.seconds.items(), key=lambda item: item[1], reverse=True)
+        lines = [f"{part:40}{seconds:9.1f} s {seconds / total:7.1%}"
+                 for part, seconds in [*parts, ("all", total)]]
+        lines += [f"{name:40}{size / 2**20:9.1f} MiB" for name, size in self.bytes.items()]
+        return "\n".join(lines)
 
 
 clock = Clock()
