@@ -83,7 +83,7 @@ class KVCache:
     @classmethod
     def of(cls, lm: LM, like: DynamicCache, places: int, capacity: int, used: int) -> "KVCache":
         """The LM's last belt, emptied, where it is large enough; else a new one in its place."""
-        belt, lm.belt = lm.belt, None                # `rollout` hands it back where all went well
+        belt, lm.kv_cache = lm.kv_cache, None                # `rollout` hands it back where all went well
         if belt is None or len(belt.mask) < places or belt.mask.shape[1] < capacity:
             belt = None                              # the old one's memory goes first
             return cls(like, places, capacity, used)
@@ -171,7 +171,7 @@ def beginnings(prompts: list[list[int]]) -> tuple[list[int], list[int]]:
 
 class Batch:
     state: State                       # these three from the first rows on
-    belt: KVCache
+    kv_cache: KVCache
     e: Tensor                          # (N * n, d)
 
     def __init__(self, lm: LM, prompts: list[list[int]], budgets: Tensor,
@@ -210,7 +210,7 @@ class Batch:
                 self._stop(*ended[int(left[over].argmin())])
         self.running = running
         if running.any():
-            self.belt.span.first = int(self.start[running].min())
+            self.kv_cache.span.first = int(self.start[running].min())
             self._forward(self._close(y))
         self._enter()
         return ended if over.any() else []
@@ -242,19 +242,19 @@ class Batch:
         state = State(there, left, logits[local], self.lm.h[local], self.lm.h[local],
                       torch.zeros_like(left), position, draws)
         places = empty[:len(rows)]
-        if not hasattr(self, "belt"):                                     # the first rows
+        if not hasattr(self, "kv_cache"):                                     # the first rows
             self.e = state.e.new_zeros(len(self.budgets), self.lm.d)
             self.state = State(*(x.new_zeros(R, *x.shape[1:]) for x in vars(state).values()))
             self.state.step += draws.shape[2] - 1           # places that no row has entered: T
-            self.belt = KVCache.of(self.lm, cache, R, self.capacity, self.longest)
+            self.kv_cache = KVCache.of(self.lm, cache, R, self.capacity, self.longest)
         elif not self.running.any():
-            self.belt.span.first = self.belt.span.used = self.longest
+            self.kv_cache.span.first = self.kv_cache.span.used = self.longest
         self.rows[places], self.running[places], self.since[places] = rows, True, self.now
-        self.start[places] = self.belt.span.used - mask.shape[1]
+        self.start[places] = self.kv_cache.span.used - mask.shape[1]
         places = places.to(self.lm.device)
         self.e[there] = state.e
         self.state.put(places, state)
-        self.belt.put(places, cache, mask, local)
+        self.kv_cache.put(places, cache, mask, local)
 
     def _start(self, row: int) -> list[int]:
         """The tokens that the row's prompt shares with its neighbours."""
@@ -275,12 +275,12 @@ class Batch:
         for name in ("rows", "running", "start", "since"):
             setattr(self, name, getattr(self, name)[places])
         gaps, last, places = (x.to(self.lm.device) for x in (gaps, last, places))
-        self.belt.move(gaps, last)
+        self.kv_cache.move(gaps, last)
         self.state = self.state.at(places)
         return y[places]
 
     def _forward(self, y: Tensor) -> None:
-        s, belt, span, R = self.state, self.belt, self.belt.span, len(y)
+        s, belt, span, R = self.state, self.kv_cache, self.kv_cache.span, len(y)
         if span.used == belt.mask.shape[1]:
             self.start -= belt.back(max(span.used - span.first, self.longest), R)
         # assignment 2

@@ -67,7 +67,7 @@ class LM:
                           or bool(getattr(model.config, "alibi", False)))
         # Tokens, and their keys and values, for `prefill`.
         self.prefix: tuple[list[int], DynamicCache] = [], DynamicCache()
-        self.belt: Any = None                # of batch.py: kept, since its memory is slow to get
+        self.kv_cache: Any = None                # of batch.py: kept, since its memory is slow to get
         ends = model.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
         if ends == {None}:
