@@ -1,19 +1,23 @@
 """Contracts 1-3 and 5-7 of the decode loop: equivalences and exact distributions."""
+import gc
 from functools import partial
 
 import pytest
 import torch
-from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen3Config,
-                          Qwen3ForCausalLM,
-                          TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper,
-                          MinPLogitsWarper)
+from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM,
+                          MinPLogitsWarper, Qwen3Config, Qwen3ForCausalLM, TemperatureLogitsWarper,
+                          TopKLogitsWarper, TopPLogitsWarper)
 
 from batch import KVCache
-from decode import GREEDY, Strategy, probs, prompt_key, rollout, row_keys, sample, static, uniforms
+from decode import (FULL_SORT, GREEDY, Choice, Strategy, probs, rollout, rollout_simple, sample,
+                    static, strategy_pool, top_k_top_p)
 from demos.sampler import demonstrate
-from utils.errors import UserError
-from utils.prefixes import shared_prefixes
 from lm import LM
+from pomdp import TokenPolicy
+from utils.errors import UserError
+from utils.fast_filters import rank_few
+from utils.prefixes import shared_prefixes
+from utils.random_streams import prompt_key, row_keys, uniform_table, uniforms
 
 PROMPTS = ["7+8+5+9:", "3+4+5:", "12+13+14+15+16+17+18+19+3:", "9+9+9?", "11+4+6+7+8:"]
 
@@ -38,7 +42,7 @@ def warped(logits, s):
 
 
 @pytest.mark.assignment_1
-@pytest.mark.parametrize("V, spread", [(50, 3), (1000, 8), (1000, 0.5)])
+@pytest.mark.parametrize("V, spread", [(50, 3), (1000, 8), (1000, 0.5), (5000, 8)])
 def test_probs_equal_transformers_warpers_in_a_mixed_batch(V, spread):
     strategies = [Strategy(t, k, p, m) for t in (0, 0.5, 1.0, 1.5) for k in (0, 1, 3, 500)
                   for p in (0.0, 0.1, 0.9, 1.0) for m in (0.0, 0.1, 0.5)]
@@ -47,7 +51,7 @@ def test_probs_equal_transformers_warpers_in_a_mixed_batch(V, spread):
     theirs = torch.cat([warped(logits[i:i + 1], s) for i, s in enumerate(strategies)])
     assert (ours - theirs).abs().max() < 1e-6
     alone = torch.cat([probs(logits[i:i + 1], torch.tensor([s])) for i, s in enumerate(strategies)])
-    assert torch.equal(ours > 0, alone > 0)               # whether or not the first 256 were enough
+    assert torch.equal(ours, alone)
 
 
 @pytest.mark.assignment_1
@@ -86,6 +90,85 @@ def test_streams_are_uniform_and_do_not_repeat():
     assert len(keys.unique()) == len(keys)
 
 
+def test_the_table_of_uniforms_has_both_streams_of_each_step():
+    keys = row_keys(0, torch.arange(3), torch.arange(3))
+    table = uniform_table(keys, 4)
+    assert table.shape == (3, 2, 5)
+    for stream in (0, 1):
+        for t in range(5):
+            assert torch.equal(table[:, stream, t], uniforms(keys, torch.tensor(t), stream))
+
+
+# ---- top-k and top-p: the plain function and the fast one ---------------------------------------
+def mixed_filters(R, generator):
+    """top_k (R, 1) and top_p (R, 1), each off in a third of the rows, and wide in some."""
+    top_k = torch.tensor([0, 0, 1, 5, 200, 256, 300, 4096, 9000])
+    top_p = torch.tensor([1.0, 1.0, 0.0, 0.3, 0.9, 0.95, 0.999])
+    k = top_k[torch.randint(len(top_k), (R, 1), generator=generator)]
+    p = top_p[torch.randint(len(top_p), (R, 1), generator=generator)]
+    return k, p
+
+
+def many_logits(V, R, generator):
+    """Rows from flat to peaked; the second half is rounded, so that most values are tied."""
+    spread = torch.logspace(-1, 1.2, R)[torch.randperm(R, generator=generator), None]
+    x = torch.randn(R, V, generator=generator) * spread
+    x[R // 2:] = x[R // 2:].round(decimals=1)
+    x[::7, V // 2:] = -torch.inf                              # as a padded vocabulary has it
+    return x
+
+
+@pytest.mark.parametrize("V", [30, 300, 5000, 20_000])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_fast_filters_keep_what_the_plain_ones_keep(V, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = many_logits(V, 96, generator)
+    k, p = mixed_filters(96, generator)
+    before = x.clone()
+    plain = top_k_top_p(x, k, p)
+    assert torch.equal(rank_few(top_k_top_p, x, k, p), plain) and torch.equal(x, before)
+    assert len((plain > -torch.inf).sum(1).unique()) > 10             # few are kept, or many
+
+
+def test_top_k_cuts_first_where_its_ties_lie_beyond_the_candidates():
+    """One likely token and 4,999 ties at the 5th place: their mass decides whether they stay."""
+    x = torch.zeros(1, 5000)
+    x[0, 77] = 8.0                              # .37 of the mass, and .92 of 256 tokens' mass
+    five, half = torch.tensor([[5]]), torch.tensor([[0.5]])
+    kept = top_k_top_p(x, five, half) > -torch.inf
+    assert kept.sum() > 600 and torch.equal(rank_few(top_k_top_p, x, five, half) > -torch.inf, kept)
+
+
+def test_the_fast_filters_seldom_sort_whole_rows():
+    sizes = []
+
+    def plain(x, top_k, top_p):
+        sizes.append(tuple(x.shape))
+        return top_k_top_p(x, top_k, top_p)
+
+    x = torch.randn(100, 20_000, generator=torch.Generator().manual_seed(0)) * 6
+    x[17] /= 60                                           # one flat row, whose top-p needs them all
+    rank_few(plain, x, torch.zeros(100, 1).long(), torch.full((100, 1), 0.9))
+    assert sizes == [(100, 256), (1, 4096), (1, 20_000)]
+    sizes.clear()
+    rank_few(plain, x, torch.zeros(100, 1).long(), torch.ones(100, 1))
+    assert sizes == []                                                        # nothing to filter
+
+
+@pytest.mark.parametrize("V", [24, 1000, 6000])
+def test_probabilities_do_not_depend_on_the_neighbours_in_their_last_bit(V):
+    """Neighbours that need a longer look, or none, change neither the kept tokens nor their p."""
+    assert 24 < FULL_SORT < 6000
+    pool = torch.tensor(strategy_pool() + [Strategy(1.0, 300), Strategy(5.0, 0, 0.99)])
+    for seed in range(4):
+        generator = torch.Generator().manual_seed(seed)
+        logits = many_logits(V, 64, generator).bfloat16()      # 8 bits: most logits have their equal
+        strategies = pool[torch.randint(len(pool), (64,), generator=generator)]
+        together = probs(logits, strategies)
+        for rows in torch.randperm(64, generator=generator).split([1] * 40 + [7, 17]):
+            assert torch.equal(probs(logits[rows], strategies[rows]), together[rows])
+
+
 def small(config, model, vocabulary=50):
     torch.manual_seed(2)
     return model(config(vocab_size=vocabulary, hidden_size=32, intermediate_size=64,
@@ -119,7 +202,63 @@ def test_greedy_equals_generate_for_left_padded_prompts(config, model):
         assert episode.tokens.tolist() == theirs[0, len(prompt):].tolist()
 
 
-def test_a_text_does_not_depend_on_its_neighbours(lm):
+# ---- the simple loop is the oracle of the fast one ----------------------------------------------
+ARCHITECTURES = [(LlamaConfig, LlamaForCausalLM), (Qwen3Config, Qwen3ForCausalLM)]
+SHARED = [[7, 8, 9, 10] * 5, [30, 31, 32] * 6]                     # two beginnings of 20 and 18 tokens
+
+
+def same_episodes(simple, fast):
+    assert len(simple) == len(fast)
+    for a, b in zip(simple, fast):
+        assert (a.prompt, a.sample, a.budget) == (b.prompt, b.sample, b.budget)
+        assert torch.equal(a.tokens, b.tokens) and a.truncated == b.truncated
+        assert torch.equal(a.action, b.action)
+        assert torch.equal(a.decision_steps, b.decision_steps)
+        assert torch.allclose(a.logp, b.logp, rtol=0, atol=1e-4)
+        assert torch.allclose(a.h, b.h, atol=1e-4) and torch.allclose(a.e, b.e, atol=1e-4)
+        assert torch.allclose(a.distribution, b.distribution, atol=1e-4)
+
+
+@pytest.mark.parametrize("config, model", ARCHITECTURES)
+@pytest.mark.parametrize("kind", ["static", "token"])
+def test_rollout_gives_the_episodes_of_the_simple_loop(config, model, kind):
+    """Contract 9: mixed budgets, shared beginnings, more rows than slots."""
+    lm = LM(small(config, model), Letters(50))
+    prompts = [SHARED[0] + [5, 6], [8], SHARED[0] + [3], [9, 10, 11, 12], SHARED[1] + [4, 4, 4],
+               SHARED[1] + [2], SHARED[0] + [14, 15, 16]]
+    n, T = 4, 24
+    generator = torch.Generator().manual_seed(3)
+    budgets = torch.randint(1, T + 1, (len(prompts) * n,), generator=generator)
+    keys = torch.tensor([prompt_key(str(prompt)) for prompt in prompts])
+    if kind == "static":
+        pool = torch.tensor(strategy_pool())
+        policy = static(pool[torch.randint(len(pool), (len(budgets),), generator=generator)])
+    else:
+        torch.manual_seed(5)
+        actor = TokenPolicy(lm.d, T)
+        torch.nn.init.normal_(actor.actor[-1].weight)
+        policy = partial(actor, explore=True)
+    simple = rollout_simple(lm, prompts, policy, budgets, keys, n=n, seed=9)
+    for rows in (28, 5, 1):
+        same_episodes(simple, rollout(lm, prompts, policy, budgets, keys, n=n, seed=9, rows=rows))
+    # The case is worth its name: some rows end, some are truncated, and actions differ
+    assert {episode.truncated for episode in simple} == {True, False}
+    assert len({len(episode.tokens) for episode in simple}) > 5
+    if kind == "token":
+        assert len(torch.cat([episode.action for episode in simple]).unique()) == 4
+        assert sum(len(episode.decision_steps) for episode in simple) > 50
+
+
+def test_the_simple_loop_gives_the_embedded_lms_completions_too(lm):
+    ids = [lm.encode(prompt) for prompt in PROMPTS]
+    keys = torch.tensor([prompt_key(prompt) for prompt in PROMPTS])
+    policy = static(torch.tensor([Strategy(1.0), Strategy(0.7, 5, 0.9)] * 10))
+    budgets = torch.arange(3, 63, 3)
+    simple = rollout_simple(lm, ids, policy, budgets, keys, n=4)
+    same_episodes(simple, rollout(lm, ids, policy, budgets, keys, n=4, rows=6))
+
+
+def test_a_completion_does_not_depend_on_its_neighbours(lm):
     strategies = [Strategy(1.0), GREEDY, Strategy(1.5, 0, 1.0, 0.1), Strategy(0.7, 5, 0.9)]
     rows = [strategies[i % 4] for i in range(len(PROMPTS) * 3)]
     together = run(lm, PROMPTS, rows, n=3)
@@ -131,7 +270,6 @@ def test_a_text_does_not_depend_on_its_neighbours(lm):
 
 
 def test_cached_hidden_state_equals_uncached(lm):
-    from decode import Choice
     seen = {}
 
     def watch(state):
@@ -152,8 +290,8 @@ def test_cached_hidden_state_equals_uncached(lm):
 
 def test_padded_vocabulary_is_never_sampled():
     lm = LM(small(LlamaConfig, LlamaForCausalLM, 64), Letters(10))
-    hot = torch.tensor([Strategy(50.0)] * 200)
-    episodes = rollout(lm, [[3, 4]], static(hot), torch.full((200,), 8), torch.tensor([0]), n=200)
+    flat = torch.tensor([Strategy(50.0)] * 200)
+    episodes = rollout(lm, [[3, 4]], static(flat), torch.full((200,), 8), torch.tensor([0]), n=200)
     drawn = torch.cat([e.tokens for e in episodes])
     assert drawn.max() == 9 and len(drawn) > 500
 
@@ -170,10 +308,12 @@ def test_each_row_has_its_own_budget_and_running_out_is_marked(lm):
 
 
 def test_bad_budgets_and_prompts_are_refused(lm):
-    with pytest.raises(UserError):
-        run(lm, PROMPTS, [GREEDY] * 5, budget=0)
-    with pytest.raises(UserError):
-        rollout(lm, [[]], static(torch.tensor([GREEDY])), torch.tensor([4]), torch.tensor([0]))
+    greedy = static(torch.tensor([GREEDY]))
+    for loop in (rollout, rollout_simple):
+        with pytest.raises(UserError, match="budget must be at least 1, not 0"):
+            loop(lm, [[3]], greedy, torch.tensor([0]), torch.tensor([0]))
+        with pytest.raises(UserError, match="no tokens"):
+            loop(lm, [[]], greedy, torch.tensor([4]), torch.tensor([0]))
 
 
 def test_the_language_model_is_frozen(lm):
@@ -181,7 +321,6 @@ def test_the_language_model_is_frozen(lm):
 
 
 def test_decisions_do_not_depend_on_the_rows_that_decode_at_once(lm):
-    from pomdp import TokenPolicy
     torch.manual_seed(5)
     policy = TokenPolicy(lm.d, 60)
     torch.nn.init.normal_(policy.actor[-1].weight)
@@ -199,17 +338,17 @@ def test_decisions_do_not_depend_on_the_rows_that_decode_at_once(lm):
     assert all((x.decision_steps < len(x.tokens)).all() for x in runs[0])
 
 
-def test_every_row_is_told_once_when_it_ends_with_its_tokens(lm):
-    told = []
+def test_on_end_is_called_once_for_every_row_with_its_tokens(lm):
+    ended = []
     ids = [lm.encode(p) for p in PROMPTS]
     episodes = rollout(lm, ids, static(torch.tensor([Strategy(1.0)] * 20)), torch.full((20,), 40),
-                       torch.arange(5), 4, rows=6, on_end=lambda i, y: told.append((i, y)))
-    assert sorted(i for i, _ in told) == list(range(20)) != [i for i, _ in told]
-    assert all(torch.equal(y, episodes[i].tokens) for i, y in told)
+                       torch.arange(5), 4, rows=6, on_end=lambda i, y: ended.append((i, y)))
+    assert sorted(i for i, _ in ended) == list(range(20)) != [i for i, _ in ended]
+    assert all(torch.equal(y, episodes[i].tokens) for i, y in ended)
 
 
-def test_a_place_is_filled_again_as_soon_as_enough_are_empty(lm, monkeypatch):
-    """64 texts of 20 tokens beside one of 52, 8 at once: 8 x 20 + ~32 steps, not 8 x 52."""
+def test_a_slot_is_filled_again_as_soon_as_enough_are_empty(lm, monkeypatch):
+    """64 completions of 20 tokens beside one of 52, 8 at once: 8 x 20 + ~32 steps, not 8 x 52."""
     calls = []
     forward = lm.forward
     monkeypatch.setattr(lm, "forward", lambda ids, *rest: calls.append(ids) or forward(ids, *rest))
@@ -223,10 +362,10 @@ def test_a_place_is_filled_again_as_soon_as_enough_are_empty(lm, monkeypatch):
     calls.clear()
     rollout(lm, [lm.encode("7+8+5+9:")] * 64, static(torch.tensor([GREEDY] * 64)), budgets,
             torch.arange(64), rows=64)
-    assert sum(map(len, calls)) < 1.15 * budgets.sum()               # nothing waits: places close
+    assert sum(map(len, calls)) < 1.15 * budgets.sum()               # nothing waits: slots close
 
 
-def test_an_empty_place_has_no_position_beyond_what_the_lm_reads():
+def test_an_empty_slot_has_no_position_beyond_what_the_lm_reads():
     torch.manual_seed(2)
     model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2,
                                        n_positions=14, eos_token_id=1))
@@ -271,13 +410,12 @@ def test_logits_that_are_no_numbers_stop_the_run_and_name_the_row(lm, monkeypatc
             run(lm, PROMPTS, [strategy] * 10, n=2)
 
 
-def test_the_lm_has_one_belt_whatever_the_calls(lm):
-    import gc
+def test_the_lm_has_one_kv_cache_whatever_the_calls(lm):
     gc.collect()
     gc.disable()                               # a cycle of objects would wait for the collector
     try:
         alone = [run(lm, PROMPTS[:1], [GREEDY], budget=T)[0].tokens for T in (60, 8)]
-        run(lm, PROMPTS * 9, [GREEDY] * 45, budget=70)                         # a larger belt
+        run(lm, PROMPTS * 9, [GREEDY] * 45, budget=70)                         # a larger one
         again = [run(lm, PROMPTS[:1], [GREEDY], budget=T)[0].tokens for T in (60, 8)]
         assert sum(isinstance(x, KVCache) for x in gc.get_objects()) == 1
         assert all(torch.equal(a, b) for a, b in zip(alone, again))            # emptied each time
@@ -286,17 +424,17 @@ def test_the_lm_has_one_belt_whatever_the_calls(lm):
 
 
 def test_in_bf16_the_frequencies_are_those_of_the_uncached_lm():
-    """Texts may differ with the batch there; their distribution does not."""
+    """Completions may differ with the batch there; their distribution does not."""
     lm = LM.load("tiny", device="cpu", dtype="bfloat16")
     prompt, n = lm.encode("7+8+5+9:7+8=15"), 3000
     for rows in (n, 200):                                                # at once, and in turns
         episodes = rollout(lm, [prompt], static(torch.tensor([Strategy(1.5)] * n)),
                            torch.full((n,), 3), torch.tensor([4]), n, rows=rows)
-        texts = [x.tokens.tolist() for x in episodes]
-        for start in ([], texts[0][:1], texts[0][:2]):
+        completions = [x.tokens.tolist() for x in episodes]
+        for start in ([], completions[0][:1], completions[0][:2]):
             logits = lm.model(torch.tensor([prompt + start])).logits[0, -1, :len(lm.tokenizer)]
             p = (logits.float() / 1.5).softmax(-1)
-            drawn = [x[len(start)] for x in texts
+            drawn = [x[len(start)] for x in completions
                      if x[:len(start)] == start and len(x) > len(start)]
             share = torch.tensor(drawn).bincount(minlength=len(p)) / len(drawn)
             error = 4.5 * (p * (1 - p) / len(drawn)).sqrt() + 0.005             # bf16: 8 bits

@@ -13,10 +13,11 @@ from transformers import (BloomConfig, BloomForCausalLM, GPTJConfig, GPTJForCaus
 
 import lm as module
 from utils.errors import UserError
-from decode import GREEDY, prompt_key, rollout, static
+from decode import GREEDY, rollout, static
 from lm import LM
 from utils.memory import memory
 from utils.prefixes import shared_prefixes
+from utils.random_streams import prompt_key
 
 CHATML = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
           "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")

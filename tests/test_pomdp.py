@@ -7,10 +7,11 @@ import torch
 
 from demos import ppo_toy as toy
 from bandit import mlp
-from decode import GREEDY, prompt_key, rollout, static
+from decode import GREEDY, rollout, static
 from demos.ppo_toy import learn
 from pomdp import (DECISION_P_MAX, TEMPERATURES, TokenPolicy, flatten, gae, ppo_loss, ppo_update,
                    reinforce_update)
+from utils.random_streams import prompt_key
 
 
 @pytest.mark.assignment_7

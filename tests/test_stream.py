@@ -8,11 +8,12 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from decode import Strategy, generate, prompt_key, rollout, static
+from decode import Strategy, generate, rollout, static
 from lm import LM
 from pomdp import TokenPolicy
 from sample import MARKS, Stream, coloured
 from utils.detokenizer import Pieces
+from utils.random_streams import prompt_key
 
 TEXT = "naïve 漢字 über 🙂👩‍🔬 don't , stop . Ωμέγα 数学は楽しい! a  b\n\tc "
 BROKEN = "\N{REPLACEMENT CHARACTER}"

@@ -16,8 +16,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from utils.cli import run_program
-from decode import prompt_key, rollout
+from decode import rollout
 from pomdp import TokenPolicy, ppo_update
+from utils.random_streams import prompt_key
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGES = ("utils", "grading", "experiment", "baselines", "report", "demos")

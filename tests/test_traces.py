@@ -20,7 +20,8 @@ from experiment.reward_table import Arm
 from utils.errors import UserError
 from experiment.config import Config, make_task
 from utils.problem_files import Problem
-from decode import GREEDY, Strategy, probs, prompt_key, rollout, static
+from utils.random_streams import prompt_key
+from decode import GREEDY, Strategy, probs, rollout, static
 from experiment.held_out import HeldOut
 from features import N_THRESHOLDS, CONTEXT_PARTS
 from experiment.run import Run
