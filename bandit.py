@@ -236,13 +236,10 @@ class LinUCB(nn.Module):
         self.register_buffer("inverse", identity.repeat(arms, 1, 1))
         self.register_buffer("b", torch.zeros(arms, inputs, dtype=torch.float64))
 
-    @property
-    def theta(self) -> Tensor:
-        return torch.einsum("sij,sj->si", self.inverse, self.b)                    # (S, D)
-
     def forward(self, x: Tensor) -> Tensor:
         """Estimated rewards theta_s . x (R, S) at contexts x (R, D)."""
-        return x.double() @ self.theta.T
+        theta = torch.einsum("sij,sj->si", self.inverse, self.b)                   # (S, D)
+        return x.double() @ theta.T
 
     def width(self, x: Tensor) -> Tensor:
         """Half the width of the confidence interval, alpha sqrt(x . A_s^-1 x) (R, S); x (R, D)."""

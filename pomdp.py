@@ -12,12 +12,12 @@ The other tokens, i = 1 .. F, are the steps of the decision process.
 | o_i | observation [h_t; e; f(p_t); b_t] of features.py | (F, D) |
 | a_i | action: greedy or a temperature, one of A = 4; replaces that of the sequence level | (F,) |
 | V_i | the critic's value(o_i), an estimate of the reward to come | (F,) |
-| A_i | advantage: how much better than V_i it went; A'_i: normalised in its minibatch | (F,) |
-| G_i | return, the critic's target: A_i + V_i, with V_i of before the update | (F,) |
+| A_i | advantage: how much better a_i was than V_i; A'_i: normalised in its minibatch | (F,) |
+| G_i | return, the critic's target: A_i + V_i, from the values before the update | (F,) |
 | rho_i | probability ratio pi(a_i|o_i) / pi_old(a_i|o_i) | (F,) |
-| gamma | discount, 1: how many tokens a completion takes costs nothing within its budget | |
-| lambda | .95: GAE's trade between bias (0) and variance (1) | |
-| epsilon | .2: how far rho may move from 1 with a gain (CLIP) | |
+| gamma | discount, 1: within its budget a right answer is worth the same early or late | |
+| lambda | .95: near 0 the advantage has the critic's bias, near 1 the reward's variance | |
+| epsilon | .2 (CLIP): beyond 1 +- epsilon, a change of rho is no longer rewarded | |
 | entropy_bonus | weight of the policy's entropy H(pi) | |
 
 1. Generalised advantage estimation (Schulman et al. 2016). No reward comes before the end, so one
@@ -31,7 +31,7 @@ The other tokens, i = 1 .. F, are the steps of the decision process.
    the episodes' mean reward:
        L = mean[-(r - baseline) log pi(a|o)] - entropy_bonus mean[H(pi)]
 
-E counts episodes, R rows that decode, d is the LM's hidden size, D that of an observation.
+Shapes: E episodes, R rows that decode, d the LM's hidden size, D inputs, A actions.
 
 Deviations from the paper: (1) PPO instead of REINFORCE, which is here too for comparison. (2) Where
 p_max > .95 the token is greedy, so that an untrained policy cannot spoil it. (3) One policy serves
@@ -81,15 +81,14 @@ class TokenPolicy(nn.Module):
         self.actor = mlp(inputs, width, len(TEMPERATURES))
         self.critic = mlp(inputs, width, 1)
 
-        # b_t is a whole number, so its soft thresholds are looked up: five operations fewer a step
+        # b_t is a whole number, so its soft thresholds are looked up: five operations less a step
         self.thresholds: Tensor                                                # (horizon + 1, 14)
         thresholds = soft_thresholds(torch.arange(horizon + 1), horizon)
         self.register_buffer("thresholds", thresholds, persistent=False)
 
-        # The strategy of each action. The last one has the index -1, as NO_ACTION has.
+        # The strategy of each action; the last one, at index -1, is that of NO_ACTION
         self.strategies: Tensor                                                # (A + 1, 4)
-        strategies = [Strategy(temperature) for temperature in TEMPERATURES]
-        strategies.append(Strategy(temperature=1.0))
+        strategies = [Strategy(temperature) for temperature in (*TEMPERATURES, 1.0)]
         self.register_buffer("strategies", torch.tensor(strategies), persistent=False)
 
     def observation(self, h: Tensor, e: Tensor, dist: Tensor, tokens_left: Tensor) -> Tensor:
@@ -109,19 +108,19 @@ class TokenPolicy(nn.Module):
         if active is not None:
             acts = acts & active[state.row]
 
-        # It decides where the LM itself is not sure. F rows, each with its observation
+        # Of these, F rows are decisions: those in which the LM has p_max <= .95
         with clock("features"):
             dist = distribution_features(state.logits)                         # (R, 4)
-            unsure = dist[:, P_MAX_COLUMN] <= DECISION_P_MAX
-            rows = (acts & unsure).nonzero().squeeze(1)                        # (F,)
+            uncertain = dist[:, P_MAX_COLUMN] <= DECISION_P_MAX
+            rows = (acts & uncertain).nonzero().squeeze(1)                        # (F,)
             h = state.h[rows]
             dist = dist[rows]
             obs = self.observation(h, state.e[rows], dist, state.tokens_left[rows])     # (F, D)
 
+        # An action for each of them; the other rows are greedy, or the policy is off
         logp_all = self.actor(obs).log_softmax(-1)                             # (F, A)
         chosen = sample(logp_all.exp(), state.uniform(1)[rows]) if explore else logp_all.argmax(1)
         logp = logp_all.gather(1, chosen[:, None]).squeeze(1)                  # (F,)
-
         action = torch.where(acts, GREEDY_ACTION, NO_ACTION)                   # (R,)
         action = action.index_copy(0, rows, chosen)
         if base is None:

@@ -153,7 +153,8 @@ def train_autodeco(lm: LM, completions: list[Ids], steps: int, seed: int = 0,
 
 def right_completions(run: Run, problems: list[Problem], seed: int) -> list[Ids]:
     """The right ones of --samples completions a problem, sampled at temperature 1."""
-    config, n = run.config, run.config.samples
+    config = run.config
+    n = config.samples
     prompts = [run.task.prompt(p, config.all_styles()[0]) for p in problems]
     budgets = torch.full((len(prompts) * n,), max(run.task.budgets))
     episodes = collect(run.lm, run.task, prompts, static(torch.tensor([Strategy()])), budgets, n,

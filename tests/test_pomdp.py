@@ -186,7 +186,7 @@ def test_mlp_has_three_layers_and_starts_at_zero():
 
 def test_the_toys_values_are_worked_by_hand_and_what_sampling_finds():
     Q, optimum = toy.exact(TEMPERATURES)
-    leave = 0.25 ** 0.8 / (0.25 ** 0.8 + 0.75 ** 0.8)             # a loop's chance to answer, at 1.25
+    leave = 0.25 ** 0.8 / (0.25 ** 0.8 + 0.75 ** 0.8)           # a loop's chance to answer, at 1.25
     assert Q[0, 0, 2].item() == pytest.approx(0.25) and Q[0, 2, 0] == 0
     assert Q[1, 1, 0].item() == pytest.approx(leave)              # go on, then answer
     assert Q[1, 2, 3].item() == pytest.approx(1 - (1 - leave) ** 2)
