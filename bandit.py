@@ -7,36 +7,38 @@
     action    s in S                  an arm: (prompt style, strategy)
     reward    r in {0, 1}             did any of the B samples verify?
 
-1. The action set S: greedy coverage selection out of 180 strategies (`pool`),
-       F(S) = mean_x max_{s in S} R(x, s),   S <- S + argmax_s F(S + s)                      (paper)
+1. The action set S: greedy coverage selection out of 180 strategies (decode.strategy_pool),
+       coverage(S) = mean_x max_{s in S} reward[x, s],
+       S <- S + argmax_s coverage(S + s)                                                (paper)
 2. Softmax bandit: a 3-layer MLP, REINFORCE with a baseline and an entropy bonus,
-       grad J = E[(r - b(x)) grad log pi(s|x)] + c grad H(pi(.|x))                           (paper)
-3. LinUCB (Li et al. 2010, disjoint arms), by hand: theta_s = A_s^-1 b_s,
-       s = argmax theta_s . x + alpha sqrt(x . A_s^-1 x)                                      (ours)
+       grad J = E[(r - baseline(x)) grad log pi(s|x)] + entropy_bonus grad H(pi(.|x))   (paper)
+3. LinUCB (Li et al. 2010, disjoint arms), with theta_s = A_s^-1 b_s,
+       s = argmax_s theta_s . x + alpha sqrt(x . A_s^-1 x)                              (ours)
 
-RewardStore are sampled once into a table (prompt, arm, sample, token budget); bandits replay it.
-Shapes: P problems, S arms, n samples, T token budgets, X contexts (problem, B, T), R rows,
-D inputs.
+Sampling is expensive: it is done once, into a table of rewards from which the bandits are trained.
+Shapes: P problems, S arms, n samples, T token budgets, X contexts (problem, B, T), R rows, D inputs
 
-Deviations from the paper: (1) the grid of 180 is not published: ours is below. (2) x is a prompt at
-a (B, T), and F is the mean over all of them, so that one S serves every budget.
+Deviations from the paper: (1) the grid of 180 is not published; decode.py has ours. (2) A context
+is a prompt at a (B, T), and coverage is the mean over all of them: one S serves all budgets.
 """
+import itertools
+from functools import partial
 from typing import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from features import PARALLEL_BUDGETS, context
+from features import CONTEXT_PARTS, PARALLEL_BUDGETS, context
 
 LR = 1e-3              # softmax bandit, Adam (prototype)
-ENTROPY = 0.1          # softmax bandit, c (ours: see `train_softmax`)
-GRAD_NORM = 0.5        # gradients are clipped at it, here and in pomdp.py (prototype)
+ENTROPY = 0.1          # softmax bandit, entropy bonus (ours: see `train_softmax`)
+GRAD_NORM = 0.5        # gradients are clipped at this norm, here and in pomdp.py (prototype)
 ALPHA = 0.3            # LinUCB (ours: the bound's own value, 2.2 at delta = .1, explores too long)
 
-# RewardStore (R,) of 0 or 1 at contexts (R,) for actions (R,); what a step came to, by name.
+# (numbers of contexts (R,), actions (R,), random generator) -> rewards (R,) of 0 or 1
 Pull = Callable[[Tensor, Tensor, torch.Generator], Tensor]
-Progress = Callable[..., None]
+Progress = Callable[..., None]         # is called after every step with its diagnostics by name
 
 
 # ---- rewards ------------------------------------------------------------------------------------
@@ -49,62 +51,101 @@ def pass_at(rewards: np.ndarray, B: int) -> np.ndarray:
     if not 1 <= B <= n:
         raise ValueError(f"Pass@{B} needs at least {B} samples, not {n}")
     # assignment 9
-    wrong = n - rewards.sum(-1, dtype=np.float64)
-    misses = np.ones_like(wrong)
+    wrong = n - rewards.sum(-1, dtype=np.float64)                                  # n - c
+    all_wrong = np.ones_like(wrong)                # the chance that all of B samples are wrong
     for i in range(B):
-        misses *= np.clip(wrong - i, 0, None) / (n - i)
-    return 1 - misses
+        all_wrong *= np.clip(wrong - i, 0, None) / (n - i)
+    return 1 - all_wrong
 
 
-def contexts(table: np.ndarray, parallel: Sequence[int] = PARALLEL_BUDGETS) -> np.ndarray:
-    """R(x, s) (X, S) from a table (P, S, n, T), X = P * T * how many B of `parallel` are <= n."""
-    values = [pass_at(np.moveaxis(table, 2, -1), B) for B in parallel if B <= table.shape[2]]
-    return np.stack(values, 1).transpose(0, 1, 3, 2).reshape(-1, table.shape[1])
+def expected_rewards(table: np.ndarray, parallel: Sequence[int] = PARALLEL_BUDGETS
+                     ) -> tuple[np.ndarray, np.ndarray]:
+    """reward[x, s] (X, S), which is Pass@B, and what context x is (X, 3): (problem, B, t).
+
+    table (P, S, n, T) of 0/1; t counts token budgets. B are those of `parallel` that are <= n.
+    """
+    P, S, n, T = table.shape
+    possible = [B for B in parallel if B <= n]
+    samples_last = np.moveaxis(table, 2, -1)                                       # (P, S, T, n)
+    reward = np.stack([pass_at(samples_last, B) for B in possible], axis=1)        # (P, B, S, T)
+    reward = reward.transpose(0, 1, 3, 2).reshape(-1, S)                           # (X, S)
+    index = np.array(list(itertools.product(range(P), possible, range(T))))        # (X, 3)
+    return reward, index
+
+
+def bandit_problem(e: Tensor, table: np.ndarray, budgets: Sequence[int],
+                   parts: Sequence[str] = CONTEXT_PARTS) -> tuple[Tensor, Tensor]:
+    """Contexts x (X, D) and expected rewards reward[x, s] (X, S): what a bandit is trained on.
+
+    e (P, d) prompt embeddings, table (P, S, n, T) of 0/1, its T token budgets.
+    """
+    reward, index = expected_rewards(table)
+    problem, B, t = torch.from_numpy(index).unbind(1)                              # (X,) each
+    tokens = torch.tensor(budgets)[t]
+    x = context(e[problem], B, tokens, horizon=max(budgets), parts=parts)
+    return x, torch.from_numpy(reward).float()
+
+
+def replay(reward: Tensor) -> Pull:
+    """Pulls that toss a coin of Pass@B, reward[x, s] of (X, S): did any of B samples verify?"""
+    def pull(rows: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
+        uniform = torch.rand(len(rows), generator=generator)
+        return (uniform < reward[rows, actions]).float()
+
+    return pull
 
 
 def informative(table: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Prompts (P,) whose reward says something about the arms, and the shares left out (paper).
+    """Problems (P,) whose rewards tell the arms apart, and two shares of those that do not (paper).
 
-    table (P, S, n), rewards in [0, 1]: *constant* prompts pay the same whatever is done; *noise*
-    prompts differ between arms no more than chance makes them: var_s(mean) <= mean_s(var) / n.
+    table (P, S, n), rewards in [0, 1]. *Constant* problems give the same reward whatever is done.
+    *Noise* problems differ between arms no more than by chance: var_s(mean) <= mean_s(var) / n.
     """
-    n, mean = table.shape[2], table.mean(2)                                             # (P, S)
+    n = table.shape[2]
     constant = table.max((1, 2)) == table.min((1, 2))
-    within = table.var(2).mean(1) / max(n - 1, 1)                        # unbiased var, over n
-    noise = ~constant & (mean.var(1, ddof=1) <= within)
+    between = table.mean(2).var(1, ddof=1)                       # of the arms' means
+    within = table.var(2).mean(1) / max(n - 1, 1)                # unbiased variance, divided by n
+    noise = ~constant & (between <= within)
     return ~constant & ~noise, constant.mean(), noise.mean()
 
 
 # ---- 1. the action set --------------------------------------------------------------------------
-def coverage(values: np.ndarray, size: int) -> tuple[list[int], list[float]]:
-    """Greedy maximisation of F over R(x, s) (X, S): the chosen columns and F after each.
+def coverage(reward: np.ndarray, size: int) -> tuple[list[int], list[float]]:
+    """Greedy maximisation of coverage(S) over reward (X, S): chosen columns, coverage after each.
 
-    F is monotone and submodular, so greedy reaches at least 1 - 1/e of the best (Nemhauser 1978).
+    It is monotone and submodular: greedy reaches at least 1 - 1/e of the best (Nemhauser 1978).
     """
     # assignment 6
-    best, chosen, curve = np.zeros(len(values)), [], []
-    for _ in range(min(size, values.shape[1])):
-        gain = np.maximum(values, best[:, None]).mean(0)                                # F(S + s)
-        gain[chosen] = -1
-        chosen.append(int(gain.argmax()))
-        best = np.maximum(best, values[:, chosen[-1]])
+    best = np.zeros(len(reward))                      # (X,) max of the chosen columns
+    chosen = []
+    curve = []
+    for _ in range(min(size, reward.shape[1])):
+        # What coverage(S + s) would be, for every candidate s at once; -1 where s is in S already
+        candidates = np.maximum(reward, best[:, None]).mean(0)                     # (S,)
+        candidates[chosen] = -1
+        s = int(candidates.argmax())
+        chosen.append(s)
+        best = np.maximum(best, reward[:, s])
         curve.append(float(best.mean()))
     return chosen, curve
 
 
-def top_by_average(values: np.ndarray, size: int) -> tuple[list[int], list[float]]:
-    """The rival selection: the `size` best columns by average, and F after each."""
-    chosen = np.argsort(-values.mean(0), kind="stable")[:size].tolist()
-    return chosen, [float(values[:, chosen[:i + 1]].max(1).mean()) for i in range(len(chosen))]
+def top_by_average(reward: np.ndarray, size: int) -> tuple[list[int], list[float]]:
+    """The other selection: the `size` best columns by their average, and coverage after each."""
+    chosen = np.argsort(-reward.mean(0), kind="stable")[:size].tolist()
+    curve = [float(reward[:, chosen[:i + 1]].max(1).mean()) for i in range(len(chosen))]
+    return chosen, curve
 
 
 # ---- 2. the softmax bandit ----------------------------------------------------------------------
 class SoftmaxBandit(nn.Module):
-    """pi(s|x) = softmax(MLP(x)), and a baseline b(x) beside it; 64-64 (prototype)."""
+    """pi(s|x) = softmax(MLP(x)), and baseline(x), an MLP of its own; width 64 (prototype)."""
 
     def __init__(self, inputs: int, arms: int, width: int = 64):
         super().__init__()
-        self.actor, self.critic = mlp(inputs, width, arms), mlp(inputs, width, 1)
+        self.width = width
+        self.actor = mlp(inputs, width, arms)
+        self.critic = mlp(inputs, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """log pi (R, S) of contexts (R, D)."""
@@ -112,7 +153,7 @@ class SoftmaxBandit(nn.Module):
 
 
 def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    """Three layers (paper); the last starts at 0: a uniform policy and a baseline of 0."""
+    """Three layers (paper). The last starts at 0: the policy is uniform, the baseline is 0."""
     hidden = [nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()]
     last = nn.Linear(width, outputs)
     nn.init.zeros_(last.weight)
@@ -120,28 +161,33 @@ def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*hidden, last)
 
 
-def reinforce_loss(bandit: SoftmaxBandit, x: Tensor, draw: Callable[[Tensor], Tensor],
-                   generator: torch.Generator,
+def reinforce_loss(bandit: SoftmaxBandit, x: Tensor,
+                   draw: Callable[[Tensor, torch.Generator], Tensor], generator: torch.Generator,
                    entropy_bonus: float) -> tuple[Tensor, float, float]:
     """(loss, mean reward, mean entropy in nats). Its gradient is -grad J for the actor, and that of
-    mean (b - r)^2 for the critic.
+    mean (baseline(x) - r)^2 for the critic.
 
-    x (R, D) contexts; draw(actions (R,)) gives their rewards (R,), to which b(x) is fitted.
+    x (R, D) contexts; draw(actions (R,), generator) gives their rewards r (R,).
     """
     # assignment 4
-    logp = bandit(x)                                                                    # (R, S)
-    action = torch.multinomial(logp.exp(), 1, generator=generator).squeeze(1)           # (R,)
-    reward = draw(action)
-    baseline = bandit.critic(x).squeeze(1)
+    # Sample one action for each context, and see its reward
+    logp_all = bandit(x)                                                           # (R, S)
+    action = torch.multinomial(logp_all.exp(), 1, generator=generator)             # (R, 1)
+    logp = logp_all.gather(1, action).squeeze(1)                                   # (R,)
+    reward = draw(action.squeeze(1), generator)                                    # (R,)
+    # Policy gradient; no gradient flows into the baseline through the advantage
+    baseline = bandit.critic(x).squeeze(1)                                         # (R,)
     advantage = (reward - baseline).detach()
-    policy = -(advantage * logp.gather(1, action[:, None]).squeeze(1)).mean()
-    entropy = -(logp.exp() * logp).sum(1).mean()
-    value = (baseline - reward).pow(2).mean()
-    return policy - entropy_bonus * entropy + value, reward.mean().item(), entropy.item()
+    policy_loss = -(advantage * logp).mean()
+    # The entropy bonus keeps all arms in play; the baseline is a regression on the rewards
+    entropy = -(logp_all.exp() * logp_all).sum(1).mean()
+    value_loss = (baseline - reward).pow(2).mean()
+    loss = policy_loss - entropy_bonus * entropy + value_loss
+    return loss, reward.mean().item(), entropy.item()
 
 
 def optimizer_step(optimizer: torch.optim.Optimizer, net: nn.Module, loss: Tensor) -> Tensor:
-    """One step down the loss; the gradient's norm before it was clipped."""
+    """One step on the loss; returns the gradient's norm before it was clipped."""
     optimizer.zero_grad()
     loss.backward()
     norm = nn.utils.clip_grad_norm_(net.parameters(), GRAD_NORM)
@@ -152,21 +198,20 @@ def optimizer_step(optimizer: torch.optim.Optimizer, net: nn.Module, loss: Tenso
 def train_softmax(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: int = 256,
                   lr: float = LR, entropy_bonus: float = ENTROPY, seed: int = 0,
                   progress: Progress | None = None) -> SoftmaxBandit:
-    """x (X, D) contexts; pull(rows of x (R,), actions (R,), generator) -> rewards (R,) of 0/1.
+    """Trains on contexts x (X, D), whose rewards `pull` draws. Steps, batch and lr: prototype.
 
-    Steps, batch and lr: prototype. Entropy bonus .1 (ours): with the prototype's .02, an arm that
-    pays in few contexts, such as greedy, may be dropped before those contexts are told apart; one
-    seed of two lost 11 points at T = 44 that way.
+    Entropy bonus .1 (ours): with the prototype's .02, an arm that is right in few contexts, such as
+    greedy, may be dropped before these are told apart: a seed of two lost 11 points at T = 44.
     """
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):             # the caller's random state stays as it is
         torch.manual_seed(seed)
         bandit = SoftmaxBandit(x.shape[1], arms)
     optimizer = torch.optim.Adam(bandit.parameters(), lr=lr, fused=True)
     for step in range(steps):
         rows = torch.randint(len(x), (batch,), generator=generator)
-        loss, reward, entropy = reinforce_loss(
-            bandit, x[rows], lambda a: pull(rows, a, generator), generator, entropy_bonus)
+        draw = partial(pull, rows)
+        loss, reward, entropy = reinforce_loss(bandit, x[rows], draw, generator, entropy_bonus)
         norm = optimizer_step(optimizer, bandit, loss)
         if progress:
             progress(step=step, reward=reward, entropy=entropy, grad_norm=norm.item())
@@ -175,32 +220,29 @@ def train_softmax(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: in
 
 # ---- 3. LinUCB ----------------------------------------------------------------------------------
 class LinUCB(nn.Module):
-    """One ridge regression an arm, and optimism about what it has not seen.
+    """One ridge regression for each arm, and optimism where an arm has been tried seldom.
 
-        A_s = I + sum x x^T      b_s = sum r x      theta_s = A_s^-1 b_s
+        theta_s = A_s^-1 b_s,    A_s = I + sum x x^T,    b_s = sum r x    over the pulls of arm s
         with probability 1 - delta:  |theta_s . x - E[r|x, s]| <= alpha sqrt(x . A_s^-1 x),
         alpha = 1 + sqrt(ln(2 / delta) / 2), if E[r|x, s] is linear in x        (Li et al. 2010)
     """
 
     def __init__(self, inputs: int, arms: int, alpha: float = ALPHA):
         super().__init__()
-        self.inverse: Tensor
-        self.b: Tensor
         self.alpha = alpha
-        identity = torch.eye(inputs, dtype=torch.float64)    # fp64: thousands of rank-1 updates
-        self.register_buffer("inverse", identity.repeat(arms, 1, 1))                # A^-1 (S, D, D)
-        self.register_buffer("b", torch.zeros(arms, inputs, dtype=torch.float64))       # (S, D)
-
-    @property
-    def theta(self) -> Tensor:
-        return torch.einsum("sij,sj->si", self.inverse, self.b)                         # (S, D)
+        self.inverse: Tensor                                           # A_s^-1 (S, D, D)
+        self.b: Tensor                                                 # b_s (S, D)
+        identity = torch.eye(inputs, dtype=torch.float64)      # fp64: thousands of rank-1 updates
+        self.register_buffer("inverse", identity.repeat(arms, 1, 1))
+        self.register_buffer("b", torch.zeros(arms, inputs, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Estimated reward (R, S) at contexts x (R, D)."""
-        return x.double() @ self.theta.T
+        """Estimated rewards theta_s . x (R, S) at contexts x (R, D)."""
+        theta = torch.einsum("sij,sj->si", self.inverse, self.b)                   # (S, D)
+        return x.double() @ theta.T
 
     def width(self, x: Tensor) -> Tensor:
-        """Of the confidence interval, (R, S): alpha sqrt(x . A_s^-1 x)."""
+        """Half the width of the confidence interval, alpha sqrt(x . A_s^-1 x) (R, S); x (R, D)."""
         # assignment 5
         x = x.double()
         variance = torch.einsum("ri,sij,rj->rs", x, self.inverse, x)
@@ -214,19 +256,20 @@ class LinUCB(nn.Module):
         """x (D,). (A + x x^T)^-1 = A^-1 - A^-1 x x^T A^-1 / (1 + x A^-1 x)   (Sherman, Morrison)"""
         # assignment 5
         x = x.double()
-        v = self.inverse[action] @ x
+        v = self.inverse[action] @ x                                               # A^-1 x (D,)
         self.inverse[action] -= torch.outer(v, v) / (1 + x @ v)
         self.b[action] += reward * x
 
 
 def train_linucb(x: Tensor, pull: Pull, arms: int, steps: int = 500, batch: int = 16,
                  alpha: float = ALPHA, seed: int = 0, progress: Progress | None = None,
-                 kind: type["LinUCB"] = LinUCB) -> LinUCB:
-    """Online, in batches of 16 (ours: a batch is chosen together, which is 10 times faster).
+                 kind: type[LinUCB] = LinUCB) -> LinUCB:
+    """Online, in batches of 16 (ours: to choose a batch at once is 10 times faster).
 
-    x and pull as in `train_softmax`. kind: LinUCB, or a class of it that chooses otherwise.
+    x and pull as in `train_softmax`. kind: LinUCB, or a subclass that chooses in another way.
     """
-    generator, bandit = torch.Generator().manual_seed(seed), kind(x.shape[1], arms, alpha)
+    generator = torch.Generator().manual_seed(seed)
+    bandit = kind(x.shape[1], arms, alpha)
     for step in range(steps):
         rows = torch.randint(len(x), (batch,), generator=generator)
         actions = bandit.choose(x[rows])
@@ -238,10 +281,10 @@ def train_linucb(x: Tensor, pull: Pull, arms: int, steps: int = 500, batch: int 
     return bandit
 
 
-# ---- either of them, trained --------------------------------------------------------------------
 @torch.no_grad()
 def best_arm(bandit: nn.Module, e: Tensor, B: int, T: int, horizon: int,
              parts: Sequence[str]) -> Tensor:
     """The arm (R,) at prompts e (R, d), budgets B and T: its most likely, or best estimated."""
     ones = torch.ones(len(e))
-    return bandit(context(e, B * ones, T * ones, horizon, parts)).argmax(1)
+    x = context(e, B * ones, T * ones, horizon, parts)
+    return bandit(x).argmax(1)

@@ -1,42 +1,44 @@
 """Token level: a policy that picks a temperature before every token, trained by PPO.
 
     python -m demos.ppo_toy      # PPO against the exact optimum of a small problem; 6 seconds
-    python train.py      # trains it after the bandits
+    python train.py              # trains the token level after the bandits
 
-    observation   o_t = [h_t; e; f(p_t); b_t]        hidden state, prompt, distribution, tokens left
-    action     a_t in {greedy, T = .5, 1, 1.25}    over the sequence-level strategy, if there is one
-    reward        r in {0, 1} at the end only; running out of tokens is the end
+One episode is one completion. It ends with an end token or when the tokens run out. The reward, 0
+or 1, comes at the end only. Tokens with p_max > .95 are no decisions (paper): greedy takes them.
+The other tokens, i = 1 .. F, are the steps of the decision process.
 
-Tokens with p_max > .95 are no decisions (paper). The rest, i = 1 .. F, are the steps of the
-process. Generalised advantage estimation (Schulman et al. 2016) for a reward at the end only,
-gamma = 1. Looking n steps ahead, no reward has come yet, so the estimate is
+| symbol | meaning | shape |
+|---|---|---|
+| o_i | observation [h_t; e; f(p_t); b_t] of features.py | (F, D) |
+| a_i | action: greedy or a temperature, one of A = 4; replaces that of the sequence level | (F,) |
+| V_i | the critic's value(o_i), an estimate of the reward to come | (F,) |
+| A_i | advantage: how much better a_i was than V_i; A'_i: normalised in its minibatch | (F,) |
+| G_i | return, the critic's target: A_i + V_i, from the values before the update | (F,) |
+| rho_i | probability ratio pi(a_i|o_i) / pi_old(a_i|o_i) | (F,) |
+| gamma | discount, 1: within its budget a right answer is worth the same early or late | |
+| lambda | .95: near 0 the advantage has the critic's bias, near 1 the reward's variance | |
+| epsilon | .2 (CLIP): beyond 1 +- epsilon, a change of rho is no longer rewarded | |
+| entropy_bonus | weight of the policy's entropy H(pi) | |
 
-    A_i(n) = V_{i+n} - V_i,   and r - V_i once i + n > F: the same formula with V_{F+1} = r
+1. Generalised advantage estimation (Schulman et al. 2016). No reward comes before the end, so one
+   temporal difference is delta_i = V_{i+1} - V_i, with V_{F+1} = r; n of them add up to the n-step
+   estimate V_{i+n} - V_i. GAE is their mean under weights (1 - lambda) lambda^(n-1):
+       A_i = sum_l lambda^l delta_{i+l};    lambda = 1: A_i = r - V_i;    lambda = 0: A_i = delta_i
+2. Proximal policy optimisation (Schulman et al. 2017), means over a minibatch of M decisions:
+       L = mean[-min(rho A', clip(rho, 1 - epsilon, 1 + epsilon) A')]
+           + mean[(value(o) - G)^2] / 2 - entropy_bonus mean[H(pi)]
+3. REINFORCE (Williams 1992), the paper's choice, on the same episodes, one epoch. The baseline is
+   the episodes' mean reward:
+       L = mean[-(r - baseline) log pi(a|o)] - entropy_bonus mean[H(pi)]
 
-GAE is their mean under falling weights, (1 - lambda) lambda^(n-1). Each A_i(n) is a sum of single
-steps delta_j = V_{j+1} - V_j, and delta_{i+l} stands in all those with n > l, whose weights add up
-to lambda^l:
+Shapes: E episodes, R rows that decode, d the LM's hidden size, D inputs, A actions.
 
-    A_i = sum_l lambda^l delta_{i+l},    lambda = 1: A_i = r - V_i;    lambda = 0: A_i = delta_i
-
-Proximal policy optimisation, PPO (Schulman et al. 2017), with rho = pi(a|o) / pi_old(a|o), A'
-normalised to mean 0 and deviation 1 in each minibatch, and the critic's target G = A + V_old:
-
-    L = mean[-min(rho A', clip(rho, 1 - eps, 1 + eps) A') + (V - G)^2 / 2 - c H(pi)]
-
-REINFORCE (Williams 1992), the paper's choice, on the same episodes, with b their mean reward:
-
-    L = mean[-(r - b) log pi(a|o) - c H(pi)]
-
-M decisions a minibatch, m of them in this process (distributed.py), A = 4 actions in shapes, D inputs,
-E episodes. With several processes, F and E count those of all, in rank order.
-
-Deviations from the paper: (1) PPO instead of REINFORCE, which stands beside it for comparison.
-(2) Where p_max > .95 the policy does not act: the token is greedy, so that an untrained choice
-cannot spoil a sure token. (3) One policy for all token budgets: every row of a batch draws its own.
+Deviations from the paper: (1) PPO instead of REINFORCE, which is here too for comparison. (2) Where
+p_max > .95 the token is greedy, so that an untrained policy cannot spoil it. (3) One policy serves
+all token budgets: every row of a batch has a budget of its own.
 """
 from functools import partial
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -45,197 +47,264 @@ from torch.optim import Optimizer
 from bandit import mlp, optimizer_step
 from batch import State
 from decode import Choice, Episode, Policy, Strategy, has_filters, sample
-from features import P_MAX_COLUMN, OBSERVATION_PARTS, distribution, observation_size, observe, steps
+from features import (OBSERVATION_PARTS, P_MAX_COLUMN, distribution_features, observation_size,
+                      observe, soft_thresholds)
 from utils.profiling import clock
 
-TEMPERATURES = (0.0, 0.5, 1.0, 1.25)          # paper; 0 is greedy
-DECISION_P_MAX = 0.95                                   # paper
-CLIP, LAMBDA, EPOCHS = 0.2, 0.95, 4           # prototype
-MINIBATCH = 256        # ours: the prototype's 1,024 reaches 91 % of the rule in place of 96 %
+TEMPERATURES = (0.0, 0.5, 1.0, 1.25)   # of the actions; 0 is greedy (paper)
+DECISION_P_MAX = 0.95                  # the policy decides up to this p_max (paper)
+CLIP = 0.2                             # epsilon (prototype)
+LAMBDA = 0.95                          # (prototype)
+EPOCHS = 4                             # passes over an iteration's decisions (prototype)
+MINIBATCH = 256        # M (ours: the prototype's 1,024 has 91 % of the scripted oracle, not 96 %)
+GREEDY_ACTION = 0                      # Choice.action where p_max > .95
+NO_ACTION = -1                         # Choice.action where the policy is switched off
 
 
 def action_names(temperatures: Sequence[float]) -> list[str]:
-    """Of the actions, for people."""
+    """The actions' names for people, such as "greedy" and "T = 0.5"."""
     return ["greedy" if t == 0 else f"T = {t:g}" for t in temperatures]
 
 
+# ---- the policy ---------------------------------------------------------------------------------
 class TokenPolicy(nn.Module):
-    """Actor and critic, separate 3-layer MLPs of width 128 (prototype), on `observe(...)`."""
+    """Actor and critic, separate 3-layer MLPs on observations; width 128 (prototype)."""
 
-    def __init__(self, d: int, horizon: int, parts: Sequence[str] = OBSERVATION_PARTS, width: int = 128):
+    def __init__(self, d: int, horizon: int, parts: Sequence[str] = OBSERVATION_PARTS,
+                 width: int = 128):
         """d: the LM's hidden size. horizon: the largest token budget. parts: of the observation."""
         super().__init__()
-        self.thresholds: Tensor
-        self.strategies: Tensor
-        self.horizon, self.parts = horizon, tuple(parts)
-        # b_t is a whole number, and its soft thresholds a table: five operations fewer a step.
-        table = steps(torch.arange(horizon + 1), horizon)                             # (T + 1, 14)
-        self.register_buffer("thresholds", table, persistent=False)
-        # The strategy of each action; the last, action -1, is for rows in which the policy is off.
-        actions = torch.tensor([Strategy(T) for T in (*TEMPERATURES, 1.0)])             # (A + 1, 4)
-        self.register_buffer("strategies", actions, persistent=False)
-        self.inputs = observation_size(d, self.parts)
-        self.actor = mlp(self.inputs, width, len(TEMPERATURES))
-        self.critic = mlp(self.inputs, width, 1)
+        self.horizon = horizon
+        self.parts = tuple(parts)
+        self.width = width
+        inputs = observation_size(d, self.parts)
+        self.actor = mlp(inputs, width, len(TEMPERATURES))
+        self.critic = mlp(inputs, width, 1)
 
-    def observation(self, h: Tensor, e: Tensor, dist: Tensor, left: Tensor) -> Tensor:
-        """(R, D); tokens left (R,) beyond the horizon count as the horizon."""
-        return observe(h, e, dist, self.thresholds[left.clamp(max=self.horizon)], self.parts)
+        # b_t is a whole number, so its soft thresholds are looked up: five operations less a step
+        self.thresholds: Tensor                                                # (horizon + 1, 14)
+        thresholds = soft_thresholds(torch.arange(horizon + 1), horizon)
+        self.register_buffer("thresholds", thresholds, persistent=False)
+
+        # The strategy of each action; the last one, at index -1, is that of NO_ACTION
+        self.strategies: Tensor                                                # (A + 1, 4)
+        strategies = [Strategy(temperature) for temperature in (*TEMPERATURES, 1.0)]
+        self.register_buffer("strategies", torch.tensor(strategies), persistent=False)
+
+    def observation(self, h: Tensor, e: Tensor, dist: Tensor, tokens_left: Tensor) -> Tensor:
+        """o (R, D) from h and e (R, d), f(p) (R, 4), b_t (R,), which counts up to the horizon."""
+        thresholds_left = self.thresholds[tokens_left.clamp(max=self.horizon)]
+        return observe(h, e, dist, thresholds_left, self.parts)
 
     def forward(self, state: State, explore: bool = False, base: Tensor | None = None,
                 active: Tensor | None = None, filters: bool = False) -> Choice:
-        """The policy, as `rollout` calls it before every token: p_max > .95 is greedy, the rest its.
+        """The policy as `rollout` calls it before every token.
 
-        explore: sample the action instead of its arg-max. base, active, filters: see `over`.
+        explore: sample the actions; otherwise take the most likely ones. Rollouts for training use
+        partial(policy, explore=True). base, active, filters: see `over`.
         """
-        acts = state.tokens_left > 0                                                        # (R,)
+        # The policy acts in rows that still have tokens and in which it is switched on
+        acts = state.tokens_left > 0                                           # (R,)
         if active is not None:
             acts = acts & active[state.row]
+
+        # Of these, F rows are decisions: those in which the LM has p_max <= .95
         with clock("features"):
-            dist = distribution(state.logits)
-            f = (acts & (dist[:, P_MAX_COLUMN] <= DECISION_P_MAX)).nonzero().squeeze(1)         # (F,)
-            h, dist = state.h[f], dist[f]
-            obs = self.observation(h, state.e[f], dist, state.tokens_left[f])               # (F, D)
-        logp_all = self.actor(obs).log_softmax(-1)                                          # (F, A)
-        chosen = sample(logp_all.exp(), state.uniform(1)[f]) if explore else logp_all.argmax(1)
-        # -1 where the policy is off, 0 (greedy) where p_max > .95, the chosen one at decisions.
-        action = torch.where(acts, 0, -1).index_copy(0, f, chosen)
+            dist = distribution_features(state.logits)                         # (R, 4)
+            uncertain = dist[:, P_MAX_COLUMN] <= DECISION_P_MAX
+            rows = (acts & uncertain).nonzero().squeeze(1)                        # (F,)
+            h = state.h[rows]
+            dist = dist[rows]
+            obs = self.observation(h, state.e[rows], dist, state.tokens_left[rows])     # (F, D)
+
+        # An action for each of them; the other rows are greedy, or the policy is off
+        logp_all = self.actor(obs).log_softmax(-1)                             # (F, A)
+        chosen = sample(logp_all.exp(), state.uniform(1)[rows]) if explore else logp_all.argmax(1)
+        logp = logp_all.gather(1, chosen[:, None]).squeeze(1)                  # (F,)
+        action = torch.where(acts, GREEDY_ACTION, NO_ACTION)                   # (R,)
+        action = action.index_copy(0, rows, chosen)
         if base is None:
-            strategies = self.strategies[action]                                            # (R, 4)
+            strategies = self.strategies[action]                               # (R, 4)
         else:
+            # Keep the base's top-k, top-p and min-p; replace its temperature where the policy acts
             strategies = base.expand(len(action), -1) if len(base) == 1 else base[state.row]
             temperature = torch.where(acts, self.strategies[action, 0], strategies[:, 0])
-            strategies = torch.cat([temperature[:, None], strategies[:, 1:]], 1)
-        return Choice(strategies, filters, action, f, logp_all.gather(1, chosen[:, None]).squeeze(1),
-                      h, dist)
+            strategies = torch.cat([temperature[:, None], strategies[:, 1:]], dim=1)
+        return Choice(strategies, filters, action=action, decision_rows=rows, logp=logp, h=h,
+                      distribution=dist)
 
     def over(self, base: Tensor, active: Tensor | None = None) -> Policy:
-        """The policy over the sequence level's strategies: it replaces their temperature alone.
+        """The policy over the sequence level's strategies: it replaces their temperatures alone.
 
-        base (rows, 4), or (1, 4) for all rows: top-k, top-p and min-p stay. active (rows,) bool:
-        where False, the base is used as it is.
+        base (rows, 4), or (1, 4) for all rows; active (rows,) bool: False leaves the base as it is.
         """
         device = self.strategies.device
-        return partial(self, base=base.to(device), filters=has_filters(base),
-                       active=None if active is None else active.to(device))
+        if active is not None:
+            active = active.to(device)
+        return partial(self, base=base.to(device), active=active, filters=has_filters(base))
 
 
+# ---- the decisions of some episodes -------------------------------------------------------------
+class Decisions(NamedTuple):
+    """The F decisions of E episodes, laid end to end; on the policy's device where not said."""
+    obs: Tensor              # (F, D)
+    action: Tensor           # (F,)
+    old_logp: Tensor         # (F,) log pi_old(a|o), noted while sampling
+    lengths: Tensor          # (E,) decisions of each episode, on the CPU
+    rewards: Tensor          # (E,) on the CPU
+
+
+def with_decisions(episodes: list[Episode]) -> list[Episode]:
+    """Those with at least one decision: from the others there is nothing to learn."""
+    return [x for x in episodes if len(x.decision_steps) > 0]
+
+
+def flatten(policy: TokenPolicy, episodes: list[Episode]) -> Decisions:
+    """The decisions of episodes that all have some."""
+    device = policy.strategies.device
+    e = torch.cat([x.e.expand(len(x.decision_steps), -1) for x in episodes])              # (F, d)
+    h = torch.cat([x.h for x in episodes])                                                # (F, d)
+    dist = torch.cat([x.distribution for x in episodes])                                  # (F, 4)
+    tokens_left = torch.cat([x.tokens_left for x in episodes])                            # (F,)
+    obs = policy.observation(h.to(device), e.to(device), dist.to(device), tokens_left.to(device))
+    action = torch.cat([x.action[x.decision_steps] for x in episodes]).long()
+    old_logp = torch.cat([x.logp for x in episodes])
+    lengths = torch.tensor([len(x.decision_steps) for x in episodes])
+    rewards = torch.tensor([x.reward for x in episodes], dtype=torch.float)
+    return Decisions(obs, action.to(device), old_logp.to(device), lengths, rewards)
+
+
+# ---- diagnostics: the columns of metrics.csv ----------------------------------------------------
+def action_shares(action: Tensor) -> dict[str, float]:
+    """How often each temperature was chosen."""
+    counts = action.bincount(minlength=len(TEMPERATURES))
+    shares = (counts / len(action)).tolist()
+    return {f"share_T{t:g}": share for t, share in zip(TEMPERATURES, shares)}
+
+
+def explained_variance(values: Tensor, returns: Tensor) -> float:
+    """1 - Var[returns - values] / Var[returns]; 0 for a single decision, which has no variance."""
+    if len(values) < 2:
+        return 0.0
+    return float(1 - (returns - values).var() / returns.var().clamp(min=1e-8))
+
+
+def mean_log(logs: list[dict[str, Tensor]]) -> dict[str, float]:
+    """The mean of every diagnostic over the minibatches; the device is asked for them once."""
+    table = torch.stack([torch.stack(list(log.values())) for log in logs])
+    return dict(zip(logs[0], table.mean(0).tolist()))
+
+
+# ---- PPO ----------------------------------------------------------------------------------------
 def gae(values: Tensor, lengths: list[int], rewards: Tensor, lam: float = LAMBDA) -> Tensor:
     """Advantages (F,) of the decisions of E episodes laid end to end; values (F,), rewards (E,).
 
-    A_i = delta_i + lambda A_{i+1}, from each episode's end to its beginning.
+    A_i = delta_i + lambda A_{i+1}, delta_i = V_{i+1} - V_i, from each episode's end to its start.
     """
     # assignment 7
-    V, advantage, end = values.tolist(), [0.0] * len(values), 0
+    V = values.tolist()
+    advantage = [0.0] * len(V)
+    end = 0
     for length, reward in zip(lengths, rewards.tolist()):
-        start, end = end, end + length
-        following, A = reward, 0.0                                                  # V_{F+1} = r
+        start = end
+        end = start + length
+        next_value = reward                                                    # V_{F+1} = r
+        next_advantage = 0.0
         for i in reversed(range(start, end)):
-            delta = following - V[i]
-            A = delta + lam * A
-            advantage[i], following = A, V[i]
+            delta = next_value - V[i]
+            advantage[i] = delta + lam * next_advantage
+            next_value = V[i]
+            next_advantage = advantage[i]
     return torch.tensor(advantage)
 
 
 def ppo_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, old_logp: Tensor, advantage: Tensor,
              target: Tensor, entropy_bonus: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """(L on a minibatch, its diagnostics).
+    """(L of a minibatch, its diagnostics); its gradient at rho = 1 is REINFORCE's.
 
-    obs (M, D), action, old_logp, advantage, target (M,); advantages come normalised (prototype).
-    The gradient at rho = 1 is REINFORCE's.
+    obs (M, D), action, old_logp, advantage, target (M,); the advantages are normalised already.
     """
-    logp_all = policy.actor(obs).log_softmax(-1)                                     # (M, A)
-    logp = logp_all.gather(1, action[:, None]).squeeze(1)
+    logp_all = policy.actor(obs).log_softmax(-1)                               # (M, A)
+    logp = logp_all.gather(1, action[:, None]).squeeze(1)                      # (M,)
     # assignment 8
-    ratio = (logp - old_logp).exp()
-    near = ratio.clamp(1 - CLIP, 1 + CLIP)
-    surrogate = torch.min(ratio * advantage, near * advantage).sum() / len(obs)
-    entropy = -(logp_all.exp() * logp_all).sum() / len(obs)
-    value_loss = 0.5 * (policy.critic(obs).squeeze(1) - target).pow(2).sum() / len(obs)
+    # The clipped surrogate: no gain from a ratio beyond 1 +- epsilon
+    ratio = (logp - old_logp).exp()                                            # rho (M,)
+    clipped = ratio.clamp(1 - CLIP, 1 + CLIP)
+    surrogate = torch.min(ratio * advantage, clipped * advantage).mean()
+
+    entropy = -(logp_all.exp() * logp_all).sum(1).mean()
+    value_loss = 0.5 * (policy.critic(obs).squeeze(1) - target).pow(2).mean()
+    loss = value_loss - surrogate - entropy_bonus * entropy
     with torch.no_grad():
-        kl = (ratio - 1 - ratio.log()).sum() / len(obs)        # http://joschu.net/blog/kl-approx
-        clipped = ((ratio - 1).abs() > CLIP).float().sum() / len(obs)
-    return (value_loss - surrogate - entropy_bonus * entropy,
-            {"entropy": entropy.detach(), "kl": kl, "clipped": clipped})
-
-
-def reinforce_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, advantage: Tensor,
-                   entropy_bonus: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """(REINFORCE's L on a minibatch, its diagnostics); shapes as in `ppo_loss`."""
-    logp_all = policy.actor(obs).log_softmax(-1)                                     # (M, A)
-    logp = logp_all.gather(1, action[:, None]).squeeze(1)
-    entropy = -(logp_all.exp() * logp_all).sum() / len(obs)
-    loss = -(advantage * logp).sum() / len(obs) - entropy_bonus * entropy
-    return loss, {"entropy": entropy.detach()}
-
-
-def flatten(policy: TokenPolicy, episodes: list[Episode]) -> tuple[Tensor, Tensor, Tensor]:
-    """Observations (F, D), actions and behaviour log-probabilities (F,) of all their decisions."""
-    e = torch.cat([x.e.expand(len(x.decision_steps), -1) for x in episodes])
-    obs = policy.observation(torch.cat([x.h for x in episodes]), e,
-                             torch.cat([x.distribution for x in episodes]),
-                             torch.cat([x.tokens_left for x in episodes]))
-    action = torch.cat([x.action[x.decision_steps] for x in episodes]).long()
-    return obs, action, torch.cat([x.logp for x in episodes])
-
-
-def action_shares(action: Tensor) -> dict:
-    """How often each temperature was chosen."""
-    counts = action.bincount(minlength=len(TEMPERATURES))
-    return {f"share_T{t:g}": float(s) for t, s in zip(TEMPERATURES, counts / len(action))}
+        kl = (ratio - 1 - ratio.log()).mean()             # http://joschu.net/blog/kl-approx.html
+        share_clipped = ((ratio - 1).abs() > CLIP).float().mean()
+    return loss, {"entropy": entropy.detach(), "kl": kl, "clipped": share_clipped}
 
 
 def ppo_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode], seed: int,
                entropy_bonus: float) -> dict:
     """One PPO iteration on sampled episodes with rewards; returns the diagnostics of a CSV line."""
-    episodes = [x for x in episodes if len(x.decision_steps)]  # no decision, nothing to learn from
+    # Collect the decisions of all episodes
+    episodes = with_decisions(episodes)
     if not episodes:
         return {"decisions": 0}
-    device = next(policy.parameters()).device
-    obs, action, old_logp = (x.to(device) for x in flatten(policy, episodes))                 # F
-    lengths = torch.tensor([len(x.decision_steps) for x in episodes])                         # (E,)
-    rewards = torch.tensor([x.reward for x in episodes])                                      # (E,)
+    obs, action, old_logp, lengths, rewards = flatten(policy, episodes)
+
+    # Values before the update, advantages, and what the critic shall learn to predict
     with torch.no_grad():
-        values = policy.critic(obs).squeeze(1).cpu()                                          # (F,)
-    advantage = gae(values, lengths.tolist(), rewards)                                        # (F,)
-    target = (advantage + values).to(device)                                                  # (F,)
-    returns = rewards.repeat_interleave(lengths)
-    explained = 1 - (returns - values).var() / returns.var().clamp(min=1e-8)
-    generator, logs = torch.Generator().manual_seed(seed), []
+        values = policy.critic(obs).squeeze(1).cpu()                           # V (F,)
+    advantage = gae(values, lengths.tolist(), rewards)                         # A (F,)
+    target = (advantage + values).to(obs.device)                               # G (F,)
+    returns = rewards.repeat_interleave(lengths)                               # r (F,)
+
+    # EPOCHS passes over all decisions, in minibatches in random order
+    generator = torch.Generator().manual_seed(seed)
+    logs = []
     for _ in range(EPOCHS):
-        for rows in torch.randperm(len(values), generator=generator).split(MINIBATCH):
+        order = torch.randperm(len(obs), generator=generator)
+        for rows in order.split(MINIBATCH):
+            # Normalise the advantages within the minibatch
             a = advantage[rows]
-            a = (a - a.mean()) / (a.std(correction=0) + 1e-8)                                 # (M,)
-            a, rows = a.to(device), rows.to(device)
+            a = (a - a.mean()) / (a.std(correction=0) + 1e-8)                  # A' (M,)
+            a = a.to(obs.device)
+            rows = rows.to(obs.device)
             loss, log = ppo_loss(policy, obs[rows], action[rows], old_logp[rows], a, target[rows],
                                  entropy_bonus)
             log["grad_norm"] = optimizer_step(optimizer, policy, loss)
-            logs.append(torch.stack(list(log.values())))       # on the device: nothing waits
-    mean = dict(zip(log, torch.stack(logs).mean(0).tolist()))
-    return {"decisions": len(values), "explained_variance": float(explained), **mean,
-            **action_shares(action)}
+            logs.append(log)
+    return {"decisions": len(obs), "explained_variance": explained_variance(values, returns),
+            **mean_log(logs), **action_shares(action)}
+
+
+# ---- REINFORCE ----------------------------------------------------------------------------------
+def reinforce_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, advantage: Tensor,
+                   entropy_bonus: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """(REINFORCE's L of a minibatch, its diagnostics); shapes as in `ppo_loss`."""
+    logp_all = policy.actor(obs).log_softmax(-1)                               # (M, A)
+    logp = logp_all.gather(1, action[:, None]).squeeze(1)                      # (M,)
+    entropy = -(logp_all.exp() * logp_all).sum(1).mean()
+    loss = -(advantage * logp).mean() - entropy_bonus * entropy
+    return loss, {"entropy": entropy.detach()}
 
 
 def reinforce_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode],
                      seed: int, entropy_bonus: float) -> dict:
-    """One REINFORCE iteration: one pass, since a second one would need PPO's ratio.
+    """One REINFORCE iteration: PPO's loop with one epoch, since a second one would need the ratio.
 
-    b is the mean reward of all episodes with a decision; the critic is unused. Otherwise as
-    `ppo_update`.
+    The baseline is the mean reward of all episodes with a decision; the critic is not used.
     """
-    episodes = [x for x in episodes if len(x.decision_steps)]
+    episodes = with_decisions(episodes)
     if not episodes:
         return {"decisions": 0}
-    device = next(policy.parameters()).device
-    obs, action, _ = (x.to(device) for x in flatten(policy, episodes))
-    lengths = torch.tensor([len(x.decision_steps) for x in episodes])
-    rewards = torch.tensor([x.reward for x in episodes], dtype=torch.float)
-    advantage = (rewards - rewards.mean()).repeat_interleave(lengths).to(device)              # (F,)
-    generator, logs = torch.Generator().manual_seed(seed), []
-    for rows in torch.randperm(len(obs), generator=generator).split(MINIBATCH):
-        rows = rows.to(device)
-        loss, log = reinforce_loss(policy, obs[rows], action[rows], advantage[rows], entropy_bonus)
+    obs, action, _, lengths, rewards = flatten(policy, episodes)
+    advantage = (rewards - rewards.mean()).repeat_interleave(lengths)          # (F,)
+
+    logs = []
+    order = torch.randperm(len(obs), generator=torch.Generator().manual_seed(seed))
+    for rows in order.split(MINIBATCH):
+        a = advantage[rows].to(obs.device)
+        rows = rows.to(obs.device)
+        loss, log = reinforce_loss(policy, obs[rows], action[rows], a, entropy_bonus)
         log["grad_norm"] = optimizer_step(optimizer, policy.actor, loss)
-        logs.append(torch.stack(list(log.values())))
-    mean = dict(zip(log, torch.stack(logs).mean(0).tolist()))
-    return {"decisions": len(obs), **mean, **action_shares(action)}
+        logs.append(log)
+    return {"decisions": len(obs), **mean_log(logs), **action_shares(action)}

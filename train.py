@@ -27,7 +27,6 @@ import shlex
 import sys
 from dataclasses import dataclass
 from functools import partial
-from typing import Sequence
 
 import numpy as np
 import torch
@@ -35,7 +34,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 import baselines                       # noqa: F401  (enters the paper's rivals in the registry)
-from bandit import Pull, contexts, coverage, informative, top_by_average
+from bandit import (bandit_problem, coverage, expected_rewards, informative, replay,
+                    top_by_average)
 from decode import Strategy, strategy_pool
 from eval import evaluate
 from experiment.adapters import arms_to_json, load_adapter, restore
@@ -44,7 +44,7 @@ from experiment.model_card import card
 from experiment.registry import BANDITS, BASELINES, BOTH, TOKEN_LEARNERS, learners
 from experiment.reward_table import Arm, RewardStore, embed_prompts, grade_fn, collect, sample_policy, sample_static
 from experiment.run import Run, close_folder, print_first_example, need, open_folder
-from features import CONTEXT_PARTS, PARALLEL_BUDGETS, context
+from features import PARALLEL_BUDGETS
 from pomdp import TokenPolicy
 from utils import distributed
 from utils.errors import UserError
@@ -89,16 +89,17 @@ def candidates(config: Config) -> list[Arm]:
 
 def pick(arms: list[Arm], table: np.ndarray, size: int) -> tuple[list[int], dict]:
     """S by coverage (indices), and what selection.json tells: rivals of it, best static arms."""
-    values = contexts(table)                                                            # (X, S)
+    values = expected_rewards(table)[0]                                                 # (X, S)
     picked, curve = coverage(values, size)
-    best = [[arms[contexts(table[..., t:t + 1], (B,)).mean(0).argmax()]
+    best = [[arms[expected_rewards(table[..., t:t + 1], (B,))[0].mean(0).argmax()]
              for t in range(table.shape[3])] for B in PARALLEL_BUDGETS if B <= table.shape[2]]
     return picked, {"candidates": len(arms), "coverage": curve,
                     "top_average": top_by_average(values, size)[1],
                     "arms": arms_to_json([arms[i] for i in picked]),
                     "names": [str(arms[i]) for i in picked],
                     "best_static": [arms_to_json(line) for line in best],
-                    "best_of_all": arms_to_json([arms[contexts(table, (1,)).mean(0).argmax()]])}
+                    "best_of_all": arms_to_json(
+                        [arms[expected_rewards(table, (1,))[0].mean(0).argmax()]])}
 
 
 def select(run: Run) -> list[ActionSet]:
@@ -128,7 +129,7 @@ def describe(s: ActionSet, config: Config) -> None:
     """Prints a set, adds to `told` what its whole table says, and filters with --filter (paper)."""
     kept, constant, noise = informative(s.table.mean(-1))
     s.told |= {"constant": constant, "noise": noise,
-               "bound": float(contexts(s.table).max(1).mean())}
+               "bound": float(expected_rewards(s.table)[0].max(1).mean())}
     print(f"action set of {s.styles}, out of {s.told['candidates']}: {', '.join(map(str, s.arms))}")
     for name, F in (("greedy coverage", s.told["coverage"]),
                     ("the top |S| by average", s.told["top_average"])):
@@ -143,24 +144,9 @@ def describe(s: ActionSet, config: Config) -> None:
 
 
 # ---- the bandits --------------------------------------------------------------------------------
-def bandit_data(run: Run, e: Tensor, table: np.ndarray,
-                parts: Sequence[str] = CONTEXT_PARTS) -> tuple[Tensor, Pull]:
-    """Contexts x (X, D) = (problem, B, T) of a table (P, S, n, T), and `pull`; e (P, d)."""
-    Bs = [B for B in PARALLEL_BUDGETS if B <= table.shape[2]]
-    grid = torch.cartesian_prod(torch.arange(len(e)), torch.tensor(Bs),
-                                torch.tensor(run.task.budgets))                         # (X, 3)
-    values = torch.from_numpy(contexts(table)).float()                                  # (X, S)
-
-    def pull(rows: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
-        """Did any of B samples, drawn from the n without repeats, pass? A coin of Pass@B."""
-        return (torch.rand(len(rows), generator=generator) < values[rows, actions]).float()
-
-    return context(e[grid[:, 0]], grid[:, 1], grid[:, 2], max(run.task.budgets), parts), pull
-
-
 def train_bandit(run: Run, name: str, styles: str, arms: list[Arm],
-                 data: tuple[Tensor, Pull], seed: int) -> None:
-    """One of the learners above; data as `bandit_data` gives it. One process is enough."""
+                 x: Tensor, reward: Tensor, seed: int) -> None:
+    """One of the bandits, on x and reward of `bandit_problem`. One process is enough."""
     kind = f"{name} {styles}"
     if run.done(kind, seed):
         return
@@ -174,7 +160,8 @@ def train_bandit(run: Run, name: str, styles: str, arms: list[Arm],
             bar.update()
 
         with clock("bandits"):
-            bandit = learner.training(*data, len(arms), steps, seed=seed, progress=progress)
+            bandit = learner.training(x, replay(reward), len(arms), steps, seed=seed,
+                                      progress=progress)
     append_csv(run.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
     run.save(kind, seed, learner.adapter, bandit.state_dict(), arms=arms_to_json(arms),
              parts=learner.parts)
@@ -183,9 +170,10 @@ def train_bandit(run: Run, name: str, styles: str, arms: list[Arm],
 def train_bandits(run: Run, s: ActionSet) -> None:
     """Every bandit on one action set, every seed."""
     for name, learner in learners(run.config.baselines).items():
-        data = bandit_data(run, s.e, s.table, learner.parts)
+        x, reward = bandit_problem(s.e, s.table, run.task.budgets, learner.parts)
         for seed in run.config.all_seeds():
-            distributed.main_process_first(lambda: train_bandit(run, name, s.styles, s.arms, data, seed))
+            distributed.main_process_first(lambda: train_bandit(
+                run, name, s.styles, s.arms, x, reward, seed))
 
 
 def both_arms(s: ActionSet, style: str) -> list[Arm]:
@@ -209,8 +197,9 @@ def train_both(run: Run, s: ActionSet, arms: list[Arm], seed: int) -> None:
             config.seed, config.rows)))
         run.rewards.flush()
     whole = np.concatenate([s.table, np.stack(tables, 1)], 1)
-    data = bandit_data(run, s.e, whole)
-    distributed.main_process_first(lambda: train_bandit(run, "both", s.styles, arms, data, seed))
+    x, reward = bandit_problem(s.e, whole, run.task.budgets)
+    distributed.main_process_first(lambda: train_bandit(
+        run, "both", s.styles, arms, x, reward, seed))
 
 
 # ---- the token level ----------------------------------------------------------------------------

@@ -1,2 +1,2 @@
-"""The paper's rivals. To import this package is to enter them into experiment/registry.py."""
+"""The paper's baselines. Importing this package enters them into experiment/registry.py."""
 from baselines import autodeco, edt, lpo                 # noqa: F401

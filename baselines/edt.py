@@ -1,8 +1,9 @@
-"""EDT (Zhang et al. 2024): a temperature from the entropy H of the next-token distribution.
+"""EDT, a baseline without training (Zhang et al. 2024): each token's temperature is a function of
+the entropy H of the LM's next-token distribution,
 
-    T = T0 0.8^(theta / H)
+    temperature = T0 0.8^(theta / H)
 
-No training: T0 and theta are tuned on training problems, for each token budget.
+T0 and theta are tuned on the training problems, for each token budget.
 
     python -m demos.edt_temperatures                   # its temperatures; 4 seconds
 """
@@ -18,43 +19,48 @@ from experiment.held_out import Cells, HeldOut
 from experiment.registry import BASELINES, Baseline
 from experiment.reward_table import sample_budget_blind
 from experiment.run import Run
-from features import distribution
+from features import distribution_features
 from utils.problem_files import Problem
 
-N = 0.8                 # EDT's base (its paper)
-COLD = 1e-3             # EDT: below it greedy (ours: logits / T stays finite)
+BASE = 0.8              # (its paper)
+COLDEST = 1e-3          # below it greedy (ours: logits / temperature stays finite)
 EDT_GRID = tuple((T0, theta) for T0 in (0.7, 1.0, 1.4, 2.0) for theta in (0.1, 0.5, 2.0))  # ours
 
 
 def edt_temperature(entropy: Tensor, T0: float, theta: float) -> Tensor:
-    """(R,) of entropies in nats (R,); 0, which is greedy, where it would be below COLD."""
-    T = T0 * N ** (theta / entropy.clamp(min=1e-6))          # so that theta 0 is T0 at H = 0 too
-    return T.masked_fill(T < COLD, 0.0)
+    """(R,) of entropies in nats (R,); 0, which is greedy, where it would be below COLDEST."""
+    H = entropy.clamp(min=1e-6)                       # so that theta = 0 gives T0 at H = 0 too
+    temperature = T0 * BASE ** (theta / H)
+    return temperature.masked_fill(temperature < COLDEST, 0.0)
 
 
 def edt(T0: float, theta: float) -> Policy:
     def policy(state: State) -> Choice:
-        T = edt_temperature(distribution(state.logits)[:, 0], T0, theta)
-        return Choice(pad(T[:, None], (0, 3)) + T.new_tensor([0.0, 0.0, 1.0, 0.0]), False)
+        entropy = distribution_features(state.logits)[:, 0]
+        temperature = edt_temperature(entropy, T0, theta)                               # (R,)
+        strategies = pad(temperature[:, None], (0, 3))                                  # (R, 4)
+        strategies[:, 2] = 1.0                                                          # top-p
+        return Choice(strategies, filters=False)
 
     return policy
 
 
 def tune_edt(run: Run, problems: list[Problem]) -> list[tuple[float, float]]:
     """(T0, theta) of EDT for each token budget, the best on the training problems."""
-    config, values = run.config, []
+    config = run.config
+    means = []
     for T0, theta in tqdm(EDT_GRID, desc="4 EDT"):
         table = run.rewards.get(f"train edt {T0:g} {theta:g}", lambda: sample_budget_blind(
-            run.lm, run.task, problems, config.all_styles()[0], edt(T0, theta),
-            config.samples, config.seed, config.rows))                                  # (P, n, T)
-        values.append(table.mean((0, 1)))
+            run.lm, run.task, problems, config.all_styles()[0], edt(T0, theta), config.samples,
+            config.seed, config.rows))                                                  # (P, n, T)
+        means.append(table.mean((0, 1)))
         run.rewards.flush()
-    return [EDT_GRID[i] for i in np.argmax(values, 0)]
+    return [EDT_GRID[i] for i in np.argmax(means, 0)]
 
 
 def cells(held: HeldOut) -> Cells:
-    """EDT as it was tuned on the training problems for each token budget."""
-    tables = [held.blind(f"edt {a:g} {b:g}", edt(a, b)) for a, b in held.told["edt"]]
+    """EDT with the setting that was tuned for each token budget."""
+    tables = [held.blind(f"edt {T0:g} {theta:g}", edt(T0, theta)) for T0, theta in held.told["edt"]]
     return {(B, t): pass_at(tables[t][..., t], B)[None] for B in held.Bs for t in held.budgets}
 
 

@@ -14,14 +14,15 @@ import numpy as np
 from tqdm import tqdm
 
 import baselines                       # noqa: F401  (enters the paper's rivals in the registry)
-from bandit import ALPHA, ENTROPY, LR, train_linucb, train_softmax
+from bandit import (ALPHA, ENTROPY, LR, bandit_problem, replay, train_linucb,
+                    train_softmax)
 from experiment.config import load
 from experiment.held_out import held_out
 from experiment.reward_table import RewardStore
 from experiment.run import Run, read_config
 from experiment.tables import LEGEND, make_table, show
 from features import CONTEXT_PARTS
-from train import bandit_data, select
+from train import select
 from utils.errors import UserError
 from utils.options import Parser
 
@@ -44,7 +45,8 @@ def main() -> None:
     lm, task = load(config)
     run = Run(lm, task, config, args.folder, RewardStore(os.path.join(args.folder, "rewards.npz")))
     whole = select(run)[-1]
-    x, pull = bandit_data(run, whole.e, whole.table)
+    x, reward = bandit_problem(whole.e, whole.table, task.budgets)
+    pull = replay(reward)
     trainings = {
         "softmax bandit": lambda seed: train_softmax(
             x, pull, len(whole.arms), steps, lr=args.lr, entropy_bonus=args.entropy, seed=seed),

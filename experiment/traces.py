@@ -36,7 +36,7 @@ from decode import GREEDY, Choice, Episode, static
 from experiment.adapters import arms_from_json
 from experiment.held_out import HeldOut
 from experiment.reward_table import Arm, collect
-from features import P_MAX_COLUMN, distribution
+from features import P_MAX_COLUMN, distribution_features
 from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
 from utils.detokenizer import Pieces
@@ -75,7 +75,7 @@ class TraceRecorder:
     def __call__(self, s: State, choice: Choice, q: Tensor, y: Tensor) -> None:
         """q (R, V): what the tokens y (R,) were drawn from."""
         assert choice.action is not None and choice.decision_rows is not None
-        dist = distribution(s.logits)                                                # (R, 4)
+        dist = distribution_features(s.logits)                                       # (R, 4)
         decision = torch.zeros_like(s.row).index_fill(0, choice.decision_rows, 1)    # (R,)
         value = self.token.critic(self.token.observation(s.h, s.e, dist, s.tokens_left))   # (R, 1)
         after = torch.special.entr(q).sum(1)                             # H(q) = -sum q log q

@@ -156,8 +156,8 @@ def test_nothing_is_left_of_a_handout_that_is_interrupted(tmp_path, monkeypatch,
 def test_a_mistake_whose_place_is_gone_is_an_error():
     import check
     files = check.cut_files()
-    changed = check.mutated(files, 7, "lam * A", "A")
+    changed = check.mutated(files, 7, "lam * next_advantage", "next_advantage")
     assert list(changed) == ["pomdp.py"] and changed["pomdp.py"] != files["pomdp.py"]
-    for old in ("no such line", "following", "ratio"):            # none, two, another assignment's
+    for old in ("no such line", "next_value", "ratio"):            # none, two, another assignment's
         with pytest.raises(UserError, match="not found exactly once"):
             check.mutated(files, 7, old, "")

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from bandit import (LinUCB, SoftmaxBandit, contexts, coverage, informative, pass_at,
-                    reinforce_loss, top_by_average, train_linucb, train_softmax)
+from bandit import (LinUCB, SoftmaxBandit, bandit_problem, coverage, expected_rewards, informative,
+                    pass_at, reinforce_loss, replay, top_by_average, train_linucb, train_softmax)
 from decode import strategy_pool
 from demos.regret import regrets
+from features import context
 
 
 def test_the_pool_holds_180_different_strategies_and_greedy():
-    assert len(set(strategy_pool())) == 180 and sum(s.temperature == 0 for s in strategy_pool()) == 1
+    assert len(set(strategy_pool())) == 180
+    assert sum(s.temperature == 0 for s in strategy_pool()) == 1
 
 
 @pytest.mark.assignment_9
@@ -30,13 +32,39 @@ def test_pass_at_refuses_more_than_it_has():
 
 
 @pytest.mark.assignment_9
-def test_contexts_keep_prompt_budget_and_arm_apart():
+def test_expected_rewards_keep_problem_budgets_and_arm_apart():
     table = np.zeros((2, 3, 4, 5))                       # prompts, arms, samples, token budgets
     table[1, 2, :, 4] = 1
     table[0, 1, 0, 3] = 1
-    values = contexts(table, (1, 2)).reshape(2, 2, 5, 3)
+    rewards, index = expected_rewards(table, (1, 2))
+    values = rewards.reshape(2, 2, 5, 3)
     assert (values[1, :, 4, 2] == 1).all() and values.sum() == 2 + 0.25 + 0.5
     assert values[0, 0, 3, 1] == 0.25 and values[0, 1, 3, 1] == 0.5
+    rows = {tuple(row): i for i, row in enumerate(index.tolist())}
+    assert list(rows) == list(itertools.product((0, 1), (1, 2), range(5)))
+    assert rewards[rows[0, 2, 3], 1] == 0.5 and rewards[rows[1, 1, 4], 2] == 1
+
+
+def test_contexts_and_expected_rewards_of_a_bandit_problem_stand_in_the_same_rows():
+    rng = np.random.default_rng(1)
+    table = (rng.random((3, 2, 4, 2)) < 0.5).astype(np.uint8)
+    e = torch.randn(3, 8)
+    x, reward = bandit_problem(e, table, (16, 32))
+    assert len(x) == len(reward) == 3 * 3 * 2                        # B of 1, 2 and 4, not of 8
+    for row, (p, B, t) in enumerate(itertools.product(range(3), (1, 2, 4), range(2))):
+        alone = context(e[p:p + 1], torch.tensor([B]), torch.tensor([(16, 32)[t]]), 32)
+        assert torch.allclose(x[row], alone[0])
+        assert reward[row].tolist() == pytest.approx(pass_at(table[p, :, :, t], B).tolist())
+    blind = bandit_problem(e, table, (16, 32), ("prompt",))[0]
+    assert blind.shape == (18, 8) and torch.equal(blind[0], blind[5])
+
+
+def test_replay_tosses_coins_of_the_expected_rewards():
+    reward = torch.tensor([[0.0, 0.3], [1.0, 0.8]])
+    rows, actions = torch.arange(2).repeat_interleave(2).repeat(5000), torch.arange(2).repeat(10000)
+    pulled = replay(reward)(rows, actions, torch.Generator().manual_seed(0))
+    assert pulled.unique().tolist() == [0, 1]
+    assert torch.allclose(pulled.view(-1, 4).mean(0), reward.flatten(), atol=0.03)
 
 
 @pytest.mark.assignment_6
@@ -73,7 +101,7 @@ def test_reinforce_gradient_equals_the_hand_computed_one():
     torch.nn.init.normal_(bandit.actor[-1].bias)
     torch.nn.init.constant_(bandit.critic[-1].bias, 0.2)                       # b(x), whatever x
     taken = []
-    loss, *_ = reinforce_loss(bandit, x, lambda a: taken.append(int(a)) or torch.ones(1),
+    loss, *_ = reinforce_loss(bandit, x, lambda a, _: taken.append(int(a)) or torch.ones(1),
                               torch.Generator().manual_seed(0), 0.1)
     loss.backward()
     p = bandit(x).exp().detach()[0]
@@ -89,7 +117,7 @@ def test_actions_are_drawn_from_the_policy_and_means_are_over_rows():
     torch.manual_seed(1)
     bandit, x, taken = SoftmaxBandit(3, 4), torch.randn(1, 3).repeat(4000, 1), []
     torch.nn.init.normal_(bandit.actor[-1].bias)
-    _, reward, entropy = reinforce_loss(bandit, x, lambda a: taken.append(a) or (a == 2).float(),
+    _, reward, entropy = reinforce_loss(bandit, x, lambda a, _: taken.append(a) or (a == 2).float(),
                                         torch.Generator().manual_seed(0), 0.1)
     p = bandit(x[:1]).exp().detach()[0]
     share = taken[0].bincount(minlength=4) / 4000
@@ -153,7 +181,7 @@ def test_the_gradient_of_five_rows_is_the_mean_of_one_row_at_a_time():
     for net in (bandit.actor, bandit.critic):
         torch.nn.init.normal_(net[-1].weight)
     r, taken, before = torch.tensor([1.0, 0, 1, 1, 0]), [], torch.get_rng_state()
-    loss, *_ = reinforce_loss(bandit, x, lambda a: taken.append(a) or r,
+    loss, *_ = reinforce_loss(bandit, x, lambda a, _: taken.append(a) or r,
                               torch.Generator().manual_seed(0), 0.1)
     assert loss.shape == () and torch.equal(torch.get_rng_state(), before)
     each = 0

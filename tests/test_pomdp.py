@@ -5,12 +5,11 @@ from functools import partial
 import pytest
 import torch
 
-from demos import ppo_toy as toy
 from bandit import mlp
 from decode import GREEDY, rollout, static
-from demos.ppo_toy import learn
-from pomdp import (DECISION_P_MAX, TEMPERATURES, TokenPolicy, flatten, gae, ppo_loss, ppo_update,
-                   reinforce_update)
+from demos import ppo_toy as toy
+from pomdp import (DECISION_P_MAX, TEMPERATURES, TokenPolicy, explained_variance, flatten, gae,
+                   ppo_loss, ppo_update, reinforce_update)
 from utils.random_streams import prompt_key
 
 
@@ -42,12 +41,13 @@ def policy_and_episodes(lm, n=4):
 
 def test_stored_log_probability_equals_the_recomputed_one(lm):
     policy, episodes = policy_and_episodes(lm)
-    obs, action, logp = flatten(policy, episodes)
+    obs, action, logp, lengths, rewards = flatten(policy, episodes)
     again = policy.actor(obs).log_softmax(-1).gather(1, action[:, None]).squeeze(1)
+    assert lengths.sum() == len(action) and len(lengths) == len(rewards) == len(episodes)
     assert len(action) > 20 and (again - logp).abs().max() < 1e-5
 
 
-def test_sure_tokens_are_no_decisions_and_the_end_can_be_one(lm):
+def test_tokens_with_p_max_above_the_bound_are_no_decisions_and_the_end_can_be_one(lm):
     _, episodes = policy_and_episodes(lm)
     for x in episodes:
         assert (x.distribution[:, 1] <= DECISION_P_MAX).all()
@@ -89,7 +89,7 @@ def test_ppo_gradient_equals_policy_gradient_before_the_first_update():
     (-(advantage * logp).mean()).backward()
     by_hand = policy.actor[-1].bias.grad.clone()
     policy.zero_grad()
-    ppo_loss(policy, obs, action, logp.detach(), advantage, torch.zeros(6), 0.0, 6)[0].backward()
+    ppo_loss(policy, obs, action, logp.detach(), advantage, torch.zeros(6), 0.0)[0].backward()
     assert torch.allclose(policy.actor[-1].bias.grad, by_hand, atol=1e-6)
 
 
@@ -100,7 +100,7 @@ def test_entropy_and_value_gradients_equal_the_hand_computed_ones():
     torch.nn.init.normal_(policy.actor[-1].bias)
     obs, action, zero = torch.zeros(1, 4), torch.tensor([1]), torch.zeros(1)
     logp = policy.actor(obs).log_softmax(-1)
-    ppo_loss(policy, obs, action, logp[:, 1].detach(), zero, torch.ones(1), 0.1, 1)[0].backward()
+    ppo_loss(policy, obs, action, logp[:, 1].detach(), zero, torch.ones(1), 0.1)[0].backward()
     p = logp.exp().detach()[0]
     H = -(p * p.log()).sum()
     assert torch.allclose(policy.actor[-1].bias.grad, 0.1 * p * (p.log() + H), atol=1e-6)
@@ -114,13 +114,13 @@ def test_the_clip_stops_the_gradient_only_where_it_should(sign):
     obs, action = torch.zeros(1, 4), torch.tensor([1])
     old = torch.tensor([0.25 / 1.5]).log()                                  # rho = 1.5 > 1 + eps
     advantage = torch.tensor([float(sign)])
-    ppo_loss(policy, obs, action, old, advantage, torch.zeros(1), 0.0, 1)[0].backward()
+    ppo_loss(policy, obs, action, old, advantage, torch.zeros(1), 0.0)[0].backward()
     moved = policy.actor[-1].bias.grad.abs().sum() > 0
     assert moved == (sign < 0)
 
 
 @pytest.mark.assignment_8
-def test_parts_of_a_minibatch_add_up_to_its_loss_and_diagnostics():
+def test_a_minibatchs_loss_and_diagnostics_are_means_over_its_decisions():
     torch.manual_seed(0)
     policy = TokenPolicy(4, 10, ("distribution",))
     torch.nn.init.normal_(policy.actor[-1].weight)
@@ -128,14 +128,38 @@ def test_parts_of_a_minibatch_add_up_to_its_loss_and_diagnostics():
     rho = torch.tensor([1.5, 0.6, 1.1, 0.9, 1.3, 1.0, 0.7])
     logp = policy.actor(obs).log_softmax(-1).gather(1, action[:, None]).squeeze(1).detach()
     every = (obs, action, logp - rho.log(), a, target)
-    loss, log = ppo_loss(policy, *every, 0.1, 7)
-    parts = [ppo_loss(policy, *(x[part] for x in every), 0.1, 7)
-             for part in (slice(0, 3), slice(3, 7), slice(7, 7))]
-    assert sum(part[0] for part in parts).item() == pytest.approx(loss.item(), abs=1e-6)
+    loss, log = ppo_loss(policy, *every, 0.1)
+    alone = [ppo_loss(policy, *(x[i:i + 1] for x in every), 0.1) for i in range(7)]
+    assert sum(one[0] for one in alone).item() / 7 == pytest.approx(loss.item(), abs=1e-6)
     for name, value in {"kl": (rho - 1 - rho.log()).mean(), "clipped": 4 / 7}.items():
         assert log[name].item() == pytest.approx(float(value), abs=1e-5)
-        assert sum(part[1][name] for part in parts).item() == pytest.approx(log[name].item())
+    for name in ("entropy", "kl", "clipped"):
+        mean = sum(one[1][name] for one in alone).item() / 7
+        assert mean == pytest.approx(log[name].item(), abs=1e-6)
     assert not any(x.requires_grad for x in log.values())
+
+
+def test_explained_variance_is_worked_by_hand_and_0_of_a_single_decision():
+    returns = torch.tensor([0., 1., 0., 1.])                         # variance 1/3
+    assert explained_variance(returns, returns) == pytest.approx(1)
+    assert explained_variance(returns / 2, returns) == pytest.approx(1 - 0.25)
+    assert explained_variance(torch.full((4,), 0.5), returns) == pytest.approx(0)
+    assert explained_variance(torch.tensor([0.3]), torch.tensor([1.0])) == 0.0
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("update", [ppo_update, reinforce_update])
+def test_an_iteration_with_one_decision_or_none_has_numbers_and_no_warning(update, lm):
+    policy, episodes = policy_and_episodes(lm)
+    optimizer = torch.optim.Adam(policy.parameters())
+    one, none = episodes[:2]
+    names = ("decision_steps", "logp", "h", "distribution")
+    for x, count in ((one, 1), (none, 0)):
+        for name in names:
+            setattr(x, name, getattr(x, name)[:count])
+    log = update(policy, optimizer, [one, none], seed=0, entropy_bonus=0.01)
+    assert log["decisions"] == 1 and all(math.isfinite(x) for x in log.values())
+    assert update(policy, optimizer, [none], seed=0, entropy_bonus=0.01) == {"decisions": 0}
 
 
 def test_ppo_learns_which_temperature_pays(lm):
@@ -145,10 +169,11 @@ def test_ppo_learns_which_temperature_pays(lm):
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
     ids, keys = [lm.encode("7+8+5+9+12:")], torch.zeros(1, dtype=torch.long)
     for i in range(12):
-        episodes = rollout(lm, ids, partial(policy, explore=True), torch.full((64,), 24), keys, n=64,
-                           seed=i)
+        episodes = rollout(lm, ids, partial(policy, explore=True), torch.full((64,), 24), keys,
+                           n=64, seed=i)
         for x in episodes:
-            x.reward = float((x.action[x.decision_steps] == 3).float().mean()) if len(x.decision_steps) else 0.0
+            chosen = x.action[x.decision_steps]
+            x.reward = float((chosen == 3).float().mean()) if len(chosen) else 0.0
         log = ppo_update(policy, optimizer, episodes, seed=i, entropy_bonus=0.0)
     assert log["share_T1.25"] > 0.9
 
@@ -162,24 +187,24 @@ def test_mlp_has_three_layers_and_starts_at_zero():
 
 def test_the_toys_values_are_worked_by_hand_and_what_sampling_finds():
     Q, optimum = toy.exact(TEMPERATURES)
-    exit_hot = 0.25 ** 0.8 / (0.25 ** 0.8 + 0.75 ** 0.8)             # of the loop, at T = 1.25
+    leave = 0.25 ** 0.8 / (0.25 ** 0.8 + 0.75 ** 0.8)           # a loop's chance to answer, at 1.25
     assert Q[0, 0, 2].item() == pytest.approx(0.25) and Q[0, 2, 0] == 0
-    assert Q[1, 1, 0].item() == pytest.approx(exit_hot)              # go on, then answer
-    assert Q[1, 2, 3].item() == pytest.approx(1 - (1 - exit_hot) ** 2)
+    assert Q[1, 1, 0].item() == pytest.approx(leave)              # go on, then answer
+    assert Q[1, 2, 3].item() == pytest.approx(1 - (1 - leave) ** 2)
     best = torch.nn.functional.one_hot(Q.argmax(-1)).float()
     assert toy.exact(TEMPERATURES, best)[1] == pytest.approx(optimum)
     torch.manual_seed(0)
     policy = TokenPolicy(3, toy.HORIZON)
     torch.nn.init.normal_(policy.actor[-1].weight)
     with torch.no_grad():
-        rewards = [x.reward for x in toy.texts(policy, 8000, 0)]
-        exact = toy.exact(TEMPERATURES, toy.chances(policy))[1]
+        rewards = [x.reward for x in toy.sample_episodes(policy, 8000, 0)]
+        exact = toy.exact(TEMPERATURES, toy.policy_table(policy))[1]
     assert sum(rewards) / 8000 == pytest.approx(exact, abs=0.02) and exact < 0.9 * optimum
 
 
 @pytest.mark.parametrize("update, share", [(ppo_update, 0.95), (reinforce_update, 0.9)])
 def test_both_learners_come_near_the_exact_optimum(update, share):
-    pi, curve = learn(update)
+    pi, curve = toy.fit(update)
     assert share * toy.exact(TEMPERATURES)[1] < curve[-1] < toy.exact(TEMPERATURES)[1]
     assert curve[-1] > 1.3 * max(toy.exact([t])[1] for t in TEMPERATURES)
     assert curve[0] < 0.65 * curve[-1] and pi.shape == (toy.HORIZON, 3, 4)
@@ -192,6 +217,6 @@ def test_the_ratio_is_clipped_where_it_would_gain_by_leaving_and_nowhere_else(rh
     policy = TokenPolicy(4, 10, ("distribution",))                 # uniform: its last layer is 0
     old = torch.tensor([0.25 / rho]).log()
     got, log = ppo_loss(policy, torch.zeros(1, 4), torch.tensor([1]), old,
-                        torch.tensor([float(A)]), torch.zeros(1), 0.0, 1)
+                        torch.tensor([float(A)]), torch.zeros(1), 0.0)
     assert got.item() == pytest.approx(loss, abs=1e-6)
     assert log["entropy"].item() == pytest.approx(math.log(4))

@@ -1,4 +1,4 @@
-"""Rivals against gradients and optima worked by hand."""
+"""The baselines against gradients and optima worked by hand."""
 import math
 from types import SimpleNamespace
 
@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from baselines.autodeco import AutoDeco, fit_autodeco, read, soft_top_p, token_weights
-from demos.autodeco_toy import cooled
+from demos.autodeco_toy import tokens_at
 from bandit import SoftmaxBandit
 from batch import State
 from conftest import SHORT
 from utils.problem_files import Problem
 from decode import Episode, Strategy, probs
-from features import distribution
+from features import distribution_features
 from pomdp import TokenPolicy, ppo_loss, reinforce_loss, reinforce_update
-from baselines.edt import COLD, edt, edt_temperature
+from baselines.edt import COLDEST, edt, edt_temperature
 from baselines.lpo import (TOKEN_BETA, lpo_loss, lpo_update, pair_loss, right_and_wrong,
                            train_lpo, two_arms)
 from experiment.adapters import load_adapter, save_adapter
@@ -93,7 +93,7 @@ def test_lpo_weighs_texts_not_tokens():
     for right in (1, 9):
         action = torch.tensor([1] * right + [3])
         loss, _ = pair_loss(policy, torch.ones(len(action), 34), action, torch.tensor([right, 1]),
-                            pairs, 1)
+                            pairs)
         grad = torch.autograd.grad(loss, policy.actor[-1].bias)[0]
         half = TOKEN_BETA / 2
         assert grad.tolist() == pytest.approx([0, -half, 0, half], abs=1e-5)
@@ -113,12 +113,12 @@ def test_reinforce_has_the_gradient_of_ppo_at_ratio_one_and_that_worked_by_hand(
     logp = policy.actor(obs).log_softmax(-1)
     old = logp.gather(1, action[:, None]).squeeze(1).detach()
     grads = []
-    for loss in (reinforce_loss(policy, obs, action, a, 0.1, 5)[0],
-                 ppo_loss(policy, obs, action, old, a, torch.zeros(5), 0.1, 5)[0]):
+    for loss in (reinforce_loss(policy, obs, action, a, 0.1)[0],
+                 ppo_loss(policy, obs, action, old, a, torch.zeros(5), 0.1)[0]):
         grads.append(torch.autograd.grad(loss, list(policy.actor.parameters())))
     assert all(torch.allclose(x, y, atol=1e-6) for x, y in zip(*grads))
     # Of the last bias, without a bonus: dL/dz_k = -mean A (1[a = k] - pi_k)
-    loss = reinforce_loss(policy, obs, action, a, 0.0, 5)[0]
+    loss = reinforce_loss(policy, obs, action, a, 0.0)[0]
     ours = torch.autograd.grad(loss, policy.actor[-1].bias)[0]
     hot = torch.nn.functional.one_hot(action, 4)
     assert torch.allclose(ours, -(a[:, None] * (hot - logp.exp())).mean(0), atol=1e-6)
@@ -144,10 +144,10 @@ def test_edt_is_its_formula_and_greedy_where_the_lm_is_sure():
     H = torch.tensor([2.0, 0.5, 0.0])
     T = edt_temperature(H, 1.4, 0.5)
     assert T.tolist() == pytest.approx([1.4 * 0.8 ** 0.25, 1.4 * 0.8, 0.0])
-    assert ((T == 0) | (T > COLD)).all()
+    assert ((T == 0) | (T > COLDEST)).all()
     logits = torch.stack([torch.zeros(6), 40.0 * torch.arange(6)])
     choice = edt(1.0, 0.3)(state(logits))
-    entropy = distribution(logits)[0, 0].item()
+    entropy = distribution_features(logits)[0, 0].item()
     assert choice.strategies[0].tolist() == pytest.approx([0.8 ** (0.3 / entropy), 0, 1, 0])
     p = probs(logits, choice.strategies, choice.filters)
     assert p[0].tolist() == pytest.approx([1 / 6] * 6) and p[1].tolist() == [0, 0, 0, 0, 0, 1]
@@ -168,8 +168,8 @@ def test_the_soft_top_p_becomes_the_samplers_as_alpha_grows():
 
 def test_autodeco_learns_the_temperature_that_the_tokens_were_drawn_at():
     true = torch.tensor([0.5, 1.0, 1.5]).repeat(1500)
-    h, logits, target = cooled(true)
-    heads = fit_autodeco(h, logits.__getitem__, target, torch.ones(len(true)), 300, 256)
+    h, logits, target = tokens_at(true)
+    heads = fit_autodeco(h, logits.__getitem__, target, torch.ones(len(true)), 300)
     T, P = heads.temperature_and_top_p(h)
     for t in (0.5, 1.0, 1.5):
         assert T[true == t].mean().item() == pytest.approx(t, abs=0.12)
@@ -215,7 +215,7 @@ def test_heads_act_as_strategies_and_are_the_same_after_saving(lm, tmp_path):
 
 
 # ---- in the run ---------------------------------------------------------------------------------
-def test_a_run_has_every_rival_and_two_trainings_each(finish, tmp_path):
+def test_a_run_has_every_baseline_and_two_trainings_each(finish, tmp_path):
     code, out, err = finish("train.py", *SHORT, "--baselines", "--seeds", "2", "--iterations", "2",
                             "--budgets", "18,30,44", "--samples", "4", folder=tmp_path)
     assert code == 0, err
