@@ -4,17 +4,15 @@ r"""Are two answers equal? Their structure is compared here, their values in exp
     \dfrac12         0.5            yes: one value
     5                x = 5          yes: the question names x
     (c)              (C) 12         yes: one choice
-    2, 1             1, 2           yes: solutions may come in any order
+    2, 1             1, 2           yes: solutions come in any order
     (2, 1)           (1, 2)         no: the order of a tuple counts
-    \{2, 1\}         \{1, 2\}       yes: the order of a set does not
     x > 5            (5, \infty)    yes: one interval
     (1, 2]           [1, 2]         no
     0.333            1/3            no: a rounded value is another value
 
-`math_equal` brings both answers to one notation (notation.py). Then it looks for the kinds of
-answers in this order: choices, words, unions of intervals, lists, equations and inequalities,
-matrices, and sets, tuples and intervals. The first kind that either answer belongs to decides. All
-other answers, and the items of those above, are compared by value.
+`math_equal` brings both answers to one notation (notation.py). The first of these kinds that one of
+them belongs to says how they are compared: choices, words, unions of intervals, lists, equations
+and inequalities, matrices, then sets, tuples and intervals. Everything else is compared by value.
 """
 import functools
 import re
@@ -41,12 +39,10 @@ def math_equal(answer: str, gold: str) -> bool:
     out: 5 answers the gold x = 5, and 2516 answers 2516_8. The gold 5 accepts the right side of
     any equation except f = 0.
     """
-    answer = answer.strip()
-    gold = gold.strip()
+    answer, gold = answer.strip(), gold.strip()
     if max(len(answer), len(gold)) > LONGEST:
         return answer == gold
-    answer = normal(answer)
-    gold = normal(gold)
+    answer, gold = normal(answer), normal(gold)
     if not answer or not gold:
         return False
     # Choices: one stands alone, the other may stand before its text
@@ -65,28 +61,21 @@ def _equal(a: str, b: str) -> bool:
     """Equality of normal forms; b is the gold answer."""
     if a == b:
         return True
-    a = _unwrapped(a)
-    b = _unwrapped(b)
+    a, b = _unwrapped(a), _unwrapped(b)
     if (_is_word(a) or _is_word(b)) and "=" not in a + b:
         return _letters(a) == _letters(b)
-
     # Unions of intervals, then lists without brackets
-    xs = union(a)
-    ys = union(b)
+    xs, ys = union(a), union(b)
     if len(xs) > 1 or len(ys) > 1:
         return _same_items(xs, ys)
     if len(items(a)) > 1 or len(items(b)) > 1:
         return _equal_lists(a, b)
-
     if RELATION.search(a + b):
         return _equal_relations(a, b)
     if matrix(a) or matrix(b):
-        rows = zip(matrix(a), matrix(b))
-        return len(matrix(a)) == len(matrix(b)) and all(_in_order(x, y) for x, y in rows)
-
+        return len(matrix(a)) == len(matrix(b)) and all(map(_in_order, matrix(a), matrix(b)))
     # Sets, tuples and intervals: the brackets must be the same
-    xs = inside(a) or []
-    ys = inside(b) or []
+    xs, ys = inside(a) or [], inside(b) or []
     if xs and ys and max(len(xs), len(ys)) > 1:
         same = _same_items if a[0] == "⦃" else _in_order
         return a[0] + a[-1] == b[0] + b[-1] and same(xs, ys)
@@ -116,8 +105,7 @@ def _in_order(xs: list[str], ys: list[str]) -> bool:
 
 def _same_items(xs: list[str], ys: list[str]) -> bool:
     """Whether the items match one to one in some order."""
-    xs = signs(xs)
-    ys = signs(ys)
+    xs, ys = signs(xs), signs(ys)
     if len(xs) != len(ys) or len(xs) > MOST_ITEMS:
         return False
     for x in xs:
@@ -134,22 +122,18 @@ def _equal_lists(a: str, b: str) -> bool:
     Its items are solutions and may come in any order, except words, a list against a tuple, and
     a list whose names the other one leaves out: AB = 9, CD = 4 against 9, 4.
     """
-    xs = items(a)
-    ys = items(b)
+    xs, ys = items(a), items(b)
     names_a = {x.split("=")[0] for x in xs if "=" in x}
     names_b = {y.split("=")[0] for y in ys if "=" in y}
     only_one_has_names = not (names_a and names_b) and len(names_a | names_b) > 1
     ordered = only_one_has_names or any(map(_is_word, xs))
-
     # At most one of the two is a set or a tuple: take its items
     brackets = ""
     for text, parts in ((a, xs), (b, ys)):
         if len(parts) == 1 and inside(text):
             brackets = text[0] + text[-1]
     if brackets:
-        xs = inside(a) or xs
-        ys = inside(b) or ys
-
+        xs, ys = inside(a) or xs, inside(b) or ys
     if brackets not in ("", "()", "⦃⦄"):
         return False
     if ordered or brackets == "()":
@@ -160,23 +144,17 @@ def _equal_lists(a: str, b: str) -> bool:
 def _equal_relations(a: str, b: str) -> bool:
     """Equations and inequalities, or one of them against a value."""
     # Inequalities of one name are intervals; the name may be missing
-    name_a, interval_a = interval(a)
-    name_b, interval_b = interval(b)
+    (name_a, interval_a), (name_b, interval_b) = interval(a), interval(b)
     if name_a and name_b and name_a != name_b:
         return False
     if name_a or name_b:
         return _equal(interval_a, interval_b)
-
     # Other inequalities: the same signs between equal sides
-    xs = sides(a)
-    ys = sides(b)
-    relations = xs[1::2]
-    if set(relations + ys[1::2]) - {"="}:
-        return relations == ys[1::2] and _in_order(xs[::2], ys[::2])
-
+    xs, ys = sides(a), sides(b)
+    if set(xs[1::2] + ys[1::2]) - {"="}:
+        return xs[1::2] == ys[1::2] and _in_order(xs[::2], ys[::2])
     # An equation against a value; a curve f = 0 does not answer 0
-    name_a, value_a = _assignment(xs)
-    name_b, value_b = _assignment(ys)
+    (name_a, value_a), (name_b, value_b) = _assignment(xs), _assignment(ys)
     if len(ys) == 1 and value_a:
         return _equal(value_a, b)
     if len(ys) == 1:
@@ -185,7 +163,6 @@ def _equal_relations(a: str, b: str) -> bool:
         return _equal(a, value_b)
     if len(xs) == 1:
         return all(map(constant, ys[::2])) and any(_equal(a, side) for side in ys[::2])
-
     # Two equations: one name with one value, or one curve; 2x = 10 is not solved, x = 5 is
     if name_a and name_a == name_b and _equal(value_a, value_b):
         return True

@@ -49,11 +49,12 @@ WORDS = sorted([*FUNCTIONS, "sqrt", "pi"], key=len, reverse=True)
 # A number, a command, a word above, **, or any other character
 TOKEN = re.compile(rf"\d+\.?\d*|\.\d+|\\[A-Za-z]+|{'|'.join(WORDS)}|\*\*|\S")
 BASED = re.compile(r"(-?[\dA-Z]+)_\{?(\d+)\}?")                       # 52_8
+PERCENT = re.compile(r"^(.*)%\Z", re.DOTALL)                           # 50%
 RATIO = re.compile(r"^([\d.]+):([\d.]+)$")                            # 3:4
 SCIENTIFIC = re.compile(r"^(-?[\d.]+)[eE](-?\d+)$")                   # 2e3, but 2e+3 is 3 + 2e
 CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
 TIMES = ("*", "\\cdot", "\\times")
-# What ends the argument of a function without brackets: sin x cos x, sin x * y, sin x / y
+# The argument of a function without brackets ends before these: sin x cos x, sin x * y
 ENDS_ARGUMENT = [*FUNCTIONS, *("\\" + name for name in FUNCTIONS), *TIMES, "/"]
 
 
@@ -63,28 +64,17 @@ def equal_values(a: str, b: str) -> bool:
     50% is 0.5, and 50 too: the question may have asked for percent. 52_8 is never a number in
     another base; if the gold answer has a base, which the question names, it may be left out.
     """
-    based_a = BASED.fullmatch(a)
-    based_b = BASED.fullmatch(b)
+    based_a, based_b = BASED.fullmatch(a), BASED.fullmatch(b)
     if based_a or based_b:
         digits_a, base_a = based_a.groups() if based_a else (a, "10")
         digits_b, base_b = based_b.groups() if based_b else (b, "10")
         return (digits_a == digits_b and base_a == base_b) or a == digits_b
     if a.endswith("%") or b.endswith("%"):
-        if same(_hundredths(a), _hundredths(b)):
+        if same(PERCENT.sub(r"(\1)/100", a), PERCENT.sub(r"(\1)/100", b)):
             return True
-        a = a.rstrip("%")
-        b = b.rstrip("%")
-    return same(_plain(a), _plain(b))
-
-
-def _hundredths(text: str) -> str:
-    """50% as (50)/100."""
-    return f"({text[:-1]})/100" if text.endswith("%") else text
-
-
-def _plain(text: str) -> str:
-    """2e3 as 2*10^{3}, and 3:4 as 3/4."""
-    return RATIO.sub(r"\1/\2", SCIENTIFIC.sub(r"\1*10^{\2}", text))
+        a, b = a.rstrip("%"), b.rstrip("%")
+    a, b = SCIENTIFIC.sub(r"\1*10^{\2}", a), SCIENTIFIC.sub(r"\1*10^{\2}", b)
+    return same(RATIO.sub(r"\1/\2", a), RATIO.sub(r"\1/\2", b))
 
 
 def same(a: str, b: str) -> bool:
@@ -98,13 +88,12 @@ def same(a: str, b: str) -> bool:
 def proportional(f: str, g: str) -> bool:
     """Whether f = c g for a number c: then the equations f = 0 and g = 0 are one."""
     try:
-        fs = [value(f, point) for point in range(3)]
-        gs = [value(g, point) for point in range(3)]
-        if _close(fs[0], 0) or _close(gs[0], 0):
+        (f0, g0), *others = [(value(f, point), value(g, point)) for point in range(3)]
+        if _close(f0, 0) or _close(g0, 0):
             return False
-        # f(x) / f(0) = g(x) / g(0), without the division
-        return all(_close(_both(operator.mul, fs[0], gs[point]), _both(operator.mul, fs[point], gs[0]))
-                   for point in (1, 2))
+        # f / f0 = g / g0, without the division
+        return all(_close(_both(operator.mul, f0, g), _both(operator.mul, f, g0))
+                   for f, g in others)
     except (ValueError, ArithmeticError, RecursionError):
         return False
 
@@ -150,8 +139,7 @@ def _both(operation: Operation, a: Number, b: Number) -> Number:
 def _close(a: Number, b: Number) -> bool:
     if isinstance(a, Fraction) and isinstance(b, (Fraction, int)):
         return a == b
-    a = _inexact(a)
-    b = _inexact(b)
+    a, b = _inexact(a), _inexact(b)
     return bool(abs(a - b) <= TOLERANCE * max(1, abs(a), abs(b)))
 
 
@@ -277,8 +265,7 @@ class _Reader:
     def function(self, name: str) -> Number:
         """f x, f(x), f^2 x, f^{-1} x and log_b x; an argument without brackets is a product."""
         f = FUNCTIONS[name]
-        base = None
-        exponent = None
+        base = exponent = None
         if self.peek == "_" and name == "log":
             self.next()
             base = self.atom()
@@ -286,17 +273,13 @@ class _Reader:
             self.next()
             exponent = self.signed()
             if exponent == -1 and name in INVERSE:
-                f = INVERSE[name]
-                exponent = None
-
+                f, exponent = INVERSE[name], None
         # The argument of f(x) ends with its bracket
         degree_outside = self.degree
         if name in TRIGONOMETRIC:
             self.degree = mp.pi / 180
-        bracketed = self.peek in ("(", "[", "{")
-        argument = self.power() if bracketed else self.term(ENDS_ARGUMENT)
+        argument = self.power() if self.peek in ("(", "[", "{") else self.term(ENDS_ARGUMENT)
         self.degree = degree_outside
-
         result = self.applied(f, argument)
         if base is not None:
             result = self.checked(result / self.applied(FUNCTIONS["log"], base))
@@ -322,8 +305,7 @@ class _Reader:
                 return self.checked(base ** exponent.numerator)
             if base < 0 and exponent.denominator % 2:
                 return (-1) ** exponent.numerator * self.raised(-base, exponent)
-        base = _inexact(base)
-        exponent = _inexact(exponent)
+        base, exponent = _inexact(base), _inexact(exponent)
         if base == 0 and mp.re(exponent) > 0:
             return Fraction(0)
         if abs(exponent) * (1 + abs(mp.ln(base))) > LARGE * 10:

@@ -202,17 +202,16 @@ def sides(text: str) -> list[str]:
 
 def interval(text: str) -> tuple[str, str]:
     """(name, interval) of an inequality such as -2 < x <= 7 or x > 5; else ("", text)."""
-    match sides(text):
-        case [low, ("<" | "\\le") as left, name, ("<" | "\\le") as right, high] if is_name(name):
-            pass
-        case [name, ("<" | "\\le") as right, high] if is_name(name):
-            low = "-∞"
-            left = "<"
-        case [low, ("<" | "\\le") as left, name] if is_name(name):
-            high = "∞"
-            right = "<"
-        case _:
-            return "", text
+    parts = sides(text)
+    if not set(parts[1::2]) <= {"<", "\\le"}:
+        return "", text
+    if len(parts) == 3 and is_name(parts[0]):                      # x < 5
+        parts = ["-∞", "<", *parts]
+    elif len(parts) == 3:                                          # 5 < x
+        parts = [*parts, "<", "∞"]
+    if len(parts) != 5 or not is_name(parts[2]):
+        return "", text
+    low, left, name, right, high = parts
     opening = "(" if left == "<" else "["
     closing = ")" if right == "<" else "]"
     return name, f"{opening}{low},{high}{closing}"
