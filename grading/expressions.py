@@ -6,11 +6,11 @@ r"""The value of a mathematical expression (LaTeX or plain) at a point, and equa
 Two expressions are one function if they agree at a few random points (Schwartz 1980, Zippel 1979),
 so nothing is simplified. Arithmetic is exact on rationals, which decides polynomials and all plain
 numbers; roots, logarithms and the like are complex numbers of 200 digits (mpmath, which torch
-brings). A name stands for a rational number drawn from its own letters; e, i and pi are constants.
+installs). A name has a rational value, which a hash of its letters gives; e, i, pi are constants.
 
-The text may be hostile. It is read by the grammar below, never by eval. All work is bounded by the
-text's length and by the size of what it computes, so 9^9^9^9 ends at once, in any thread, without
-a clock or a process: what is too large has no value, which is a ValueError.
+The text may be hostile. The grammar below reads it; eval never does. The text's length and the size
+of its numbers bound the work, so 9^9^9^9 ends at once, in any thread, without a time limit or a
+process of its own: what is too large has no value, which is a ValueError.
 
     expression = term {("+" | "-") term}           term = {sign} power {["*" | "/"] power}
     power      = atom {"!" | "°"} ["^" power]      atom = number | name | (expression) | f atom ...
@@ -27,8 +27,8 @@ import mpmath
 
 Number = Any                       # a Fraction, or a real or complex number of mpmath
 Operation = Callable[[Number, Number], Number]
-mp = mpmath.MPContext()            # our own: its precision never changes, so threads may share it
-mp.dps = 200                       # ours: leaves 50 digits for what cancels
+mp = mpmath.MPContext()            # ours: its precision never changes, so threads may share it
+mp.dps = 200                       # digits, ours: leaves 50 for what cancels
 TOLERANCE = mp.mpf(10) ** -150     # ours: far below what two different short expressions differ by
 WORK = 400_000                     # ours: bits of all rationals in a text; 2^100000 passes, ~0.1 s
 LARGE = 2000                       # ours: no larger factorial (19,000 bits), exponent or argument
@@ -37,6 +37,7 @@ GREEK = set("alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta k
             "xi rho sigma tau phi varphi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi "
             "Omega ell".split())
 CONSTANTS = {"pi": +mp.pi, "e": +mp.e, "i": mp.mpc(0, 1)}
+# Not mp.cot and its like: they change the precision for a moment, which other threads would see.
 TRIGONOMETRIC = {
     "sin": mp.sin, "cos": mp.cos, "tan": mp.tan, "cot": lambda x: 1 / mp.tan(x),
     "sec": lambda x: 1 / mp.cos(x), "csc": lambda x: 1 / mp.sin(x)}
@@ -45,34 +46,41 @@ FUNCTIONS = TRIGONOMETRIC | {
     "arcsin": mp.asin, "arccos": mp.acos, "arctan": mp.atan, "sinh": mp.sinh, "cosh": mp.cosh,
     "tanh": mp.tanh, "exp": mp.exp, "ln": mp.ln, "log": lambda x: mp.ln(x) / mp.ln(10)}
 WORDS = sorted([*FUNCTIONS, "sqrt", "pi"], key=len, reverse=True)
+# A number, a command, a word above, **, or any other character
 TOKEN = re.compile(rf"\d+\.?\d*|\.\d+|\\[A-Za-z]+|{'|'.join(WORDS)}|\*\*|\S")
 BASED = re.compile(r"(-?[\dA-Z]+)_\{?(\d+)\}?")                       # 52_8
-RATIO = re.compile(r"^([\d.]+):([\d.]+)$")
+PERCENT = re.compile(r"^(.*)%\Z", re.DOTALL)                           # 50%
+RATIO = re.compile(r"^([\d.]+):([\d.]+)$")                            # 3:4
 SCIENTIFIC = re.compile(r"^(-?[\d.]+)[eE](-?\d+)$")                   # 2e3, but 2e+3 is 3 + 2e
 CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
 TIMES = ("*", "\\cdot", "\\times")
+# The argument of a function without brackets ends before these: sin x cos x, sin x * y
+ENDS_ARGUMENT = [*FUNCTIONS, *("\\" + name for name in FUNCTIONS), *TIMES, "/"]
 
 
 def equal_values(a: str, b: str) -> bool:
     """Whether numbers or expressions are equal; b is the gold answer.
 
     50% is 0.5, and 50 too: the question may have asked for percent. 52_8 is never a number in
-    another base, but where the gold answer has a base, which the question told, it may be left out.
+    another base; if the gold answer has a base, which the question names, it may be left out.
     """
-    based_a, based_b = ((m := BASED.fullmatch(x)) and m.groups() or (x, "10") for x in (a, b))
-    if BASED.fullmatch(a) or BASED.fullmatch(b):
-        return based_a == based_b or based_b[0] == a
-    if a[-1:] == "%" or b[-1:] == "%":
-        if same(*(f"({x[:-1]})/100" if x[-1:] == "%" else x for x in (a, b))):
+    based_a, based_b = BASED.fullmatch(a), BASED.fullmatch(b)
+    if based_a or based_b:
+        digits_a, base_a = based_a.groups() if based_a else (a, "10")
+        digits_b, base_b = based_b.groups() if based_b else (b, "10")
+        return (digits_a == digits_b and base_a == base_b) or a == digits_b
+    if a.endswith("%") or b.endswith("%"):
+        if same(PERCENT.sub(r"(\1)/100", a), PERCENT.sub(r"(\1)/100", b)):
             return True
         a, b = a.rstrip("%"), b.rstrip("%")
-    return same(*(RATIO.sub(r"\1/\2", SCIENTIFIC.sub(r"\1*10^{\2}", x)) for x in (a, b)))
+    a, b = SCIENTIFIC.sub(r"\1*10^{\2}", a), SCIENTIFIC.sub(r"\1*10^{\2}", b)
+    return same(RATIO.sub(r"\1/\2", a), RATIO.sub(r"\1/\2", b))
 
 
 def same(a: str, b: str) -> bool:
     """Whether both have a value at every point, and the same one."""
     try:
-        return all(_close(value(a, k), value(b, k)) for k in range(3))
+        return all(_close(value(a, point), value(b, point)) for point in range(3))
     except (ValueError, ArithmeticError, RecursionError):
         return False
 
@@ -80,9 +88,12 @@ def same(a: str, b: str) -> bool:
 def proportional(f: str, g: str) -> bool:
     """Whether f = c g for a number c: then the equations f = 0 and g = 0 are one."""
     try:
-        (f0, g0), *rest = [(value(f, k), value(g, k)) for k in range(3)]
-        return not _close(f0, 0) and not _close(g0, 0) and all(
-            _close(_both(operator.mul, f0, gk), _both(operator.mul, fk, g0)) for fk, gk in rest)
+        (f0, g0), *others = [(value(f, point), value(g, point)) for point in range(3)]
+        if _close(f0, 0) or _close(g0, 0):
+            return False
+        # f / f0 = g / g0, without the division
+        return all(_close(_both(operator.mul, f0, g), _both(operator.mul, f, g0))
+                   for f, g in others)
     except (ValueError, ArithmeticError, RecursionError):
         return False
 
@@ -92,11 +103,11 @@ def constant(text: str) -> bool:
     return same(text, text) and _close(value(text, 0), value(text, 1))
 
 
-@lru_cache(4096)                   # ours: the items of long lists meet each other many times
+@lru_cache(4096)                   # ours: the items of long lists are compared many times
 def value(text: str, point: int) -> Number:
     """The text's value at point 0 (names positive), 1 (negative) or 2 (of either sign).
 
-    A Fraction where it is rational by construction, else an mpmath number. Raises ValueError where
+    A Fraction where it is rational by construction, else an mpmath number. Raises ValueError if
     the text is not of the grammar, undefined or too large; ArithmeticError for a division by 0.
     """
     reader = _Reader(text, point)
@@ -106,8 +117,8 @@ def value(text: str, point: int) -> Number:
     return result
 
 
-def _sample(name: str, point: int) -> Fraction:
-    """Rationals of size 0.5 to 4.7. Their denominator is odd, so that (-1)^n is real."""
+def _value_of_name(name: str, point: int) -> Fraction:
+    """A rational of size 0.5 to 4.7. Its denominator is odd, so that (-1)^n is real."""
     digest = hashlib.blake2b(f"{name} {point}".encode(), digest_size=8).digest()
     draw = int.from_bytes(digest, "big")
     sign = (1, -1, 1 - 2 * (draw & 1))[point]
@@ -133,11 +144,13 @@ def _close(a: Number, b: Number) -> bool:
 
 
 class _Reader:
-    """A recursive-descent reader that computes as it reads."""
+    """A recursive-descent parser that computes as it reads."""
 
     def __init__(self, text: str, point: int):
-        self.tokens, self.at, self.point = TOKEN.findall(text) + [""], 0, point
-        self.work = 0              # bits so far
+        self.tokens = TOKEN.findall(text) + [""]
+        self.at = 0                # the next token
+        self.point = point
+        self.work = 0              # bits of all rationals so far
         self.degree = Fraction(1)  # a degree sign's factor: pi/180 under sin and its like
         self.bars = 0              # absolute values that are open: a bar closes the innermost
 
@@ -165,8 +178,8 @@ class _Reader:
     def expression(self) -> Number:
         total = self.term()
         while self.peek in ("+", "-"):
-            total = self.both(operator.add if self.next() == "+" else operator.sub, total,
-                              self.term())
+            operation = operator.add if self.next() == "+" else operator.sub
+            total = self.both(operation, total, self.term())
         return total
 
     def term(self, stop: Sequence[str] = ()) -> Number:
@@ -196,8 +209,10 @@ class _Reader:
     def power(self) -> Number:
         base = self.atom()
         while self.peek in ("!", "°"):
-            base = (self.factorial(base) if self.next() == "!"
-                    else self.both(operator.mul, base, self.degree))
+            if self.next() == "!":
+                base = self.factorial(base)
+            else:
+                base = self.both(operator.mul, base, self.degree)
         if self.peek in ("^", "**"):
             self.next()
             return self.raised(base, self.signed())
@@ -209,9 +224,9 @@ class _Reader:
         if re.match(r"[\d.]", token) and token != ".":
             return self.checked(Fraction(token))
         if token == "|":
-            return self.absolute()
+            return abs(self.until("|", self.bars + 1))
         if token in CLOSING:
-            return self.until(CLOSING[token])
+            return self.until(CLOSING[token], 0)
         if name in FUNCTIONS:
             return self.function(name)
         if name == "sqrt":
@@ -224,24 +239,18 @@ class _Reader:
         if name in CONSTANTS and self.peek != "_":
             return CONSTANTS[name]
         if name in GREEK or re.fullmatch("[A-Za-z]", token):
-            return _sample(name + self.subscript(), self.point)
+            return _value_of_name(name + self.subscript(), self.point)
         raise ValueError(f"{token!r} is unknown or out of place")
 
-    def until(self, closing: str) -> Number:
-        bars, self.bars = self.bars, 0
+    def until(self, closing: str, bars: int) -> Number:
+        """The expression before a closing bracket or bar. bars: absolute values open within it."""
+        bars_outside = self.bars
+        self.bars = bars
         result = self.expression()
         if self.next() != closing:
             raise ValueError(f"no {closing}")
-        self.bars = bars
+        self.bars = bars_outside
         return result
-
-    def absolute(self) -> Number:
-        self.bars += 1
-        inside = self.expression()
-        if self.next() != "|":
-            raise ValueError("no |")
-        self.bars -= 1
-        return abs(inside)
 
     def subscript(self) -> str:
         if self.peek != "_":
@@ -255,7 +264,8 @@ class _Reader:
 
     def function(self, name: str) -> Number:
         """f x, f(x), f^2 x, f^{-1} x and log_b x; an argument without brackets is a product."""
-        exponent, base, f = None, None, FUNCTIONS[name]
+        f = FUNCTIONS[name]
+        base = exponent = None
         if self.peek == "_" and name == "log":
             self.next()
             base = self.atom()
@@ -263,15 +273,14 @@ class _Reader:
             self.next()
             exponent = self.signed()
             if exponent == -1 and name in INVERSE:
-                exponent, f = None, INVERSE[name]
-        degree = self.degree
+                f, exponent = INVERSE[name], None
+        # The argument of f(x) ends with its bracket
+        degree_outside = self.degree
         if name in TRIGONOMETRIC:
             self.degree = mp.pi / 180
-        # What follows the bracket of f(x) is no part of the argument, nor is another function.
-        inside = (self.power() if self.peek in ("(", "[", "{")
-                  else self.term([*FUNCTIONS, *("\\" + f for f in FUNCTIONS), *TIMES, "/"]))
-        self.degree = degree
-        result = self.applied(f, inside)
+        argument = self.power() if self.peek in ("(", "[", "{") else self.term(ENDS_ARGUMENT)
+        self.degree = degree_outside
+        result = self.applied(f, argument)
         if base is not None:
             result = self.checked(result / self.applied(FUNCTIONS["log"], base))
         return result if exponent is None else self.raised(result, exponent)

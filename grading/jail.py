@@ -1,44 +1,48 @@
-"""What starts one program of sandbox.py: isolation, limits, then exec. Not to be run by hand.
+"""Starts one program for sandbox.py: isolation, limits, then exec. Not meant to be run by hand.
 
-    python jail.py REPORT SECONDS MEGABYTES PART ...   # REPORT: a pipe's number; PARTs: the plan
+    python jail.py REPORT SECONDS MEGABYTES PART ...      # REPORT: a pipe's number; PARTs: the plan
 
-*Stage 0* unshares namespaces and forks the *supervisor*, process 1 of the new process namespace,
-whose end is the end of all in it. That one makes the root folder, forks the *program* and waits for
-it; the program's process takes on limits and user, then execs a fresh interpreter. A step of the
-plan that fails is reported, and nothing runs. It imports little: this is part of every run's time.
+1. Stage 0 chooses a user, computes the limits, unshares the namespaces and forks the supervisor.
+2. The supervisor makes the root folder, forks the program, waits for it, reports how it ended, and
+   kills what it left.
+3. The program takes on limits and user, then execs an interpreter.
+
+A step of the plan that fails is reported, and nothing runs. Each run waits for these few imports.
 """
 import ctypes
 import os
 import signal
-import stat
 import struct
 import sys
 
 LINUX = sys.platform == "linux"
-NETWORK, PROCESSES, FILES, USER = ("network off", "own processes", "own files",
-                                   "unprivileged user")
+# The parts of isolation that a plan may have
+NETWORK, PROCESSES = "network off", "own processes"
+FILES, USER = "own files", "unprivileged user"
 TASKS = 8                # ours: room for some threads; each process may use all the memory
 STACK = 64 << 20         # bytes, ours: deep recursion through C, and room for threads of that size
 OPEN_FILES = 64          # ours: enough to import anything
 DISK = 64 << 20          # bytes, ours: a solution writes to stdout
-SHARED = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue")             # where every user may write
+SHARED = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue")             # every user may write there
 NEEDED = ("/nix/store", "/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/urandom")
-# Without site, so that no package is there, but with what solutions use of it: exit() and quit().
+# Without site, so that no package can be imported, but with its exit() and quit()
 MAIN = """import site
 site.setquit()
 exec(compile(open("../program.py", "rb").read(), "program.py", "exec"))
 """
-# Linux's numbers, from its headers sched.h, mount.h and prctl.h
+# Linux's numbers, from its headers sched.h, mount.h, fcntl.h and prctl.h
 NEW_FILES, NEW_IPC, NEW_USER, NEW_PROCESSES, NEW_NETWORK = (
     0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
+NAMESPACES = {FILES: NEW_FILES, PROCESSES: NEW_PROCESSES, NETWORK: NEW_NETWORK | NEW_IPC}
 NOSUID, NODEV, NOEXEC, BIND, RECURSIVE, PRIVATE = 2, 4, 8, 1 << 12, 1 << 14, 1 << 18
 MOUNT_SETATTR, HERE, ALL_BELOW, ATTR_READ_ONLY, ATTR_NOSUID = 442, -100, 0x8000, 1, 2
 PDEATHSIG, DUMPABLE, SUBREAPER, NO_NEW_PRIVS = 1, 4, 36, 38
 
 
-def _linux(name: str, *args: int | bytes | None) -> None:
-    """A function of the C library. Raises OSError."""
+def _linux(name: str, *args: int | str | bytes | None) -> None:
+    """Calls a function of the C library. Raises OSError."""
     function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    args = tuple(os.fsencode(x) if isinstance(x, str) else x for x in args)
     if function(*(ctypes.c_ulong(x) if isinstance(x, int) else x for x in args)) == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"{name} is refused: {os.strerror(number)}")
@@ -49,21 +53,24 @@ def prctl(option: int, value: int) -> None:
         _linux("prctl", option, value, 0, 0, 0)
 
 
+# ---- stage 0 ------------------------------------------------------------------------------------
 def _stage0(report: int, seconds: float, megabytes: int, plan: list[str]) -> None:
-    """Runs ../program.py of its folder; writes "started", "ended ..." or "failed ..." to `report`.
-    """
-    os.set_inheritable(report, False)
+    """Runs ../program.py; writes "started", then "ended ..", or "failed .." to `report`."""
+    os.set_inheritable(report, False)              # exec closes it: the program never has it
     os.umask(0o022)
     user = _own_user() if USER in plan else os.getuid()
     try:
-        limits = _limits(TASKS if USER in plan else TASKS + _tasks(user), seconds, megabytes)
+        # The threads that the user has already count against the limit
+        running = sum(threads for _, _, owner, threads in _processes() if owner == user)
+        limits = _limits(TASKS if USER in plan else TASKS + running, seconds, megabytes)
         prctl(PDEATHSIG, signal.SIGKILL)
         _unshare(plan)
-        if PROCESSES in plan and (supervisor := os.fork()):
-            signal.signal(signal.SIGTERM, lambda *_: os.kill(supervisor, signal.SIGKILL))
-            os.waitpid(supervisor, 0)              # returns when all in the namespace are gone
-        else:
+        supervisor = os.fork() if PROCESSES in plan else 0
+        if supervisor == 0:                        # in the child, or in stage 0 itself
             _supervise(report, plan, user, limits)
+        else:
+            signal.signal(signal.SIGTERM, lambda *_: os.kill(supervisor, signal.SIGKILL))
+            os.waitpid(supervisor, 0)              # returns when all in the namespace have ended
     except Exception as error:
         os.write(report, f"failed {error}\n".encode())
     finally:
@@ -72,56 +79,54 @@ def _stage0(report: int, seconds: float, megabytes: int, plan: list[str]) -> Non
 
 
 def _own_user() -> int:
-    """A user number that nobody else has: from the top of those that exist here, by stage 0's pid.
+    """A user number that nobody else has: below the largest one of this system, by stage 0's pid.
 
-    That is above what systemd hands out; in containers of ordinary users only some 65,000 exist.
+    It is above those that systemd assigns; containers of ordinary users have only some 65,000.
     """
     top = (1 << 31) - 1                            # the last that is no negative number in C
     if os.path.exists("/proc/self/uid_map"):
         with open("/proc/self/uid_map") as file:
-            top = min(top, max(int(line.split()[0]) + int(line.split()[2]) for line in file))
+            ranges = [line.split() for line in file]                   # first, outside, count
+        top = min(top, max(int(first) + int(count) for first, _, count in ranges))
     return top - 4 - os.getpid() % min(1 << 22, top // 4)    # pids end at 2^22; 65,534 is nobody
 
 
-def _processes() -> list[str]:
-    """Folders of all processes; on macOS none."""
-    return [f"/proc/{x}" for x in os.listdir("/proc") if x.isdigit()] if LINUX else []
-
-
-def _tasks(user: int) -> int:
-    """How many threads the user has: they count against its limit."""
-    count = 0
-    for process in _processes():
+def _processes() -> list[tuple[int, int, int, int]]:
+    """(process, its parent, its user, its threads) of all processes; on macOS none."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc") if LINUX else []):
         try:
-            if os.stat(process).st_uid == user:
-                count += len(os.listdir(f"{process}/task"))
+            user = os.stat(f"/proc/{name}").st_uid
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()       # what follows its name
+            found.append((int(name), int(fields[1]), user, int(fields[17])))
         except OSError:                            # it has ended meanwhile
             pass
-    return count
+    return found
 
 
 def _limits(tasks: int, seconds: float, megabytes: int) -> list[tuple[int, int, int]]:
-    """(limit, soft, hard) of the program, none above what holds already."""
-    import resource                                # here alone: Windows has none
-    cpu = int(seconds) + 1                         # a second soft: SIGXCPU, the next hard: SIGKILL
+    """(resource, soft, hard) of each limit, none above those that hold already."""
+    import resource                                # not at the top: Windows has none
+    cpu = int(seconds) + 1                         # then SIGXCPU, a second later SIGKILL
     wanted = [(resource.RLIMIT_CPU, cpu, cpu + 1), (resource.RLIMIT_FSIZE, DISK, DISK),
               (resource.RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES), (resource.RLIMIT_CORE, 0, 0),
               (resource.RLIMIT_STACK, STACK, STACK)]
-    if LINUX:                                      # macOS: AS is refused, tasks cannot be counted
+    if LINUX:                                      # macOS refuses AS and cannot count tasks
         wanted += [(resource.RLIMIT_AS, megabytes << 20, megabytes << 20),
                    (resource.RLIMIT_NPROC, tasks, tasks)]
-
-    def allowed(which: int, x: int) -> int:
+    limits = []
+    for which, soft, hard in wanted:
         most = resource.getrlimit(which)[1]
-        return x if most == resource.RLIM_INFINITY else min(x, most)
-
-    return [(which, allowed(which, soft), allowed(which, hard)) for which, soft, hard in wanted]
+        if most == resource.RLIM_INFINITY:
+            most = hard
+        limits.append((which, min(soft, most), min(hard, most)))
+    return limits
 
 
 def _unshare(plan: list[str]) -> None:
-    """Namespaces, of a user namespace's own where we are not root; there the user stays itself."""
-    flags = (NEW_FILES * (FILES in plan) | NEW_PROCESSES * (PROCESSES in plan)
-             | (NEW_NETWORK | NEW_IPC) * (NETWORK in plan))
+    """Enters new namespaces. Without root, only within a user namespace, as the same user."""
+    flags = sum(flag for part, flag in NAMESPACES.items() if part in plan)
     if flags and os.getuid():
         user, group = os.getuid(), os.getgid()
         _linux("unshare", NEW_USER)
@@ -133,41 +138,85 @@ def _unshare(plan: list[str]) -> None:
         _linux("unshare", flags)
 
 
+# ---- the supervisor -----------------------------------------------------------------------------
+def _supervise(report: int, plan: list[str], user: int, limits: list) -> None:
+    """Forks the program, waits for it, then ends what it left."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)   # process 1 ignores signals without a handler
+    if PROCESSES not in plan:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    prctl(PDEATHSIG, signal.SIGKILL)
+    prctl(DUMPABLE, 0)                             # the program, perhaps of this user, can't trace
+    prctl(SUBREAPER, 1)
+    if FILES in plan:
+        _own_files(user)
+    elif USER in plan:
+        os.chown(".", user, user)
+    # The program reports through a pipe why it could not start; exec closes the pipe
+    failure, closed_by_exec = os.pipe()
+    program = os.fork()
+    if program == 0:
+        _become_program(closed_by_exec, plan, user, limits)
+    try:
+        os.close(closed_by_exec)
+        reason = os.read(failure, 1000)
+        if reason:
+            raise OSError(reason.decode())
+        os.write(report, b"started\n")
+        pid = None
+        while pid != program:                      # the others are orphans of the program
+            pid, status, usage = os.wait3(0)
+        code = os.waitstatus_to_exitcode(status)
+        os.write(report, f"ended {code} {usage.ru_maxrss}\n".encode())
+    finally:
+        if PROCESSES not in plan:                  # else the kernel ends them with process 1
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            try:
+                if USER in plan:
+                    _end_user(user)
+                elif LINUX:                        # on macOS sandbox.py kills the process group
+                    _end_descendants()
+            except ChildProcessError:              # none is left
+                pass
+
+
 def _own_files(user: int) -> None:
     """The working folder's parent becomes the root folder: the interpreter, read-only, and /tmp.
 
-    A program in a chroot cannot make a user namespace, and so gets no capabilities anew.
+    A program in a chroot cannot make a user namespace, and so gets no capabilities that way.
     """
     root = os.path.dirname(os.getcwd())
     with open(f"{root}/program.py", "rb") as file:
         program = file.read()
-    _linux("mount", b"none", b"/", None, RECURSIVE | PRIVATE, None)
-    _linux("mount", b"tmpfs", root.encode(), b"tmpfs", NOSUID | NODEV,
-           f"size={DISK},mode=755".encode())
+    _linux("mount", "none", "/", None, RECURSIVE | PRIVATE, None)
+    _linux("mount", "tmpfs", root, "tmpfs", NOSUID | NODEV, f"size={DISK},mode=755")
     with open(f"{root}/program.py", "wb") as file:
         file.write(program)
-    prefixes = dict.fromkeys(("", "/usr", "/usr/local", sys.base_prefix, sys.base_exec_prefix))
-    for path in [f"{p}/{name}" for p in prefixes for name in ("bin", "lib", "lib64")] + [*NEEDED]:
+    # The interpreter and its libraries, read-only
+    for prefix in dict.fromkeys(("", "/usr", "/usr/local", sys.base_prefix, sys.base_exec_prefix)):
+        for name in ("bin", "lib", "lib64"):
+            _bind(f"{prefix}/{name}", root)
+    for path in NEEDED:
         _bind(path, root)
-    os.makedirs(f"{root}/tmp")
-    os.makedirs(f"{root}/proc")
+    for name in ("tmp", "proc"):
+        os.makedirs(f"{root}/{name}")
     os.symlink("/proc/self/fd/0", f"{root}/dev/stdin")
     attributes = struct.pack("4Q", ATTR_READ_ONLY | ATTR_NOSUID, 0, 0, 0)
-    _linux("syscall", MOUNT_SETATTR, HERE, root.encode(), ALL_BELOW, attributes, len(attributes))
-    _linux("mount", b"tmpfs", f"{root}/tmp".encode(), b"tmpfs", NOSUID | NODEV,
-           f"size={DISK},nr_inodes=1k,mode=700,uid={user}".encode())
+    _linux("syscall", MOUNT_SETATTR, HERE, root, ALL_BELOW, attributes, len(attributes))
+    # /tmp, where the program may write, and its own /proc
+    _linux("mount", "tmpfs", f"{root}/tmp", "tmpfs", NOSUID | NODEV,
+           f"size={DISK},nr_inodes=1k,mode=700,uid={user}")
     try:
-        _linux("mount", b"proc", f"{root}/proc".encode(), b"proc", NOSUID | NODEV | NOEXEC, None)
-    except OSError:                                # containers hide parts of /proc: then none
+        _linux("mount", "proc", f"{root}/proc", "proc", NOSUID | NODEV | NOEXEC, None)
+    except OSError:                                # a container hides parts of /proc: go without
         pass
     os.chroot(root)
     os.chdir("/tmp")
 
 
 def _bind(path: str, root: str) -> None:
-    """Shows the file, link or folder `path` below the folder `root`, at the same place."""
+    """Shows the file, link or folder `path` within the folder `root`, at the same place."""
     here = root + path
-    if not os.path.lexists(path) or os.path.lexists(here) and os.path.islink(here):
+    if not os.path.lexists(path) or os.path.islink(here):
         return
     os.makedirs(os.path.dirname(here), exist_ok=True)
     if os.path.islink(path):
@@ -177,80 +226,43 @@ def _bind(path: str, root: str) -> None:
         os.makedirs(here, exist_ok=True)
     else:
         open(here, "w").close()
-    _linux("mount", path.encode(), here.encode(), None, BIND | RECURSIVE, None)
+    _linux("mount", path, here, None, BIND | RECURSIVE, None)
 
 
-def _supervise(report: int, plan: list[str], user: int, limits: list) -> None:
-    """Forks the program, waits for it, then ends what it left."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)   # process 1 has handlers or ignores: no handlers
-    if PROCESSES not in plan:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    for option, value in ((PDEATHSIG, signal.SIGKILL), (DUMPABLE, 0), (SUBREAPER, 1)):
-        prctl(option, value)                      # not dumpable: the program may be of this user
-    if FILES in plan:
-        _own_files(user)
-    elif USER in plan:
-        os.chown(".", user, user)
-    failure, closed_by_exec = os.pipe()
-    program = os.fork()
-    if program == 0:
-        _become_program(closed_by_exec, plan, user, limits)
-    try:
-        os.close(closed_by_exec)
-        if text := os.read(failure, 1000):
-            raise OSError(text.decode())
-        os.write(report, b"started\n")
-        pid = None
-        while pid != program:                      # others are orphans of the program
-            pid, status, usage = os.wait3(0)
-        os.write(report, f"ended {os.waitstatus_to_exitcode(status)} {usage.ru_maxrss}\n".encode())
-    finally:
-        if PROCESSES not in plan:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            _end_all(user if USER in plan else None)
-
-
-def _end_all(user: int | None) -> None:
-    """Kills all of the user, in one call that no fork escapes; with None, all descendants."""
-    if user and not os.fork():
+def _end_user(user: int) -> None:
+    """Kills all processes of the user in one call, which no fork escapes, and waits for them."""
+    if os.fork() == 0:
         os.setresuid(user, user, user)
         try:
             os.kill(-1, signal.SIGKILL)            # all that this user may kill: its own
         finally:
             os._exit(0)
-    try:
-        while user or LINUX:                       # else the caller kills the group
-            for child in _children() if not user else ():
-                os.kill(child, signal.SIGKILL)
-            while os.waitpid(-1, 0 if user else os.WNOHANG)[0]:
-                pass
-    except ChildProcessError:
-        pass
+    while True:
+        os.waitpid(-1, 0)
 
 
-def _children() -> list[int]:
-    """The processes whose parent this is, orphans that came to it included."""
-    found = []
-    for process in _processes():
-        try:
-            with open(f"{process}/stat", "rb") as file:
-                if int(file.read().rpartition(b")")[2].split()[1]) == os.getpid():
-                    found.append(int(process[len("/proc/"):]))
-        except OSError:                            # it has ended meanwhile
+def _end_descendants() -> None:
+    """Kills the children until none is left; their orphans become children of this process."""
+    while True:
+        for process, parent, _, _ in _processes():
+            if parent == os.getpid():
+                os.kill(process, signal.SIGKILL)
+        while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-    return found
 
 
 def _sweep(user: int) -> None:
-    """Removes what the user left where every user may write."""
-    for entry in (e for path in SHARED if os.path.isdir(path) for e in os.scandir(path)):
-        try:
-            if entry.stat(follow_symlinks=False).st_uid == user:
-                remove(entry.path)
-        except FileNotFoundError:                  # another process has removed its own
-            pass
+    """Removes the user's files from the folders where every user may write."""
+    for folder in filter(os.path.isdir, SHARED):
+        for entry in os.scandir(folder):
+            try:
+                if entry.stat(follow_symlinks=False).st_uid == user:
+                    remove(entry.path)
+            except FileNotFoundError:              # another process has removed its own
+                pass
 
 
+# ---- the program --------------------------------------------------------------------------------
 def _become_program(failure: int, plan: list[str], user: int, limits: list) -> None:
     try:
         import resource
@@ -267,36 +279,34 @@ def _become_program(failure: int, plan: list[str], user: int, limits: list) -> N
             os.setresuid(user, user, user)
         prctl(NO_NEW_PRIVS, 1)
         prctl(PDEATHSIG, signal.SIGKILL)
-        # Not -I, which would ignore the seed: the order of a set is the same in every run.
+        # Not -I, which would ignore the seed: the order of a set is the same in every run
         os.execve(sys.executable,
                   [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", "-c", MAIN],
                   {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
     except BaseException as error:
-        hint = " (the program's user must be able to read the interpreter)" * (USER in plan)
+        hint = " (the program's user must be able to read the interpreter)" if USER in plan else ""
         os.write(failure, f"{error}{hint}".encode())
     finally:
         os._exit(1)
 
 
 def remove(path: str) -> None:
-    """Removes a file or a folder, however deep or locked: what is inside moves up until it is flat.
+    """Removes a file or a folder, however deep or locked: inner folders move up until all are flat.
     """
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
+    if os.path.islink(path) or not os.path.isdir(path):
         return os.unlink(path)
     os.chmod(path, 0o700)
-    while entries := os.listdir(path):
-        for name in entries:
-            here = os.path.join(path, name)
-            if not stat.S_ISDIR(os.lstat(here).st_mode):
-                os.unlink(here)
+    while entries := list(os.scandir(path)):
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry)
                 continue
-            os.chmod(here, 0o700)
-            for inner in os.listdir(here):
-                inner = os.path.join(here, inner)
-                if stat.S_ISDIR(os.lstat(inner).st_mode):
+            os.chmod(entry, 0o700)
+            for inner in list(os.scandir(entry)):
+                if inner.is_dir(follow_symlinks=False):
                     os.chmod(inner, 0o700)         # to move a folder is to write to it
                 os.rename(inner, os.path.join(path, os.urandom(8).hex()))
-            os.rmdir(here)
+            os.rmdir(entry)
     os.rmdir(path)
 
 

@@ -1,12 +1,15 @@
-r"""One notation for answers: LaTeX and plain text in, a normal form out that verify.py compares.
+r"""One notation for answers: LaTeX or plain text in, a normal form out, which answers.py compares.
 
     normal(r"\dfrac12 \text{ cm}")        \frac{1}{2}
     normal(r"10{,}080")                   10080
-    interval(r"2<x\le5")                  ("x", "(2,5]"), for the parts of a form are found here too
+    normal(r"x \leq 5 or x > 7")          x\le 5,x>7
+    interval(r"2<x\le5")                  ("x", "(2,5]")
 
-Units, styles and spaces go; each symbol is written in one way. All of the tables are ours: the
-notation of MATH's answers, and what language models write for it.
+`normal` removes units, styles and spaces, and writes each symbol in one way. The functions below it
+take a normal form apart: items, brackets, matrices, both sides of an equation. All tables are ours:
+they know the notation of MATH's answers, and what language models write for it.
 """
+import itertools
 import re
 from typing import Iterable
 
@@ -17,34 +20,49 @@ CHARACTERS = str.maketrans({
     "θ": "\\theta ", "√": "\\sqrt ", "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ",
     "≈": "\\approx ", "∪": "\\cup ", "∈": "\\in ", "±": "\\pm ", "²": "^2", "³": "^3", "½": "1/2 ",
     "∅": "\\emptyset ", "⟨": "(", "⟩": ")", "\u00a0": " ", "，": ","})
-SHORT_UNITS = "cm|mm|km|ft|in|yd|mi|kg|mg|lb|lbs|oz|hr|hrs|mph|sq|cu|mL|ml"
-# ⦃ and ⦄ stand for \{ and \}, unlike the braces of LaTeX. \b ends a command: \le5 is \le and 5.
-REWRITE = [(re.compile(pattern.replace(r"\b", "(?![A-Za-z])")), new) for pattern, new in [
-    (r"\\\\(?:\[[^]]*\])?|\\cr\b", "¶"),                         # a matrix's next row
-    (r"\\\$|[$€£]|\\[()\[\]]|^\*\*|\*\*$", ""), (r"(?<=[\d})])\s*\\approx[\d.\s]+$", ""),
+# Applied from first to last. \b ends a command: \le5 is \le and 5. ⦃ and ⦄ stand for \{ and \}, the
+# braces of a set, because plain braces enclose LaTeX's arguments.
+PATTERNS = [
+    (r"\\\\(?:\[[^]]*\])?|\\cr\b", "¶"),                          # the next row of a matrix
+    (r"\\\$|[$€£]|\\[()\[\]]|^\*\*|\*\*$", ""),                   # formula marks, money, bold
+    (r"(?<=[\d})])\s*\\approx[\d.\s]+$", ""),                     # \frac23 \approx 0.67
     (r"(?<=\d)(?:,\\!|\{,\})\s*(?=\d{3})", ""),                   # 10,\!080 and 10{,}080
+    # Sizes and spaces
     (r"\\!|\\(?:displaystyle|left|right|limits|[bB]igg?[lr]?)(?![a-zA-Z])\.?", ""),
     (r"\\phantom\s*(?:\{[^{}]*\}|.)", ""), (r"\\[,;: ]|~|\\q?quad\b", " "),
-    (r"\\(?:lbrace\b|\{)", "⦃"), (r"\\(?:rbrace\b|\})", "⦄"),
-    (r"\\langle\b", "("), (r"\\rangle\b", ")"), (r"\\(?:emptyset|varnothing)\b", "⦃⦄"),
-    (r"\\[lr]?vert\b|\\mid\b", "|"), (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"),
-    (r"\^\s*(?:\\circ\b|\{\s*\\circ\s*\})|\\degree\b|\\circ\b", "°"), (r"\\%", "%"),
-    (r"\\leq(?:slant)?\b", r"\\le "), (r"\\geq(?:slant)?\b", r"\\ge "), (r"\\neq\b", r"\\ne "),
-    (r"<=", r"\\le "), (r">=", r"\\ge "), (r"\\lt\b", "<"), (r"\\gt\b", ">"),
-    (r"\\(?:approx|equiv|simeq)\b", "="), (r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "),
-    (r"\\operatorname\*?\{(\w+)\}", r"\\\1 "), (r"\\mathrm\{([ie]|pi)\}", r"\1"),
-    (r"\\mathbb\s*\{?R\b\}?", "(-∞,∞)"), (r"\\arc(\w+)", r"arc\1"),
+    # Brackets, bars and the empty set
+    (r"\\(?:lbrace\b|\{)", "⦃"), (r"\\(?:rbrace\b|\})", "⦄"), (r"\\langle\b", "("),
+    (r"\\rangle\b", ")"), (r"\\(?:emptyset|varnothing)\b", "⦃⦄"), (r"\\[lr]?vert\b|\\mid\b", "|"),
+    # Commands with several names; degrees and percent
+    (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"), (r"\\%", "%"),
+    (r"\^\s*(?:\\circ\b|\{\s*\\circ\s*\})|\\degree\b|\\circ\b", "°"),
+    # Relations
+    (r"\\leq(?:slant)?\b|<=", r"\\le "), (r"\\geq(?:slant)?\b|>=", r"\\ge "), (r"\\lt\b", "<"),
+    (r"\\gt\b", ">"), (r"\\neq\b", r"\\ne "), (r"\\(?:approx|equiv|simeq)\b", "="),
+    # A union written as U, names of functions, the real numbers
+    (r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "), (r"\\operatorname\*?\{(\w+)\}", r"\\\1 "),
+    (r"\\mathrm\{([ie]|pi)\}", r"\1"), (r"\\mathbb\s*\{?R\b\}?", "(-∞,∞)"),
+    (r"\\arc(\w+)", r"arc\1"),
+    # Times of day: 4 a.m. and 4 \text{ am} are 4am
     (r"(?<=\d)\s*(?:\\text\s*\{)?\s*([ap])\.?m\b\.?\s*\}?", r"\1m"),
+    # Styles of formulas go, those of texts become \text; "and" and "or" become commas
     (r"\\(?:boxed|mathbf|mathit|boldsymbol|bm|mathsf|mathcal)\s*\{([^{}]*)\}", r"\1"),
     (r"\\(?:mbox|textbf|textit|textrm|textnormal|textsf|mathrm|rm)\s*\{", r"\\text{"),
     (r"\\text\{[\s,;]*(?:and|or)[\s,;]*\}|\s(?:and|or)\s", ","),
+    # Infinity, without its plus sign
     (r"\\infty\b|(?<![A-Za-z])(?:infinity|inf|oo)\b", "∞"), (r"\+\s*∞", "∞"),
+    # Arguments without braces: \frac12, \log_2, \frac{a}b, \frac a{b}, \sqrt3
     (r"\\(frac|binom)\s*(\d)\s*(\d)", r"\\\1{\2}{\3}"), (r"\\log_(\d)", r"\\log_{\1}"),
     (r"\\frac\s*(\{[^{}]*\})\s*(\w)", r"\\frac\1{\2}"),
     (r"\\frac\s*(\w)\s*(\{)", r"\\frac{\1}\2"), (r"\\sqrt\s*(\d)", r"\\sqrt{\1}"),
+    # Mixed numbers: 1\frac12 and 1 1/2 are (1+1/2)
     (r"(?<![\d.}\w^_)])(\d+)\s*\\frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}", r"(\1+\2/\3)"),
-    (r"(?<![\d.}\w^_)/])(\d+)\s+(\d+)/(\d+)(?![\d.])", r"(\1+\2/\3)")]]
+    (r"(?<![\d.}\w^_)/])(\d+)\s+(\d+)/(\d+)(?![\d.])", r"(\1+\2/\3)")]
+REWRITES = [(re.compile(pattern.replace(r"\b", "(?![A-Za-z])")), new) for pattern, new in PATTERNS]
 TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+# A unit at the end: a word or a short unit behind a space, or cm and its like without one; then
+# perhaps more words (m per hour, km/h), a full stop, ^2 or ^3. The name of a function is no unit.
+SHORT_UNITS = "cm|mm|km|ft|in|yd|mi|kg|mg|lb|lbs|oz|hr|hrs|mph|sq|cu|mL|ml"
 UNIT = re.compile(rf"(?<=[\d)}}\]])(?:\s+(?!(?:{'|'.join(WORDS)})\b)(?:[A-Za-z]{{3,}}|"
                   rf"(?:{SHORT_UNITS})\b)|(?:cm|mm|km|kg|mph)\b)"
                   r"(?:[\s/]+[A-Za-z]+)*\.?(?:\^?\{?[23]\}?)?$")
@@ -53,42 +71,56 @@ UNIT = re.compile(rf"(?<=[\d)}}\]])(?:\s+(?!(?:{'|'.join(WORDS)})\b)(?:[A-Za-z]{
 def normal(text: str) -> str:
     """The text without units, styles and spaces, each symbol written in one way."""
     text = text.translate(CHARACTERS).strip()
-    for pattern, new in REWRITE:
+    for pattern, new in REWRITES:
         text = pattern.sub(new, text)
-    text = UNIT.sub("", _without_texts(text).strip().rstrip(" .,;:"))
+    text = _without_texts(text).strip().rstrip(" .,;:")
+    text = UNIT.sub("", text)
     text = _without_thousands(text)
-    # A space stays where it parts a command from a letter, or two numbers.
-    text = re.sub(r"(\\[A-Za-z]+)\s+(?=[A-Za-z])|(?<=\d)(\s)\s*(?=\d)|\s+",
-                  lambda found: found[1] + " " if found[1] else found[2] and " " or "", text)
-    return re.sub(r"(?<![\d ])\d{1,3}(?: \d{3})+(?!\d| )", lambda n: n[0].replace(" ", ""), text)
+    # Remove the spaces, except one between a command and a letter, or between two numbers
+    text = re.sub(r"\s+", " ", text)
+    text = re.sub(r"(\\[A-Za-z]+ )(?=[A-Za-z])|(?<=\d)( )(?=\d)| ", r"\1\2", text)
+    # 10 000 is a number
+    return re.sub(r"(?<![\d ])\d{1,3}(?: \d{3})+(?!\d| )", _digits, text)
 
 
 def _without_texts(text: str) -> str:
-    r"""\text{} beside something else is a unit or a remark, and goes; alone it is the answer."""
-    rest = re.sub(r"^\s*_\S*|\w+\s*=\s*$", "", TEXT.sub("", text))
+    r"""\text{} alone is the answer; beside something else it is a unit or a remark, and goes."""
+    rest = re.sub(r"^\s*_\S*|\w+\s*=\s*$", "", TEXT.sub("", text))    # a base, or the "x =" before
     if not re.search(r"[^\W_]", rest):
         return TEXT.sub(r"\1", text)
-    text = re.sub(r"^\\text\{\s*(\([A-Z]\))\s*\}(?=[^,]*$)", r"\1", text)             # (C) 12
-    return TEXT.sub(" ", re.sub(TEXT.pattern + r"\s*\^\s*\{?\d\}?", " ", text))
+    text = re.sub(r"^\\text\{\s*(\([A-Z]\))\s*\}(?=[^,]*$)", r"\1", text)     # the choice (C) 12
+    text = re.sub(TEXT.pattern + r"\s*\^\s*\{?\d\}?", " ", text)              # \text{cm}^2
+    return TEXT.sub(" ", text)
 
 
 def _without_thousands(text: str) -> str:
-    """1,000 is a number; inside brackets a comma parts: (1,000) is a pair."""
-    depth, result = 0, []
-    for piece in re.split(r"([(\[⦃]|[)\]⦄])", text):
+    """1,000 is a number, but within brackets a comma separates two: (1,000) is a pair."""
+    depth = 0
+    result = ""
+    for piece in re.split(r"([(\[⦃)\]⦄])", text):
         depth += (piece in ("(", "[", "⦃")) - (piece in (")", "]", "⦄"))
-        result.append(piece if depth else re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d)",
-                                                 lambda n: n[0].replace(",", ""), piece))
-    return "".join(result)
+        if depth == 0:
+            piece = re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d)", _digits, piece)
+        result += piece
+    return result
+
+
+def _digits(number: re.Match) -> str:
+    return re.sub(r"\D", "", number[0])
 
 
 # ---- the parts of a normal form -----------------------------------------------------------------
+# A letter, word or command, perhaps with \angle before it, a subscript or primes: x, \pi, AB, x_1
 SYMBOL = r"(?:\\(?:angle|triangle|overline)\s?)?\\?[A-Za-z]+(?:_\{?\w+\}?)?'*"
+# That, f(x,y) or (x,y)
 NAME = re.compile(rf"(?:{SYMBOL}(?:\({SYMBOL}(?:,{SYMBOL})*\))?|\({SYMBOL}(?:,{SYMBOL})+\))")
+MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}")
 RELATION = re.compile(r"(=|<|>|\\[lgn]e(?![A-Za-z]))\s?")
-PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])\s?")
+PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])\s?")
+MINUS_PLUS = re.compile(r"\\mp(?![A-Za-z])\s?")
 FLIPPED = {">": "<", "\\ge": "\\le"}
-OPENING, CLOSING = "([{⦃", ")]}⦄"
+OPENING = "([{⦃"
+CLOSING = ")]}⦄"
 
 
 def is_name(text: str) -> bool:
@@ -96,11 +128,16 @@ def is_name(text: str) -> bool:
     return bool(NAME.fullmatch(text)) and text not in ("e", "i", "\\pi")
 
 
+def _depths(text: str) -> list[int]:
+    """How many brackets are open behind each character."""
+    steps = [(character in OPENING) - (character in CLOSING) for character in text]
+    return list(itertools.accumulate(steps))
+
+
 def split(text: str, separators: str) -> list[str]:
-    """The parts between separators that stand outside of all brackets."""
-    depth, parts = 0, [""]
-    for character in text:
-        depth += (character in OPENING) - (character in CLOSING)
+    """The parts between separators that are outside of all brackets."""
+    parts = [""]
+    for character, depth in zip(text, _depths(text)):
         if depth == 0 and character in separators:
             parts.append("")
         else:
@@ -109,15 +146,14 @@ def split(text: str, separators: str) -> list[str]:
 
 
 def inside(text: str) -> list[str] | None:
-    """The items that one pair of brackets encloses, if it encloses the whole text."""
+    """The items of a tuple, set or interval; None where no one pair of brackets encloses the text.
+    """
     if text[:1] not in ("(", "[", "⦃") or text[-1:] not in (")", "]", "⦄"):
         return None
-    depth = 0
-    for i, character in enumerate(text):
-        depth += (character in OPENING) - (character in CLOSING)
-        if depth == 0:
-            return split(text[1:i], ",") if i == len(text) - 1 else None
-    return None
+    depths = _depths(text)
+    if depths[-1] != 0 or 0 in depths[:-1]:                        # (1,2),(3,4)
+        return None
+    return split(text[1:-1], ",")
 
 
 def items(text: str) -> list[str]:
@@ -126,17 +162,27 @@ def items(text: str) -> list[str]:
 
 
 def signs(parts: Iterable[str]) -> list[str]:
-    r"""1 \pm 2 is two items; the signs of \pm and \mp in one are opposite."""
+    r"""1 \pm 2 is two items; \pm and \mp in one item have opposite signs."""
     found = []
     for part in parts:
-        upper, lower = ([PLUS_MINUS.sub(lambda mark: sign[mark[0][1]], part)
-                         for sign in ({"p": "+", "m": "-"}, {"p": "-", "m": "+"})])
-        found += [upper] if upper == lower else [upper, lower]
+        upper = MINUS_PLUS.sub("-", PLUS_MINUS.sub("+", part))
+        lower = MINUS_PLUS.sub("+", PLUS_MINUS.sub("-", part))
+        found.append(upper)
+        if lower != upper:
+            found.append(lower)
     return found
 
 
+def matrix(text: str) -> list[list[str]]:
+    """The rows of a matrix; none of anything else."""
+    found = MATRIX.fullmatch(text)
+    if found is None:
+        return []
+    return [split(row, "&") for row in found[2].strip("¶").split("¶")]
+
+
 def union(text: str) -> list[str]:
-    """The intervals of a union, or of inequalities joined by "or"."""
+    r"""The intervals of a union, joined by \cup or of inequalities in a list; else [text]."""
     parts = re.split(r"\\cup\b\s?", text)
     if len(parts) == 1:
         parts = [part for part in split(text, ",;") if part]
@@ -148,20 +194,24 @@ def union(text: str) -> list[str]:
 def sides(text: str) -> list[str]:
     r"""[a, "<", b] of a < b and of b > a; longer chains too."""
     parts = re.split(RELATION, text)
-    if set(parts[1::2]) and set(parts[1::2]) <= set(FLIPPED):
+    relations = set(parts[1::2])
+    if relations and relations <= set(FLIPPED):
         parts = [FLIPPED.get(part, part) for part in reversed(parts)]
     return parts
 
 
 def interval(text: str) -> tuple[str, str]:
     """(name, interval) of an inequality such as -2 < x <= 7 or x > 5; else ("", text)."""
-    match sides(text):
-        case [low, ("<" | "\\le") as left, name, ("<" | "\\le") as right, high] if is_name(name):
-            pass
-        case [name, ("<" | "\\le") as right, high] if is_name(name):
-            low, left = "-∞", "<"
-        case [low, ("<" | "\\le") as left, name] if is_name(name):
-            high, right = "∞", "<"
-        case _:
-            return "", text
-    return name, "[("[left == "<"] + f"{low},{high}" + "])"[right == "<"]
+    parts = sides(text)
+    if not set(parts[1::2]) <= {"<", "\\le"}:
+        return "", text
+    if len(parts) == 3 and is_name(parts[0]):                      # x < 5
+        parts = ["-∞", "<", *parts]
+    elif len(parts) == 3:                                          # 5 < x
+        parts = [*parts, "<", "∞"]
+    if len(parts) != 5 or not is_name(parts[2]):
+        return "", text
+    low, left, name, right, high = parts
+    opening = "(" if left == "<" else "["
+    closing = ")" if right == "<" else "]"
+    return name, f"{opening}{low},{high}{closing}"

@@ -1,27 +1,30 @@
-"""Runs a model-written Python program against tests: is its output the expected one?
+"""Runs a model-written Python program against tests: does it print what they expect?
 
     verdict = run_tests(program, [("1 2\\n", "3\\n")], seconds=10, megabytes=512)
     verdict.passed, verdict.status, verdict.reason, verdict.test;    isolation()  # what holds here
 
-These are limits for a model's programs on your own machine: what loops, allocates, forks, fills
-the disk, looks for the expected output or talks to the network gets its verdict, and leaves nothing
-behind. It is no security boundary against an attacker: the kernel is shared with the program.
+These are limits for a model's programs on your own machine: a program that loops, allocates, forks,
+fills the disk, looks for the expected output or talks to the network gets its verdict, and leaves
+nothing behind. It is no security boundary against an attacker: the program shares the kernel.
 
-Method: each test starts three processes. *Stage 0* is jail.py in a fresh interpreter, which never
-knows the expected output. It takes on a *plan*, the parts of isolation that this system grants:
-namespaces (network, processes, files), as root also a user of the run's own. Its child is the
-*supervisor*, process 1 of the process namespace, whose end is the end of all in it. That one forks
-the *program*: limits, the user, then exec of a fresh interpreter, with the standard library alone.
-Pipes that exec closes report that the program has started, or why not: time counts from then on.
+Each test takes three processes (jail.py), some 40 ms of one core for a trivial program (measured):
 
-`_plan` tries plans from the strictest on with an empty program; the first that holds is used from
-then on, as a whole: a run where a part of it fails is "unsupported". Without namespaces, root still
-has a user for each run, whose processes and files are removed by that user's number. Without either
-(macOS, most containers without root) only the limits hold: such a program can kill the caller's
-processes, and read and write the caller's files. On macOS memory is not limited.
+    caller ──starts──> stage 0 ──forks──> supervisor ──forks──> program
+       └<── "started", "ended CODE KILOBYTES" or "failed WHY" ──┘  │
+       └<──────────────── stdin, stdout and stderr ───────────────>┘
 
-A trivial program takes 40 ms of one core (measured; 50 to 60 on a busy machine), 8 of them for its
-own interpreter; the network namespace, mounts and stage 0 have the rest.
+1. Stage 0 is a fresh interpreter that never knows the expected output. It carries out the *plan*,
+   the parts of isolation that this system grants: namespaces (network, processes, files) and, for
+   root, a user of the run's own.
+2. The supervisor is process 1 of the process namespace. When it ends, the kernel ends all others.
+3. The program takes on limits and user, then execs an interpreter with the standard library alone.
+   Then the time limit begins.
+
+`_plan` tries plans from the strictest on with an empty program, and keeps the first that works. If
+a part of it fails later, that run is "unsupported". Without namespaces, root still has a user for
+each run, and removes that user's processes and files. Without either (macOS, most containers
+without root) only the limits hold, on macOS not that of memory: such a program can kill the
+caller's processes, and read and write the caller's files.
 """
 import os
 import selectors
@@ -39,7 +42,7 @@ from typing import Any, Iterator
 from grading import jail
 from grading.jail import DUMPABLE, FILES, NETWORK, PROCESSES, USER, prctl, remove
 
-OUTPUT = 16 << 20        # bytes beside the expected output's, ours: none of the answers has as much
+OUTPUT = 16 << 20        # bytes beside the expected output's, ours: no answer has as much
 ERRORS = 4096            # bytes, ours: the last lines of a traceback
 SETUP = 10.0             # seconds, ours: stage 0 takes some 0.02; a busy machine is no failure
 GRACE = 0.5              # seconds, ours: to end a program that ran out of time
@@ -68,7 +71,7 @@ def run_tests(program: str, tests: list[tuple[str, str]], seconds: float,
 
     tests: (stdin, expected stdout), up to the first that fails. seconds: wall clock for each test.
     megabytes: of memory for each process of the program. Any thread may call it; one program a
-    core runs at a time. Raises ValueError where there are no tests, no time or no memory.
+    core runs at a time. Raises ValueError without tests, time or memory.
     """
     if not tests or seconds <= 0 or megabytes <= 0:
         raise ValueError("a verdict needs a test, a time and a memory")
@@ -78,35 +81,38 @@ def run_tests(program: str, tests: list[tuple[str, str]], seconds: float,
         return Verdict("unsupported", str(error), 1)
     for number, (text, expected) in enumerate(tests, 1):
         most = OUTPUT + 4 * len(expected)
-        status, reason, out = _run(plan, program, text, seconds, megabytes, most)
-        words = out.decode("utf-8", "surrogateescape").split()
-        if status == "passed" and words != expected.split():
-            status, reason = "wrong", "another output than expected"
-        if status != "passed":
-            return Verdict(status, reason, number)
+        verdict, output = _run(plan, program, text, seconds, megabytes, most)
+        words = output.decode("utf-8", "surrogateescape").split()
+        if verdict.passed and words != expected.split():
+            verdict = Verdict("wrong", "another output than expected")
+        if not verdict.passed:
+            verdict.test = number
+            return verdict
     return Verdict("passed")
 
 
 def isolation() -> str:
-    """One line: which parts of the isolation hold on this system, as its own try has shown."""
+    """One line: which parts of the isolation work on this system, found by trying them."""
     try:
         plan = _plan()
     except OSError as error:
         return f"programs cannot be run: {error}"
+    line = ", ".join(plan) or "limits alone"
     missing = [part for part in ALL if part not in plan]
-    return (", ".join(plan) or "limits alone") + (f"; not: {', '.join(missing)}" * bool(missing))
+    return f"{line}; not: {', '.join(missing)}" if missing else line
 
 
 @lru_cache
 def _plan() -> tuple[str, ...]:
-    """The strictest plan that works here. Raises OSError where none does; that is not cached."""
-    for plan in USER_PLANS if os.name != "posix" or os.getuid() else ROOT_PLANS:
+    """The strictest plan that works here. Raises OSError if none does; that is not cached."""
+    root = os.name == "posix" and os.getuid() == 0
+    for plan in ROOT_PLANS if root else USER_PLANS:
         if not plan:
             prctl(DUMPABLE, 0)        # for good: a program that outlives its run cannot read us
-        status, reason, _ = _run(plan, "", "", SETUP, 256, 0)
-        if status == "passed":
+        verdict, _ = _run(plan, "", "", SETUP, 256, 0)
+        if verdict.passed:
             return plan
-    raise OSError(reason)
+    raise OSError(verdict.reason)
 
 
 @contextmanager
@@ -125,21 +131,21 @@ def _folder(program: str) -> Iterator[str]:
 
 
 def _run(plan: tuple[str, ...], program: str, text: str, seconds: float, megabytes: int,
-         most: int) -> tuple[str, str, bytes]:
-    """(status, reason, stdout) of one run; "passed" is exit status 0 in time. most: bytes."""
+         most: int) -> tuple[Verdict, bytes]:
+    """(verdict, stdout) of one run; "passed" is exit status 0 in time. most: bytes of stdout."""
     if os.name != "posix":
-        return "unsupported", "limits on programs need Linux or macOS", b""
+        return Verdict("unsupported", "limits on programs need Linux or macOS"), b""
     try:
         with _slots, _folder(program) as folder:
             read, write = os.pipe()
-            # The venv's own interpreter, which needs no file of the venv.
+            # The venv's own interpreter, which needs no file of the venv
             python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-            command = [python, "-I", "-S", "-B",
-                       os.path.abspath(jail.__file__), write, seconds, megabytes, *plan]
+            command = [python, "-I", "-S", "-B", os.path.abspath(jail.__file__),
+                       str(write), str(seconds), str(megabytes), *plan]
+            pipe = subprocess.PIPE
             with (open(read, "rb", 0) as report, open(write, "wb", 0) as theirs,
-                  subprocess.Popen([str(x) for x in command], bufsize=0, cwd=f"{folder}/tmp",
-                                   env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, pass_fds=[write],
+                  subprocess.Popen(command, bufsize=0, cwd=f"{folder}/tmp", env={}, stdin=pipe,
+                                   stdout=pipe, stderr=pipe, pass_fds=[write],
                                    start_new_session=True) as stage0):
                 theirs.close()
                 run = _Run(stage0, report, text.encode("utf-8", "surrogatepass"), most)
@@ -148,51 +154,56 @@ def _run(plan: tuple[str, ...], program: str, text: str, seconds: float, megabyt
                 finally:
                     run.end()
     except OSError as error:
-        return "unsupported", str(error), b""
-    return *run.judge(seconds, megabytes), bytes(run.out)
+        return Verdict("unsupported", str(error)), b""
+    return run.verdict(seconds, megabytes), bytes(run.output)
 
 
 class _Run:
-    """What the caller does while a program runs: it feeds, collects, and watches the time."""
+    """The caller's part while a program runs: stdin, the outputs, the report, the time limit."""
 
     def __init__(self, stage0: subprocess.Popen, report: Any, text: bytes, most: int):
         assert stage0.stdin and stage0.stdout and stage0.stderr
-        self.stage0, self.report, self.text, self.most = stage0, report, memoryview(text), most
-        self.stdin, self.stdout = stage0.stdin, stage0.stdout
-        self.out, self.err, self.said = bytearray(), bytearray(), bytearray()
-        self.late = self.gone = False
-        self.into = {stage0.stdout: self.out, stage0.stderr: self.err, report: self.said}
+        self.stage0, self.report, self.stdin = stage0, report, stage0.stdin
+        self.text = memoryview(text)       # the rest of stdin
+        self.most = most
+        self.output, self.errors, self.reported = bytearray(), bytearray(), bytearray()
+        self.received = {stage0.stdout: self.output, stage0.stderr: self.errors,
+                         report: self.reported}
+        self.timed_out = False
+        self.ended = False                 # stage 0 has closed its report
 
     def watch(self, seconds: float) -> None:
-        """Returns when stage 0 has gone, time is up or the output is too long."""
+        """Returns when stage 0 has ended, time is up or the output is too long."""
         with selectors.DefaultSelector() as selector:
-            for pipe in self.into:
-                selector.register(pipe, selectors.EVENT_READ)
-            selector.register(self.stdin, selectors.EVENT_WRITE)
-            for pipe in (*self.into, self.stdin):
+            for pipe in (*self.received, self.stdin):
                 os.set_blocking(pipe.fileno(), False)
-            deadline, states = time.monotonic() + SETUP, 0
-            while not (self.gone or self.late or len(self.out) > self.most):
+                wanted = selectors.EVENT_WRITE if pipe is self.stdin else selectors.EVENT_READ
+                selector.register(pipe, wanted)
+            deadline = time.monotonic() + SETUP
+            lines = 0
+            while not (self.ended or self.timed_out or len(self.output) > self.most):
                 ready = [key.fileobj for key, _ in selector.select(deadline - time.monotonic())]
                 for pipe in ready:
-                    if not (self.read(pipe) if pipe in self.into else self.write()):
+                    goes_on = self.read(pipe) if pipe in self.received else self.write()
+                    if not goes_on:
                         selector.unregister(pipe)
-                if self.said.count(b"\n") > states:                 # it has started, or ended
-                    states = self.said.count(b"\n")
-                    deadline = time.monotonic() + (seconds if states == 1 else GRACE)
-                self.late = time.monotonic() >= deadline and self.report not in ready
+                # Each line of the report starts another time limit: of the program, of its end
+                if self.reported.count(b"\n") > lines:
+                    lines = self.reported.count(b"\n")
+                    deadline = time.monotonic() + (seconds if lines == 1 else GRACE)
+                self.timed_out = time.monotonic() >= deadline and self.report not in ready
 
     def read(self, pipe: Any) -> bool:
-        """Takes what is there; False at the pipe's end, or where it is empty."""
+        """Reads what a pipe contains; False at its end, or if it is empty."""
         data = pipe.read(1 << 16)
         if data == b"" and pipe is self.report:
-            self.gone = True
-        self.into[pipe] += data or b""
-        del self.err[:-ERRORS]
+            self.ended = True
+        self.received[pipe] += data or b""
+        del self.errors[:-ERRORS]
         return bool(data)
 
     def write(self) -> bool:
-        """Gives stdin what it takes; closes it after the last, False then."""
+        """Writes to stdin what it takes; closes it after the last byte, and returns False then."""
         with suppress(BrokenPipeError):
             self.text = self.text[os.write(self.stdin.fileno(), self.text):]
             if self.text:
@@ -201,38 +212,46 @@ class _Run:
         return False
 
     def end(self) -> None:
-        """Ends the processes, then takes the rest of the output."""
-        if not self.gone:
+        """Ends the processes, then reads the rest of the output."""
+        if not self.ended:
             self.stage0.terminate()
             with selectors.DefaultSelector() as selector:
                 selector.register(self.report, selectors.EVENT_READ)
                 deadline = time.monotonic() + GRACE
-                while not self.gone and selector.select(max(0, deadline - time.monotonic())):
+                while not self.ended and selector.select(max(0, deadline - time.monotonic())):
                     self.read(self.report)
         with suppress(OSError):
             os.killpg(self.stage0.pid, signal.SIGKILL)           # before wait frees the number
         self.stage0.wait()
-        while len(self.out) <= self.most and self.read(self.stdout):
+        while len(self.output) <= self.most and self.read(self.stage0.stdout):
             pass
 
-    def judge(self, seconds: float, megabytes: int) -> tuple[str, str]:
-        """(status, reason), from what was reported and how it ended."""
-        said = self.said.decode(errors="replace").split("\n")
-        if said[0] != "started":
-            return "unsupported", said[0].removeprefix("failed ") or "the program did not start"
-        if len(self.out) > self.most:
-            return "wrong", f"more than {self.most >> 20} MB of output"
-        if not said[1]:
-            return (("timeout", f"more than {seconds:g} s") if self.late else
-                    ("crashed", "it killed its supervisor"))
-        code, kilobytes = map(int, said[1].split()[1:])
-        errors, large = self.err.decode(errors="replace").strip(), kilobytes > megabytes << 9
-        last = errors.rpartition("\n")[2][:200]   # Python 3.13 may lack the memory to write that
+    def verdict(self, seconds: float, megabytes: int) -> Verdict:
+        """The verdict, from the report, the output and the exit status."""
+        report = self.reported.decode(errors="replace").split("\n")
+        if report[0] != "started":
+            reason = report[0].removeprefix("failed ") or "the program did not start"
+            return Verdict("unsupported", reason)
+        if len(self.output) > self.most:
+            return Verdict("wrong", f"more than {self.most >> 20} MB of output")
+        if not report[1] and self.timed_out:
+            return Verdict("timeout", f"more than {seconds:g} s")
+        if not report[1]:
+            return Verdict("crashed", "it killed its supervisor")
+        code, kilobytes = map(int, report[1].split()[1:])            # "ended", then these
         if code == -signal.SIGXCPU:
-            return "timeout", f"more than {seconds:g} s of CPU"
-        if (last.startswith("MemoryError") or large and "MemoryError" in errors if code > 0 else
-                large and code == -signal.SIGKILL):
-            return "memory", f"more than {megabytes} MB"
-        if code:
-            return "crashed", last if code > 0 and last else f"exit status {code}"
-        return "passed", ""
+            return Verdict("timeout", f"more than {seconds:g} s of CPU")
+
+        # Python 3.13 may lack the memory to end its traceback with MemoryError
+        errors = self.errors.decode(errors="replace").strip()
+        last = errors.rpartition("\n")[2][:200]
+        large = kilobytes > megabytes << 9                           # half of the limit
+        if code > 0:
+            out_of_memory = last.startswith("MemoryError") or large and "MemoryError" in errors
+        else:
+            out_of_memory = large and code == -signal.SIGKILL
+        if out_of_memory:
+            return Verdict("memory", f"more than {megabytes} MB")
+        if code > 0 and last:
+            return Verdict("crashed", last)
+        return Verdict("crashed", f"exit status {code}") if code else Verdict("passed")
