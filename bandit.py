@@ -21,13 +21,14 @@ D inputs.
 Deviations from the paper: (1) the grid of 180 is not published: ours is below. (2) x is a prompt at
 a (B, T), and F is the mean over all of them, so that one S serves every budget.
 """
+import itertools
 from typing import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from features import PARALLEL_BUDGETS, context
+from features import CONTEXT_PARTS, PARALLEL_BUDGETS, context
 
 LR = 1e-3              # softmax bandit, Adam (prototype)
 ENTROPY = 0.1          # softmax bandit, c (ours: see `train_softmax`)
@@ -60,6 +61,43 @@ def contexts(table: np.ndarray, parallel: Sequence[int] = PARALLEL_BUDGETS) -> n
     """R(x, s) (X, S) from a table (P, S, n, T), X = P * T * how many B of `parallel` are <= n."""
     values = [pass_at(np.moveaxis(table, 2, -1), B) for B in parallel if B <= table.shape[2]]
     return np.stack(values, 1).transpose(0, 1, 3, 2).reshape(-1, table.shape[1])
+
+
+def expected_rewards(table: np.ndarray, parallel: Sequence[int] = PARALLEL_BUDGETS
+                     ) -> tuple[np.ndarray, np.ndarray]:
+    """reward[x, s] (X, S), which is Pass@B, and what context x is (X, 3): (problem, B, t).
+
+    table (P, S, n, T) of 0/1; t counts token budgets. B are those of `parallel` that are <= n.
+    """
+    P, S, n, T = table.shape
+    possible = [B for B in parallel if B <= n]
+    samples_last = np.moveaxis(table, 2, -1)                                       # (P, S, T, n)
+    reward = np.stack([pass_at(samples_last, B) for B in possible], axis=1)        # (P, B, S, T)
+    reward = reward.transpose(0, 1, 3, 2).reshape(-1, S)                           # (X, S)
+    index = np.array(list(itertools.product(range(P), possible, range(T))))        # (X, 3)
+    return reward, index
+
+
+def bandit_problem(e: Tensor, table: np.ndarray, budgets: Sequence[int],
+                   parts: Sequence[str] = CONTEXT_PARTS) -> tuple[Tensor, Tensor]:
+    """Contexts x (X, D) and expected rewards reward[x, s] (X, S): what a bandit is trained on.
+
+    e (P, d) prompt embeddings, table (P, S, n, T) of 0/1, its T token budgets.
+    """
+    reward, index = expected_rewards(table)
+    problem, B, t = torch.from_numpy(index).unbind(1)                              # (X,) each
+    tokens = torch.tensor(budgets)[t]
+    x = context(e[problem], B, tokens, horizon=max(budgets), parts=parts)
+    return x, torch.from_numpy(reward).float()
+
+
+def replay(reward: Tensor) -> Pull:
+    """Pulls that toss a coin of Pass@B, reward[x, s] of (X, S): did any of B samples verify?"""
+    def pull(rows: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
+        uniform = torch.rand(len(rows), generator=generator)
+        return (uniform < reward[rows, actions]).float()
+
+    return pull
 
 
 def informative(table: np.ndarray) -> tuple[np.ndarray, float, float]:
@@ -104,6 +142,7 @@ class SoftmaxBandit(nn.Module):
 
     def __init__(self, inputs: int, arms: int, width: int = 64):
         super().__init__()
+        self.width = width
         self.actor, self.critic = mlp(inputs, width, arms), mlp(inputs, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class TokenPolicy(nn.Module):
         super().__init__()
         self.thresholds: Tensor
         self.strategies: Tensor
-        self.horizon, self.parts = horizon, tuple(parts)
+        self.horizon, self.parts, self.width = horizon, tuple(parts), width
         # b_t is a whole number, and its soft thresholds a table: five operations fewer a step.
         table = steps(torch.arange(horizon + 1), horizon)                             # (T + 1, 14)
         self.register_buffer("thresholds", table, persistent=False)

@@ -54,8 +54,9 @@ def tune_edt(run: Run, problems: list[Problem]) -> list[tuple[float, float]]:
 
 def cells(held: HeldOut) -> Cells:
     """EDT as it was tuned on the training problems for each token budget."""
-    tables = [held.blind(f"edt {a:g} {b:g}", edt(a, b)) for a, b in held.told["edt"]]
-    return {(B, t): pass_at(tables[t][..., t], B)[None] for B in held.Bs for t in held.budgets}
+    tables = [held.budget_blind_table(f"edt {a:g} {b:g}", edt(a, b))
+              for a, b in held.selection["edt"]]
+    return {(B, t): pass_at(tables[t][..., t], B)[None] for B, t in held.columns}
 
 
 BASELINES["edt"] = Baseline("EDT", cells, tune=tune_edt)

@@ -30,7 +30,7 @@ from torch.optim import Optimizer
 
 from bandit import LR, Progress, Pull, SoftmaxBandit, optimizer_step
 from decode import Episode
-from experiment.registry import BANDITS, TOKEN_LEARNERS, Learner
+from experiment.registry import BANDITS, TOKEN_LEARNERS, BanditLearner
 from pomdp import TokenPolicy, action_shares, flatten
 
 BETA = 0.1              # LPO's arms (ours: DPO's usual one; see `train_lpo`)
@@ -153,5 +153,5 @@ def token_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episo
     return lpo_update(policy, optimizer, episodes, seed)
 
 
-BANDITS["lpo"] = Learner("LPO", train_lpo, "bandit_steps", baseline=True)
+BANDITS["lpo"] = BanditLearner("LPO", train_lpo, "bandit_steps", only_with_baselines=True)
 TOKEN_LEARNERS["lpo"] = token_update

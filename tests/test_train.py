@@ -14,7 +14,7 @@ import lm
 from utils.errors import UserError
 from experiment.config import load, parse
 from conftest import ROOT, SHORT, execute, hashes
-from experiment.run import hold
+from experiment.run import lock_folder
 
 
 def start(program, *arguments, folder):
@@ -26,7 +26,7 @@ def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_comma
     folder, out = unbroken
     for row, tables in (("greedy ", 5), ("best static ", 5), ("mixed static ", 5), ("LinUCB ", 4),
                         ("softmax bandit ", 6), ("oracle per prompt (bound) °", 2), ("arm: ", 10),
-                        ("token level ", 3), ("both levels ", 2), ("rule that sees ", 1)):
+                        ("token level ", 3), ("both levels ", 2), ("scripted oracle °", 1)):
         assert sum(line.startswith(row) for line in out.splitlines()) == tables, row
     assert "memory" in out.splitlines()[0] and "reward" in out.splitlines()[3]
     assert out.splitlines()[-1].startswith("next: ./run sample.py")
@@ -105,9 +105,9 @@ def test_eval_and_decode_read_the_run(unbroken, finish):
 
 
 def test_two_processes_never_write_one_run(tmp_path):
-    hold(str(tmp_path))
+    lock_folder(str(tmp_path))
     with pytest.raises(UserError, match="another process"):
-        hold(str(tmp_path))
+        lock_folder(str(tmp_path))
 
 
 def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken, finish):
