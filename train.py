@@ -42,8 +42,7 @@ from experiment.model_card import card
 from experiment.registry import BASELINES, BOTH, TOKEN_LEARNERS, BanditLearner, bandit_learners
 from experiment.reward_table import (Arm, collect, embed_prompts, grade_fn, sample_policy,
                                      sample_static)
-from experiment.run import (Run, TrainingLog, close_run, mean_outcome, open_run,
-                            print_next_step)
+from experiment.run import Run, TrainingLog, close_run, mean_outcome, open_run
 from experiment.selection import ActionSet, Selection, describe, drop_uninformative
 from features import PARALLEL_BUDGETS
 from pomdp import TokenPolicy
@@ -58,7 +57,7 @@ RESUME = "the same command with --resume goes on"
 
 # ---- 1. the reward table ------------------------------------------------------------------------
 def candidate_arms(config: Config) -> list[Arm]:
-    """Greedy and --pool - 1 of the other strategies of the pool, in every prompt style."""
+    """Greedy and --pool - 1 other strategies of the 180, in every prompt style."""
     pool = strategy_pool()
     others = 1 + np.random.default_rng(0).permutation(len(pool) - 1)
     chosen = [0, *sorted(others[:config.pool - 1])]
@@ -70,13 +69,12 @@ def candidate_arms(config: Config) -> list[Arm]:
 
 def sample_arms(run: Run, arms: list[Arm], start: int, stop: int, label: str) -> np.ndarray:
     """Table (P, S, n, T) of the training problems start .. stop, read from disk if it is there."""
-    config = run.config
     problems = run.task.train[start:stop]
     tables = []
     bar = tqdm(arms, desc=label)
     for i, arm in enumerate(bar):
-        sample = partial(sample_static, run.lm, run.task, problems, arm, config.samples,
-                         config.seed, config.rows)
+        sample = partial(sample_static, run.lm, run.task, problems, arm, run.config.samples,
+                         run.config.seed, run.config.rows)
         table = run.rewards.get(f"train {start}-{stop} {arm}", sample)                  # (P, n, T)
         tables.append(table)
         bar.set_postfix(reward=f"{table.mean():.3f}", refresh=False)
@@ -137,7 +135,9 @@ def select_action_sets(run: Run) -> list[ActionSet]:
 
     # Sample the chosen arms alone on the rest of the problems
     if last > first:
-        union = list(dict.fromkeys(arm for s in sets for arm in s.selection.arms))
+        union: list[Arm] = []
+        for s in sets:
+            union += [arm for arm in s.selection.arms if arm not in union]
         more = sample_arms(run, union, first, last, "2 action sets")
         for s in sets:
             columns = [union.index(arm) for arm in s.selection.arms]
@@ -165,7 +165,7 @@ def train_bandit(run: Run, kind: str, learner: BanditLearner, arms: list[Arm], e
     with clock("bandits"), TrainingLog(f"{stage} {kind} {seed}", steps) as log:
         bandit = learner.train(x, replay(reward), len(arms), steps, seed=seed, progress=log.add)
     append_csv(f"{run.folder}/metrics.csv", {"adapter": kind, "seed": seed}, log.lines)
-    about = {"arms": arms_to_json(arms), "parts": learner.parts}
+    about: dict[str, object] = {"arms": arms_to_json(arms), "parts": learner.parts}
     if learner.adapter == "softmax":             # LinUCB has no hidden layer
         about["width"] = bandit.width
     run.save(kind, seed, learner.adapter, bandit.state_dict(), **about)
@@ -182,10 +182,7 @@ def train_bandits(run: Run, s: ActionSet) -> None:
 # ---- 4. the token level -------------------------------------------------------------------------
 def sample_episodes(run: Run, problems: list[Problem], budgets: Tensor, policy: TokenPolicy,
                     seed: int, explore: bool) -> list[Episode]:
-    """Episodes with rewards, n for each of N problems under budgets (N, n); the first style asks.
-
-    Each process samples its share of the problems; all get the episodes of all.
-    """
+    """Episodes of N problems under budgets (N, n): a process samples its share, all get all."""
     N, n = budgets.shape
     part = share(N)
     mine = problems[part]
@@ -215,13 +212,13 @@ def training_episodes(run: Run, problems: list[Problem], budgets: list[int], pol
 
 def train_token(run: Run, problems: list[Problem], budgets: list[int], kind: str,
                 variant: Variant, seed: int) -> None:
-    """Trains a token policy: PPO, or the variant's learner. The last problems are for validation."""
+    """Trains a token policy, by PPO as a rule. The last of the problems are for validation."""
     if run.done(kind, seed):
         return
     config = run.config
     training = problems[:-VALIDATION] or problems
-    held = problems[-VALIDATION:]
-    every_budget = torch.tensor(budgets).repeat(len(held), 1)                           # (N, T)
+    validation = problems[-VALIDATION:]
+    every_budget = torch.tensor(budgets).repeat(len(validation), 1)                     # (N, T)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = TokenPolicy(run.lm.d, max(run.task.budgets), variant.parts).to(run.lm.device)
@@ -245,8 +242,8 @@ def train_token(run: Run, problems: list[Problem], budgets: list[int], kind: str
 
             # Every 10 iterations (ours: some seconds) score the arg-max actions, and save
             if i % 10 == 9:
-                scored = sample_episodes(run, held, every_budget, policy, seed=0, explore=False)
-                log.lines[-1]["validation"] = mean_outcome(scored)["reward"]
+                best = sample_episodes(run, validation, every_budget, policy, 0, explore=False)
+                log.lines[-1]["validation"] = mean_outcome(best)["reward"]
                 save_checkpoint(checkpoint, policy=policy.state_dict(),
                                 optimizer=optimizer.state_dict(), iteration=i + 1, log=log.lines)
             if i in (10, config.iterations - 1):                 # does the memory grow?
@@ -281,14 +278,13 @@ def train_both(run: Run, s: ActionSet, more: list[Arm], seed: int) -> None:
     kind = f"both {s.styles}"
     if run.done(kind, seed):
         return
-    config = run.config
     policy, _ = load_adapter(run.file("token", seed), run.lm)
     tables = []
     for arm in tqdm(more, desc=f"5 both levels {seed}"):
         prompts = [run.task.prompt(p, arm.style) for p in s.problems]
         asked = prompts, policy.over(torch.tensor([arm.strategy]))
         sample = partial(sample_policy, run.lm, run.task, s.problems, lambda t, budgets: asked,
-                         config.samples, config.seed, config.rows)
+                         run.config.samples, run.config.seed, run.config.rows)
         tables.append(run.rewards.get(f"train {arm} {seed}", sample))                   # (P, n, T)
         run.rewards.flush()
     table = np.concatenate([s.table, np.stack(tables, 1)], 1)    # (P, S + more, n, T)
@@ -305,13 +301,13 @@ def train(run: Run) -> str:
     sets = select_action_sets(run)
     largest = sets[-1]                                           # that of all styles
     more = token_arms(largest, config.all_styles()[0])
-    selection = {"sets": {s.styles: s.selection.to_json() for s in sets},
-                 "both_arms": arms_to_json(largest.selection.arms + more)}
+    summary = {"sets": {s.styles: s.selection.to_json() for s in sets},
+               "both_arms": arms_to_json(largest.selection.arms + more)}
     published = BASELINES if config.baselines else {}
     for name, baseline in published.items():
         if baseline.tune:
-            selection[name] = baseline.tune(run, largest.problems[:config.pool_problems])
-    write(f"{run.folder}/selection.json", json.dumps(selection))
+            summary[name] = baseline.tune(run, largest.problems[:config.pool_problems])
+    write(f"{run.folder}/selection.json", json.dumps(summary))
 
     # 3: the bandits
     for s in sets:
@@ -338,10 +334,9 @@ def main() -> None:
             clock.start()
         run, final = open_run(config, resume)
         print(train(run))
-        close_run(run, final, card(config, run.folder))
         if profile:
             print(f"\n{clock.report()}")
-        print_next_step(final, run.task.budgets)
+        close_run(run, final, card(config, run.folder))
 
 
 if __name__ == "__main__":

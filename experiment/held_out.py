@@ -1,8 +1,8 @@
 """The held-out problems of a run, and what every policy earns on them: what the tables are made of.
 
 A *table* (P, n, T) has the rewards of one policy. rewards.npz keeps it under the policy's name;
-what is missing there is sampled. *Cells* have the Pass@B of each problem and training seed, for every B
-and token budget. eval.py says which policies stand in which of the paper's tables.
+what is missing there is sampled. *Cells* have the Pass@B of each problem and training seed, for
+every B and token budget. eval.py says which policies stand in which of the paper's tables.
 
 Shapes: P held-out problems, n samples, T token budgets, S arms, K training seeds.
 """
@@ -184,7 +184,7 @@ class HeldOut:
         return self.over_seeds(of_seed)
 
     def both(self, styles: str) -> Cells:
-        """Both levels, all seeds: for each prompt the bandit chooses a static arm or the token one."""
+        """Both levels, all seeds: for each prompt the bandit chooses static or the token level."""
         return self.over_seeds(lambda seed: self._both_of_seed(styles, seed))
 
     def _both_of_seed(self, styles: str, seed: int) -> Cells:

@@ -12,7 +12,7 @@ import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class RewardStore:
 
     def __init__(self, path: str):
         self.path = path
-        self.arrays = distributed.main_process_first(partial(read_arrays, path))
+        self.arrays: dict[str, Any] = distributed.main_process_first(partial(read_arrays, path))
         self.changed = False             # is there something that the file lacks?
 
     def get(self, name: str, sample: Callable[[], np.ndarray]) -> np.ndarray:

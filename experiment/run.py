@@ -98,9 +98,14 @@ def open_run(config: Config, resume: bool) -> tuple[Run, str]:
 
 
 def close_run(run: Run, final: str, card: str) -> None:
-    """card: the text of its README.md."""
+    """Moves the run to its finished folder, prints what may come next; card: its README.md."""
     write(os.path.join(run.folder, "README.md"), card)
     main_process_first(partial(close_folder, run.folder, final))
+    count = len(os.listdir(final))
+    middle = run.task.budgets[len(run.task.budgets) // 2]
+    print(f"\nwrote {final}/, {count} files, results.json with all that is above")
+    print(f"next: ./run sample.py --problem 0 --budget {middle} --compare "
+          f"--run {shlex.quote(final)}")
 
 
 def check_memory(lm: LM, task: Task, config: Config) -> str:
@@ -128,14 +133,6 @@ def print_first_example(run: Run) -> None:
     ending = " (ran out of tokens)" if episode.truncated else ""
     print(f"prompt: {prompt!r}\ngreedy: {completion!r}{ending}\n"
           f"answer: {problem.answer!r}, reward {task.grade(completion, problem):g}")
-
-
-def print_next_step(final: str, budgets: Sequence[int]) -> None:
-    middle = budgets[len(budgets) // 2]
-    count = len(os.listdir(final))
-    print(f"\nwrote {final}/, {count} files, results.json with all that is above")
-    print(f"next: ./run sample.py --problem 0 --budget {middle} --compare "
-          f"--run {shlex.quote(final)}")
 
 
 # ---- the run folder -----------------------------------------------------------------------------

@@ -239,7 +239,8 @@ def test_what_processes_do_together_and_an_error_of_one_of_them_is_seen_once(tmp
 def test_one_process_has_all_and_pays_nothing():
     assert (distributed.rank(), distributed.size(), distributed.share(7)) == (0, 1, slice(0, 7))
     x = np.arange(3)
-    assert distributed.gather(x).tolist() == [0, 1, 2] and distributed.main_process_first(lambda: 5) == 5
+    assert distributed.gather(x).tolist() == [0, 1, 2]
+    assert distributed.main_process_first(lambda: 5) == 5
 
 
 @pytest.mark.parametrize("count", [5, 1])                   # of 1 problem, one share is empty
