@@ -1,152 +1,185 @@
 """What was gained: held-out rewards of every policy, Pass@B, paired intervals, the paper's tables.
 
-    python eval.py runs/sums                # remakes all tables from the run's adapters and rewards
+    python eval.py runs/sums                # all tables again, from the run's adapters and rewards
     python eval.py runs/sums --parallel 1,2,4,8                   # Pass@B for other B than 1 and 8
     python eval.py runs/full --against reference/results.json     # fails where a row is elsewhere
 
     Pass@B       1 - C(n - c, B) / C(n, B), c right among n samples               bandit.pass_at
-    interval     bootstrap over problems and training seeds                             stats.py
-    difference   the same bootstrap of (policy - baseline), paired by problem and by random numbers
+    interval     bootstrap over problems and training seeds                  experiment/stats.py
+    difference   the same bootstrap of (policy - reference), paired
     *            p < .05 after Holm's correction for all differences of the same table
 
-What is missing on disk is sampled (heldout.py).
+Each table below names its rows, from the weakest policy to the strongest, and its reference: the
+policy that is subtracted from every row. `HeldOut` samples what is missing on disk.
+
+Differences are paired by problem: both policies are scored on the same problems. Within one prompt
+style they are paired by random numbers too. A draw is keyed by (seed, the prompt's text, sample,
+step), so two policies that ask in the same style use the same random numbers. Two styles are two
+texts: their draws are independent, and a difference between them has a wider interval.
 
 Deviations from the paper: (1) its intervals fit a binomial over all problems; ours are paired, and
-hold the spread of trainings. (2) Holm's correction.
+contain the spread of trainings. (2) Holm's correction.
 """
-from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                # first: Ctrl-C while torch loads gets one line
 
 import json
 import os
 from collections import Counter
+from functools import partial
 from typing import Iterable, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
 from decode import GREEDY
-from experiment.adapters import arms_from_json
 from experiment.config import inner_budgets, load, lower_difficulties
 from experiment.held_out import Cells, HeldOut, held_out
-from experiment.registry import BASELINES, learners
+from experiment.registry import BASELINES, BOTH, TOKEN_ROWS, bandit_learners
 from experiment.reward_table import Arm, RewardStore
 from experiment.run import Run, read_config
+from experiment.selection import Selection
 from experiment.tables import LEGEND, compare, make_table, show
 from experiment.traces import write_traces
 from utils import distributed
 from utils.errors import UserError
-from utils.files import read_json, shorter, write
+from utils.files import exists, read_json, shorter, write
 from utils.options import Parser, whole_numbers
 
-TOKEN = (("LPO", "token-lpo"), ("REINFORCE", "token-reinforce"),
-         ("token level, entropy only", "token-entropy"),
-         ("token level, no budget", "token-no-budget"), ("token level", "token"))
 PAPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reference", "paper.json")
+TO_BEST_STATIC = "Difference to best static (chosen on training problems, for each column)."
 
 
-# ---- which policies stand beside each other, and against what -----------------------------------
-def better(a: Cells, b: Cells) -> Cells:
-    """Of two policies' cells, in each column those of the higher mean.
-
-    Chosen on the held-out problems themselves: a baseline that is a little too good.
-    """
-    return {at: max(a[at], b[at], key=np.mean) for at in a}
-
-
+# ---- which policies stand in which table, and what is subtracted --------------------------------
 def all_tables(held: HeldOut) -> list[dict]:
-    tables = [sequence_table(held, styles, told) for styles, told in held.told["sets"].items()]
+    """Those of every run; with --baselines also the ablations and transfer."""
+    tables = [sequence_table(held, styles, selection) for styles, selection in held.sets.items()]
     tables += [token_table(held), both_table(held)]
     if held.run.config.baselines:
         tables += [ablation_table(held), *transfer_tables(held)]
     return tables
 
 
-def sequence_table(held: HeldOut, styles: str, told: dict) -> dict:
-    arms, baseline = arms_from_json(told["arms"]), held.best_static(told)
-    steady, = arms_from_json(told["best_of_all"])
-    policies = {f"arm: {arm}": held.cells(held.static(arm)) for arm in arms}
-    policies |= {"greedy": held.cells(held.static(Arm(held.style, GREEDY))),
-                 "best static, one for all": held.cells(held.static(steady)),
-                 "best static": baseline, "best static, chosen here": held.optimist(told),
-                 "mixed static": held.mixed(arms)}
-    for kind, learner in learners(held.run.config.baselines).items():
-        policies[learner.row] = held.seeds(
-            lambda seed: held.bandit(f"{kind} {styles}", seed, arms))
-    policies["oracle per prompt (bound)"] = held.bound(arms)
-    several = "," in styles
+def static_rows(held: HeldOut, selection: Selection) -> dict[str, Cells]:
+    """What needs no learning: one strategy for all prompts. "best static" is the reference."""
+    return {
+        "greedy": held.arm(Arm(held.style, GREEDY)),
+        # One arm for all token budgets: the best on training problems, on average over T at B = 1
+        "best static, one for all": held.arm(selection.best_of_all[0]),
+        # For each (B, T) the arm that is the best there on training problems (train.best_static)
+        "best static": held.best_static(selection),
+    }
+
+
+def sequence_table(held: HeldOut, styles: str, selection: Selection) -> dict:
+    """The sequence level on one action set S. Reference: best static."""
+    arms = selection.arms
+    rows = {f"arm: {arm}": held.arm(arm) for arm in arms}
+    rows |= static_rows(held, selection)
+    # The same choice made on the held-out problems: too good, and no competitor
+    rows["best static, chosen here"] = held.best_static_in_hindsight(selection)
+    # An arm of S at random for each prompt
+    rows["mixed static"] = held.mixed_static(arms)
+    # Bandits choose an arm of S for each prompt, B and T
+    for name, learner in bandit_learners(held.run.config.baselines).items():
+        rows[learner.row] = held.bandit(f"{name} {styles}", arms)
+    # The best arm of S for each prompt: what a perfect bandit would earn, and no competitor
+    rows["oracle per prompt (bound)"] = held.oracle_per_prompt(arms)
+    kind = "mixed styles" if "," in styles else "one style"
     return make_table(
-        f"Sequence level, {'mixed styles' if several else 'one style'}: {styles}",
-        "Difference to best static (chosen on training problems, for each column).",
-        [held.Bs[0], held.Bs[-1]], policies, baseline,
-        ("best static, chosen here", "oracle per prompt (bound)"))
+        f"Sequence level, {kind}: {styles}", TO_BEST_STATIC, [held.Bs[0], held.Bs[-1]], rows,
+        reference=rows["best static"],
+        no_competitors=("best static, chosen here", "oracle per prompt (bound)"))
 
 
 def token_table(held: HeldOut) -> dict:
-    config, told = held.run.config, next(iter(held.told["sets"].values()))
-    baseline, arms = held.best_static(told), arms_from_json(told["arms"])
-    steady, = arms_from_json(told["best_of_all"])
-    policies = {"greedy": held.cells(held.static(Arm(held.style, GREEDY))),
-                "best static, one for all": held.cells(held.static(steady)),
-                "best static": baseline, "mixed static": held.mixed(arms)}
-    if config.baselines:
+    """The token level in the run's first style. Reference: best static."""
+    selection = next(iter(held.sets.values()))
+    rows = static_rows(held, selection)
+    rows["mixed static"] = held.mixed_static(selection.arms)
+    # Published ways to set the temperature; then our token policy, trained or equipped otherwise
+    if held.run.config.baselines:
         for baseline in BASELINES.values():
-            if cells := baseline.cells(held):
-                policies[baseline.row] = cells
-    for name, kind in TOKEN if config.baselines else TOKEN[-1:]:
-        policies[name] = held.seeds(lambda seed: held.token(kind, seed))
+            cells = baseline.cells(held)
+            if cells:
+                rows[baseline.row] = cells
+    rows |= token_rows(held)
+    # A rule by hand that sees the problem, and so no competitor (tiny.py)
     if held.run.task.scripted_oracle:
-        policies["scripted oracle"] = held.rule()
-    return make_table("Token level", "Difference to best static (chosen on training problems, for "
-                      "each column).", held.Bs[:1], policies, baseline,
-                      ("scripted oracle",))
+        rows["scripted oracle"] = held.scripted_oracle()
+    return make_table("Token level", TO_BEST_STATIC, held.Bs[:1], rows,
+                      reference=rows["best static"], no_competitors=("scripted oracle",))
+
+
+def token_rows(held: HeldOut) -> dict[str, Cells]:
+    """The run's token policies. Without --baselines "token level" is the only one."""
+    kinds = TOKEN_ROWS if held.run.config.baselines else ["token"]
+    return {TOKEN_ROWS[kind]: held.token(kind) for kind in kinds}
 
 
 def both_table(held: HeldOut) -> dict:
-    styles, told = list(held.told["sets"].items())[-1]
-    arms = arms_from_json(told["arms"])
-    sequence = held.seeds(lambda seed: held.bandit(f"softmax {styles}", seed, arms))
-    token = held.seeds(lambda seed: held.token("token", seed))
-    both = held.seeds(lambda seed: held.both(styles, seed))
+    """Both levels, and each alone. Reference: in each column the better of the two alone."""
+    styles, selection = list(held.sets.items())[-1]
+    sequence = held.bandit(f"softmax {styles}", selection.arms)
+    token = held.token("token")
+    rows = {"softmax bandit": sequence, "token level": token, BOTH.row: held.both(styles)}
     return make_table("Both levels, and each alone", "Difference to the better of the two levels "
-                      "in each column.", [held.Bs[0], held.Bs[-1]],
-                      {"softmax bandit": sequence, "token level": token, "both levels": both},
-                      better(sequence, token))
+                      "in each column.", [held.Bs[0], held.Bs[-1]], rows,
+                      reference=better(sequence, token))
+
+
+def better(a: Cells, b: Cells) -> Cells:
+    """Of two policies' cells, in each column those of the higher mean.
+
+    Chosen on the held-out problems themselves: a reference that is a little too good.
+    """
+    return {at: max(a[at], b[at], key=np.mean) for at in a}
 
 
 def ablation_table(held: HeldOut) -> dict:
-    """What the token level owes to each of its parts."""
-    policies = {name: held.seeds(lambda seed: held.token(kind, seed)) for name, kind in TOKEN}
+    """What the token level owes to each of its parts. Reference: the token level."""
+    rows = token_rows(held)
     return make_table("Ablations of the token level", "Difference to the token level.",
-                      held.Bs[:1], policies, policies["token level"])
+                      held.Bs[:1], rows, reference=rows["token level"])
 
 
 def transfer_tables(held: HeldOut) -> list[dict]:
     """Trained on easy problems, tested on the others; trained at some budgets, tested at all."""
-    run, tables = held.run, []
-    static = held.best_static(next(iter(held.told["sets"].values())))
-    whole = held.seeds(lambda seed: held.token("token", seed))
-    low = lower_difficulties(run.task.train)
-    hard = np.array([p.difficulty is not None and p.difficulty not in low for p in run.task.test])
-    for kind, there, what in (
-            ("token-easy", hard, f"levels {names(low)}, tested on the others"),
-            ("token-inner", hard | True, f"T = {names(inner_budgets(run.task.budgets))}")):
-        if any(there) and distributed.main_process_first(lambda: run.done(kind, run.config.seed)):
-            part = held.seeds(lambda seed: held.token(kind, seed))
-            policies = {"best static": static, "token level, trained so": part,
-                        "token level, trained on all": {at: whole[at] for at in part}}
-            policies = {name: {at: v[:, there] for at, v in cells.items()}
-                        for name, cells in policies.items()}
-            tables.append(make_table(
-                f"Transfer: trained on {what}", "Difference to the token level trained on all.",
-                held.Bs[:1], policies, policies["token level, trained on all"]))
+    run = held.run
+    easy = lower_difficulties(run.task.train)
+    hard = np.array([p.difficulty is not None and p.difficulty not in easy for p in run.task.test])
+    inner = inner_budgets(run.task.budgets)
+    tables = []
+    if hard.any() and run.done("token-easy", run.config.seed):
+        tables.append(transfer_table(held, "token-easy", hard,
+                                     f"levels {listed(easy)}, tested on the others"))
+    if run.done("token-inner", run.config.seed):
+        every = np.ones_like(hard)
+        tables.append(transfer_table(held, "token-inner", every, f"T = {listed(inner)}"))
     return tables
 
 
-def names(values: Iterable[int]) -> str:
+def transfer_table(held: HeldOut, kind: str, tested: np.ndarray, trained_on: str) -> dict:
+    """On the problems in tested (P,) bool. Reference: the token level that is trained on all."""
+    policies = {
+        "best static": held.best_static(next(iter(held.sets.values()))),
+        "token level, trained so": held.token(kind),
+        "token level, trained on all": held.token("token"),
+    }
+    columns = policies["token level, trained so"].keys()         # it has fewer samples: B = 1 alone
+    rows = {}
+    for name, cells in policies.items():
+        rows[name] = {at: values[:, tested] for at, values in cells.items()
+                      if at in columns or name == "best static"}
+    return make_table(
+        f"Transfer: trained on {trained_on}", "Difference to the token level trained on all.",
+        held.Bs[:1], rows, reference=rows["token level, trained on all"])
+
+
+def listed(values: Iterable[int]) -> str:
     return ", ".join(map(str, values))
 
 
-# ---- the tables ---------------------------------------------------------------------------------
+# ---- all tables of a run ------------------------------------------------------------------------
 def evaluate(run: Run, shown: Sequence[int] = ()) -> str:
     """Samples what is missing, writes results.json, returns the tables as text.
 
@@ -156,25 +189,31 @@ def evaluate(run: Run, shown: Sequence[int] = ()) -> str:
     with tqdm(desc="6 held-out", unit=" tables") as bar:
         held = held_out(run, bar)
         if not set(shown) <= set(held.Bs):
-            raise UserError(f"--parallel of this run: {', '.join(map(str, held.Bs))}")
+            raise UserError(f"--parallel of this run: {listed(held.Bs)}")
         tables = all_tables(held)
-        if not distributed.main_process_first(lambda: os.path.exists(f"{run.folder}/choices.csv")):     # the last one
-            distributed.main_process_first(lambda: write_traces(held))
+        if not exists(f"{run.folder}/choices.csv"):              # the last file of the traces
+            distributed.main_process_first(partial(write_traces, held))
+
+    # How large this evaluation is, for readers and for --against
     levels = Counter(str(p.difficulty) for p in task.test if p.difficulty is not None)
-    results = {"about": {"lm": run.lm.name, "task": task.name, "styles": config.all_styles(),
-                         "budgets": task.budgets, "problems": len(task.test),
-                         "samples": config.test_samples, "seeds": config.seeds, "levels": levels},
-               "selection": held.told["sets"], "tables": tables, "paper": read_json(PAPER)}
-    distributed.main_process_first(lambda: write(f"{run.folder}/results.json", json.dumps(shorter(results), indent=1)))
-    text = "\n".join(show(table, task.budgets, shown) for table in tables) + f"\n\n{LEGEND}"
-    alone = "\none training seed: the intervals hold the spread over problems alone"
-    return text + alone * (config.seeds == 1)
+    about = {"lm": run.lm.name, "task": task.name, "styles": config.all_styles(),
+             "budgets": task.budgets, "problems": len(task.test), "samples": config.test_samples,
+             "seeds": config.seeds, "levels": levels}
+    results = {"about": about, "selection": held.selection["sets"], "tables": tables,
+               "paper": read_json(PAPER)}
+    write(f"{run.folder}/results.json", json.dumps(shorter(results), indent=1))
+
+    lines = [show(table, task.budgets, shown) for table in tables]
+    lines.append(f"\n{LEGEND}")
+    if config.seeds == 1:
+        lines.append("one training seed: the intervals contain the spread over problems alone")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    parser = Parser(description="Remake the tables of a run.")
+    parser = Parser(description="Make the tables of a run again.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
-    parser.add_argument("--parallel", default="", help="B of the Pass@B to print, by commas "
+    parser.add_argument("--parallel", default="", help="B of the Pass@B to print, between commas "
                         "(default: the smallest and the largest sampled)")
     parser.add_argument("--against", help="another run's results.json: fails where a mean is "
                         "outside of its interval")

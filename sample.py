@@ -96,7 +96,7 @@ def contenders(run: Run, token: Policy, prompt: str, T: int, budgets: list[int],
              "token level": (prompt, token)}
     if problem:
         bandit, about = load_adapter(run.file(f"softmax {list(sets)[-1]}", run.config.seed), run.lm)
-        e = embed_prompts(run.lm, run.task, [problem], 1)                                       # (1, d)
+        e = embed_prompts(run.lm, run.task, [problem], run.config.all_styles()[0], 1)
         arm = arms_from_json(about["arms"])[int(best_arm(bandit, e, 1, T, budgets[-1],
                                                          about["parts"]))]
         found[f"sequence level, {arm}"] = (run.task.prompt(problem, arm.style),

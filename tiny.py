@@ -110,7 +110,7 @@ def solution_length(prompt: str) -> int:
     return len(work(numbers, len(numbers)))
 
 
-def scripted_oracle(lm: LM, prompts: list[str], budgets: Tensor) -> Policy:
+def scripted_oracle(lm: LM, prompts: list[str], budgets: Tensor, temperature: float) -> Policy:
     """A scripted oracle, no competitor and no proven bound: T = 1.25 at a fork (";" or
     "#") when the whole work is longer than the budget, else greedy. prompts, budgets: one a row."""
     fork = torch.tensor(sorted(lm.encode(";")[-1:] + lm.encode("#")[-1:]), device=lm.device)
@@ -120,7 +120,7 @@ def scripted_oracle(lm: LM, prompts: list[str], budgets: Tensor) -> Policy:
     def policy(state: State) -> Choice:
         top = state.logits.topk(2).indices.sort(1).values                            # (R, 2)
         strategies = torch.tensor(GREEDY, device=top.device).repeat(len(top), 1)
-        strategies[(top == fork).all(1) & ~fits[state.row], 0] = 1.25
+        strategies[(top == fork).all(1) & ~fits[state.row], 0] = temperature
         return Choice(strategies, filters=False)
 
     return policy

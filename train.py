@@ -1,31 +1,30 @@
-"""The main run: sample rewards, select the action set, train both adapters, evaluate.
+"""The whole method, top to bottom: sample rewards, choose arms, train both levels, evaluate.
 
     python train.py                       # embedded LM, 4 minutes on 2 cores
     python train.py --quick               # the same path in under a minute
     python train.py --profile             # where the time goes, and the memory
-    python train.py --full                # 3 seeds, two styles, every rival of the paper
+    python train.py --full                # 3 seeds, two prompt styles, every baseline of the paper
     python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128 --rows 64
     torchrun --nproc-per-node 8 train.py --model FOLDER ..      # a GPU each, the same results
 
-    1. reward table  R(prompt, arm, sample, token budget)                 rewards.py
-    2. action sets   greedy coverage of it                                sequence.py, bandit.py
-    3. sequence      bandits replay it                                    sequence.py, bandit.py
-    4. token         PPO on fresh rollouts, with --baselines others beside   token_level.py, pomdp.py
-    5. both levels   a softmax bandit over S and the token policy         sequence.py
-    6. evaluation    held-out problems, the tables                        eval.py
+    1. reward table   reward[problem, arm, sample, token budget], sampled once
+    2. action sets    S, by greedy coverage of the table, and the baseline "best static"
+    3. bandits        replay the table                                              bandit.py
+    4. token level    PPO on fresh rollouts                                         pomdp.py
+    5. both levels    a softmax bandit over S and the token policy
+    6. evaluation     held-out problems, the tables                                 eval.py
 
-Everything lands in runs/NAME; while it is unfinished, in runs/NAME.part, from which --resume goes
-on. Every draw is keyed by (seed, stage, step), so a resumed run ends with the same files.
+Everything is written to runs/NAME.part, which becomes runs/NAME at the end; --resume goes on there.
+Every draw is keyed by (seed, stage, step), so a resumed run ends with the same files.
+
+Shapes: N prompts, P problems, S arms, n samples, T token budgets, X contexts, D inputs of a bandit.
 
 Deviations from the paper: (1) both levels at once (5). Those of the parts stand in their files.
 """
-from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                # first: Ctrl-C while torch loads gets one line
 
 import json
-import os
-import shlex
 import sys
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -33,324 +32,312 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import baselines                       # noqa: F401  (enters the paper's rivals in the registry)
-from bandit import (bandit_problem, coverage, expected_rewards, informative, replay,
-                    top_by_average)
-from decode import Strategy, strategy_pool
+import baselines                                 # noqa: F401  (enters itself in the registry)
+from bandit import bandit_problem, coverage, expected_rewards, informative, replay, top_by_average
+from decode import Episode, Strategy, strategy_pool
 from eval import evaluate
 from experiment.adapters import arms_to_json, load_adapter, restore
-from experiment.config import Config, Variant, inner_budgets, load, lower_difficulties, parse
+from experiment.config import Config, Variant, inner_budgets, lower_difficulties, parse
 from experiment.model_card import card
-from experiment.registry import BANDITS, BASELINES, BOTH, TOKEN_LEARNERS, learners
-from experiment.reward_table import Arm, RewardStore, embed_prompts, grade_fn, collect, sample_policy, sample_static
-from experiment.run import Run, close_folder, print_first_example, need, open_folder
+from experiment.registry import BASELINES, BOTH, TOKEN_LEARNERS, BanditLearner, bandit_learners
+from experiment.reward_table import (Arm, collect, embed_prompts, grade_fn, sample_policy,
+                                     sample_static)
+from experiment.run import Run, TrainingLog, close_run, mean_outcome, open_run
+from experiment.selection import ActionSet, Selection, describe, drop_uninformative
 from features import PARALLEL_BUDGETS
 from pomdp import TokenPolicy
-from utils import distributed
-from utils.errors import UserError
+from utils.distributed import gather_list, main_process_first, process_group, share
 from utils.files import append_csv, save_checkpoint, write
 from utils.problem_files import Problem
 from utils.profiling import clock
 
-GO_ON = "the same command with --resume goes on"
 VALIDATION = 64      # problems (ours: 64 x 5 budgets every 10th iteration cost 6 % of a training)
+RESUME = "the same command with --resume goes on"
 
 
-# ---- the reward table and the action sets -------------------------------------------------------
-@dataclass
-class ActionSet:
-    """S of some prompt styles, and its rewards on the training problems."""
-    styles: str                            # "cot", or "cot,direct"
-    arms: list[Arm]                        # S
-    table: np.ndarray                      # (P, S, n, T)
-    problems: list[Problem]                # P of them
-    e: Tensor                              # (P, d)
-    told: dict                             # what selection.json keeps
+# ---- 1. the reward table ------------------------------------------------------------------------
+def candidate_arms(config: Config) -> list[Arm]:
+    """Greedy and --pool - 1 other strategies of the 180, in every prompt style."""
+    pool = strategy_pool()
+    others = 1 + np.random.default_rng(0).permutation(len(pool) - 1)
+    chosen = [0, *sorted(others[:config.pool - 1])]
+    arms = []
+    for style in config.all_styles():
+        arms += [Arm(style, pool[i]) for i in chosen]
+    return arms
 
 
 def sample_arms(run: Run, arms: list[Arm], start: int, stop: int, label: str) -> np.ndarray:
-    """Table (P, S, n, T) of the training problems start .. stop, from disk where it is there."""
-    config, tables = run.config, []
-    for i, arm in enumerate(bar := tqdm(arms, desc=label)):
-        tables.append(run.rewards.get(f"train {start}-{stop} {arm}", lambda: sample_static(
-            run.lm, run.task, run.task.train[start:stop], arm, config.samples, config.seed,
-            config.rows)))
-        bar.set_postfix(reward=f"{tables[-1].mean():.3f}", refresh=False)
-        if i % 8 == 7 or i == len(arms) - 1:               # ours: a write costs what an arm costs
+    """Table (P, S, n, T) of the training problems start .. stop, read from disk if it is there."""
+    problems = run.task.train[start:stop]
+    tables = []
+    bar = tqdm(arms, desc=label)
+    for i, arm in enumerate(bar):
+        sample = partial(sample_static, run.lm, run.task, problems, arm, run.config.samples,
+                         run.config.seed, run.config.rows)
+        table = run.rewards.get(f"train {start}-{stop} {arm}", sample)                  # (P, n, T)
+        tables.append(table)
+        bar.set_postfix(reward=f"{table.mean():.3f}", refresh=False)
+        if i % 8 == 7:                           # ours: writing the file costs what an arm costs
             run.rewards.flush()
+    run.rewards.flush()
     return np.stack(tables, 1)
 
 
-def candidates(config: Config) -> list[Arm]:
-    """The pool in every style, thinned to config.pool strategies; greedy stays."""
-    rest = 1 + np.random.default_rng(0).permutation(len(strategy_pool()) - 1)[:config.pool - 1]
-    return [Arm(style, strategy_pool()[i]) for style in config.all_styles() for i in [0, *sorted(rest)]]
+# ---- 2. the action sets -------------------------------------------------------------------------
+def best_static(arms: list[Arm], table: np.ndarray) -> list[list[Arm]]:
+    """The baseline "best static", [B][T]: for each (B, T) the arm with the highest Pass@B there.
+
+    Out of all candidates, on training problems, table (P, S, n, T): what a user gets who tunes one
+    strategy for each pair of budgets and then uses it for every prompt.
+    """
+    best = []
+    for B in PARALLEL_BUDGETS:
+        if B <= table.shape[2]:
+            line = []
+            for t in range(table.shape[3]):
+                reward, _ = expected_rewards(table[..., t:t + 1], (B,))                 # (P, S)
+                line.append(arms[int(reward.mean(0).argmax())])
+            best.append(line)
+    return best
 
 
-def pick(arms: list[Arm], table: np.ndarray, size: int) -> tuple[list[int], dict]:
-    """S by coverage (indices), and what selection.json tells: rivals of it, best static arms."""
-    values = expected_rewards(table)[0]                                                 # (X, S)
-    picked, curve = coverage(values, size)
-    best = [[arms[expected_rewards(table[..., t:t + 1], (B,))[0].mean(0).argmax()]
-             for t in range(table.shape[3])] for B in PARALLEL_BUDGETS if B <= table.shape[2]]
-    return picked, {"candidates": len(arms), "coverage": curve,
-                    "top_average": top_by_average(values, size)[1],
-                    "arms": arms_to_json([arms[i] for i in picked]),
-                    "names": [str(arms[i]) for i in picked],
-                    "best_static": [arms_to_json(line) for line in best],
-                    "best_of_all": arms_to_json(
-                        [arms[expected_rewards(table, (1,))[0].mean(0).argmax()]])}
+def select_arms(arms: list[Arm], table: np.ndarray, size: int) -> tuple[list[int], Selection]:
+    """S by greedy coverage of a table (P, S, n, T): its indices, and what else could be chosen."""
+    reward, _ = expected_rewards(table, PARALLEL_BUDGETS)                               # (X, S)
+    chosen, curve = coverage(reward, size)
+    _, top_average = top_by_average(reward, size)
+    pass_at_1, _ = expected_rewards(table, (1,))
+    best_of_all = arms[int(pass_at_1.mean(0).argmax())]
+    selection = Selection(
+        candidates=len(arms), coverage=curve, top_average=top_average,
+        arms=[arms[i] for i in chosen], best_static=best_static(arms, table),
+        best_of_all=[best_of_all])
+    return chosen, selection
 
 
-def select(run: Run) -> list[ActionSet]:
-    """The action set of the first style and, where there are more, that of all."""
-    config, arms = run.config, candidates(run.config)
-    first, last = config.pool_problems, max(config.problems, config.pool_problems)
+def select_action_sets(run: Run) -> list[ActionSet]:
+    """The action set of the first style and, if there are more styles, that of all."""
+    # Sample all candidates on a few problems, and choose S
+    config = run.config
+    first = config.pool_problems
+    last = max(config.problems, first)
+    problems = run.task.train[:last]
+    e = embed_prompts(run.lm, run.task, problems, config.all_styles()[0], config.rows)
+    arms = candidate_arms(config)
     table = sample_arms(run, arms, 0, first, "1 reward table")
-    e, sets = embed_prompts(run.lm, run.task, run.task.train[:last], config.rows), []
+    sets = []
     for styles in config.style_sets():
-        there = [i for i, arm in enumerate(arms) if arm.style in styles]
-        picked, told = pick([arms[i] for i in there], table[:, there], config.arms)
-        picked = [there[i] for i in picked]
-        sets.append(ActionSet(",".join(styles), [arms[i] for i in picked], table[:, picked],
-                              run.task.train[:first], e[:first], told))
+        own = [i for i, arm in enumerate(arms) if arm.style in styles]
+        chosen, selection = select_arms([arms[i] for i in own], table[:, own], config.arms)
+        columns = [own[i] for i in chosen]
+        sets.append(ActionSet(",".join(styles), selection, table[:, columns], problems, e))
+
+    # Sample the chosen arms alone on the rest of the problems
     if last > first:
-        union = list(dict.fromkeys(arm for s in sets for arm in s.arms))
+        union: list[Arm] = []
+        for s in sets:
+            union += [arm for arm in s.selection.arms if arm not in union]
         more = sample_arms(run, union, first, last, "2 action sets")
         for s in sets:
-            s.table = np.concatenate([s.table, more[:, [union.index(arm) for arm in s.arms]]])
-            s.problems, s.e = run.task.train[:last], e
+            columns = [union.index(arm) for arm in s.selection.arms]
+            s.table = np.concatenate([s.table, more[:, columns]])
+
+    # What the whole table says of each set
     for s in sets:
-        describe(s, config)
+        kept, s.selection.constant, s.selection.noise = informative(s.table.mean(-1))
+        reward, _ = expected_rewards(s.table, PARALLEL_BUDGETS)
+        s.selection.bound = float(reward.max(1).mean())
+        describe(s.selection, s.styles, config.filter)
+        if config.filter:
+            drop_uninformative(s, kept)
     return sets
 
 
-def describe(s: ActionSet, config: Config) -> None:
-    """Prints a set, adds to `told` what its whole table says, and filters with --filter (paper)."""
-    kept, constant, noise = informative(s.table.mean(-1))
-    s.told |= {"constant": constant, "noise": noise,
-               "bound": float(expected_rewards(s.table)[0].max(1).mean())}
-    print(f"action set of {s.styles}, out of {s.told['candidates']}: {', '.join(map(str, s.arms))}")
-    for name, F in (("greedy coverage", s.told["coverage"]),
-                    ("the top |S| by average", s.told["top_average"])):
-        print(f"F(S) for |S| = 1 .. {len(s.arms)}, {name:22}", *(f"{v:.3f}" for v in F))
-    print(f"problems with constant reward {constant:.0%}, noisy {noise:.0%}: "
-          f"{'left out' if config.filter else 'kept'}")
-    if config.filter:
-        if not kept.any():
-            raise UserError("no problem tells the arms apart: --filter would leave none")
-        s.table, s.e = s.table[kept], s.e[kept]
-        s.problems = [p for p, k in zip(s.problems, kept) if k]
-
-
-# ---- the bandits --------------------------------------------------------------------------------
-def train_bandit(run: Run, name: str, styles: str, arms: list[Arm],
-                 x: Tensor, reward: Tensor, seed: int) -> None:
-    """One of the bandits, on x and reward of `bandit_problem`. One process is enough."""
-    kind = f"{name} {styles}"
+# ---- 3. the bandits -----------------------------------------------------------------------------
+def train_bandit(run: Run, kind: str, learner: BanditLearner, arms: list[Arm], e: Tensor,
+                 table: np.ndarray, seed: int, stage: int = 3) -> None:
+    """Trains a bandit over `arms` on their table (P, S, n, T) and prompt embeddings e (P, d)."""
     if run.done(kind, seed):
         return
-    learner = (BANDITS | BOTH)[name]
-    log, steps = [], getattr(run.config, learner.steps)
-    with tqdm(total=steps, desc=f"{'5' if name == 'both' else '3'} {kind} {seed}") as bar:
-        def progress(**line: float) -> None:
-            log.append(line)
-            bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-100:]]):.3f}",
-                            refresh=False)
-            bar.update()
-
-        with clock("bandits"):
-            bandit = learner.training(x, replay(reward), len(arms), steps, seed=seed,
-                                      progress=progress)
-    append_csv(run.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
-    run.save(kind, seed, learner.adapter, bandit.state_dict(), arms=arms_to_json(arms),
-             parts=learner.parts)
+    x, reward = bandit_problem(e, table, run.task.budgets, learner.parts)       # (X, D), (X, S)
+    steps = getattr(run.config, learner.steps)
+    with clock("bandits"), TrainingLog(f"{stage} {kind} {seed}", steps) as log:
+        bandit = learner.train(x, replay(reward), len(arms), steps, seed=seed, progress=log.add)
+    append_csv(f"{run.folder}/metrics.csv", {"adapter": kind, "seed": seed}, log.lines)
+    about: dict[str, object] = {"arms": arms_to_json(arms), "parts": learner.parts}
+    if learner.adapter == "softmax":             # LinUCB has no hidden layer
+        about["width"] = bandit.width
+    run.save(kind, seed, learner.adapter, bandit.state_dict(), **about)
 
 
 def train_bandits(run: Run, s: ActionSet) -> None:
-    """Every bandit on one action set, every seed."""
-    for name, learner in learners(run.config.baselines).items():
-        x, reward = bandit_problem(s.e, s.table, run.task.budgets, learner.parts)
+    """Every bandit on one action set, every seed. One process trains them: it takes seconds."""
+    for name, learner in bandit_learners(run.config.baselines).items():
         for seed in run.config.all_seeds():
-            distributed.main_process_first(lambda: train_bandit(
-                run, name, s.styles, s.arms, x, reward, seed))
+            main_process_first(partial(train_bandit, run, f"{name} {s.styles}", learner,
+                                       s.selection.arms, s.e, s.table, seed))
 
 
-def both_arms(s: ActionSet, style: str) -> list[Arm]:
-    """S, and the token policy: as it was trained, and over the style and filters of S's first."""
-    over = [Arm(style, Strategy(), True),
-            Arm(s.arms[0].style, s.arms[0].strategy._replace(temperature=1.0), True)]
-    return s.arms + list(dict.fromkeys(over))
-
-
-def train_both(run: Run, s: ActionSet, arms: list[Arm], seed: int) -> None:
-    """A softmax bandit over S and, behind it in `arms`, the token policy."""
-    if distributed.main_process_first(lambda: run.done(f"both {s.styles}", seed)):
-        return
-    config, tables = run.config, []
-    policy = load_adapter(run.file("token", seed), run.lm)[0]
-    for arm in tqdm(arms[len(s.arms):], desc=f"5 both levels {seed}"):
-        prompts = [run.task.prompt(p, arm.style) for p in s.problems]
-        acting = policy.over(torch.tensor([arm.strategy]))
-        tables.append(run.rewards.get(f"train {arm} {seed}", lambda: sample_policy(
-            run.lm, run.task, s.problems, lambda t, _: (prompts, acting), config.samples,
-            config.seed, config.rows)))
-        run.rewards.flush()
-    whole = np.concatenate([s.table, np.stack(tables, 1)], 1)
-    x, reward = bandit_problem(s.e, whole, run.task.budgets)
-    distributed.main_process_first(lambda: train_bandit(
-        run, "both", s.styles, arms, x, reward, seed))
-
-
-# ---- the token level ----------------------------------------------------------------------------
-def sample_batch(run: Run, problems: list[Problem], policy: TokenPolicy, variant: Variant,
-                 seed: int) -> list:
-    """Episodes with rewards: those of all processes, each of which samples its share.
-
-    Every rollout has a budget of its own; for LPO, which compares them, those of a prompt share it.
-    """
-    config, generator = run.config, torch.Generator().manual_seed(seed)
-    n = min(config.token_samples, config.batch)               # a prefill serves n rollouts
-    which = torch.randint(len(problems), (config.batch // n,), generator=generator)
-    budgets = torch.tensor(budgets_of(run, variant))[
-        torch.randint(len(budgets_of(run, variant)), (len(which), n), generator=generator)]
-    if variant.learner == "lpo":
-        budgets = budgets[:, :1].expand(-1, n)
-    part = distributed.share(len(which))
-    mine = [problems[i] for i in which[part]]
-    episodes = collect(run.lm, run.task, [run.task.prompt(p, config.all_styles()[0]) for p in mine],
-                partial(policy, explore=True), budgets[part].flatten(), n, seed, config.rows,
-                grade_fn(run.lm, run.task, mine))
-    for x in episodes:
-        x.prompt += part.start                        # its number among those of all processes
-    return distributed.gather_list(episodes)
-
-
-def budgets_of(run: Run, variant: Variant) -> list[int]:
-    return (inner_budgets if variant.inner else list)(run.task.budgets)
-
-
-def validate(run: Run, problems: list[Problem], policy: TokenPolicy, variant: Variant) -> float:
-    """Mean reward of the arg-max policy on problems that it is not trained on, at its budgets."""
-    budgets = torch.tensor(budgets_of(run, variant))
-    mine = problems[distributed.share(len(problems))]
+# ---- 4. the token level -------------------------------------------------------------------------
+def sample_episodes(run: Run, problems: list[Problem], budgets: Tensor, policy: TokenPolicy,
+                    seed: int, explore: bool) -> list[Episode]:
+    """Episodes of N problems under budgets (N, n): a process samples its share, all get all."""
+    N, n = budgets.shape
+    part = share(N)
+    mine = problems[part]
     prompts = [run.task.prompt(p, run.config.all_styles()[0]) for p in mine]
-    episodes = collect(run.lm, run.task, prompts, policy, budgets.repeat(len(mine)),
-                    len(budgets), 0, run.config.rows,
-                    grade_fn(run.lm, run.task, mine))
-    return outcome(distributed.gather_list(episodes))["reward"]
+    episodes = collect(run.lm, run.task, prompts, partial(policy, explore=explore),
+                       budgets[part].flatten(), n, seed, run.config.rows,
+                       grade_fn(run.lm, run.task, mine))
+    for episode in episodes:
+        episode.prompt += part.start             # its number among the prompts of all processes
+    return gather_list(episodes)
 
 
-def outcome(episodes: list) -> dict:
-    """What an iteration's episodes came to."""
-    seen = np.array([(x.reward, x.truncated, len(x.tokens)) for x in episodes], dtype=float)  # (E, 3)
-    return dict(zip(("reward", "truncated", "length"), seen.mean(0).tolist()))
+def training_episodes(run: Run, problems: list[Problem], budgets: list[int], policy: TokenPolicy,
+                      variant: Variant, seed: int) -> list[Episode]:
+    """The rollouts of one iteration: random problems, n rollouts each, actions drawn from pi."""
+    n = min(run.config.token_samples, run.config.batch)          # one prefill serves n rollouts
+    N = run.config.batch // n
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(len(problems), (N,), generator=generator)
+    # Each rollout has a token budget of its own; LPO compares those of a prompt, so they share one
+    drawn = torch.randint(len(budgets), (N, n), generator=generator)
+    if variant.learner == "lpo":
+        drawn = drawn[:, :1].expand(-1, n)
+    return sample_episodes(run, [problems[i] for i in chosen], torch.tensor(budgets)[drawn], policy,
+                           seed, explore=True)
 
 
-def train_token(run: Run, problems: list[Problem], kind: str, variant: Variant,
-                seed: int) -> None:
-    """A token policy; a checkpoint every 10 iterations (ours: some seconds).
-
-    The last problems are left out of training, for validation.
-    """
-    if distributed.main_process_first(lambda: run.done(kind, seed)):
+def train_token(run: Run, problems: list[Problem], budgets: list[int], kind: str,
+                variant: Variant, seed: int) -> None:
+    """Trains a token policy, by PPO as a rule. The last of the problems are for validation."""
+    if run.done(kind, seed):
         return
-    config, checkpoint = run.config, run.file(kind, seed, "checkpoint")
-    problems, held = problems[:-VALIDATION] or problems, problems[-VALIDATION:]
+    config = run.config
+    training = problems[:-VALIDATION] or problems
+    validation = problems[-VALIDATION:]
+    every_budget = torch.tensor(budgets).repeat(len(validation), 1)                     # (N, T)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = TokenPolicy(run.lm.d, max(run.task.budgets), variant.parts).to(run.lm.device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
-    start, log = restore(checkpoint, policy, optimizer)
-    for i in (bar := tqdm(range(start, config.iterations), initial=start, total=config.iterations,
-                          desc=f"4 {kind} {seed}")):
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
-        step_seed = seed * 1_000_003 + i + 1        # of this iteration; generators keep 32 bits
-        episodes = sample_batch(run, problems, policy, variant, step_seed)
-        with clock("policy updates"):
-            log.append({"step": i, **outcome(episodes), **TOKEN_LEARNERS[variant.learner](
-                policy, optimizer, episodes, step_seed, config.entropy)})
-        if i in (10, config.iterations - 1):                     # does the memory grow?
-            clock.note_memory(f"iteration {i} of {kind} {seed}")
-        bar.set_postfix(reward=f"{np.mean([x['reward'] for x in log[-20:]]):.3f}",
-                        **{k: f"{log[-1][k]:.2f}" for k in ("entropy", "kl", "clipped")
-                           if k in log[-1]},
-                        refresh=False)
-        if i % 10 == 9:
-            log[-1]["validation"] = validate(run, held, policy, variant)
-            distributed.main_process_first(lambda: save_checkpoint(
-                checkpoint, policy=policy.state_dict(), optimizer=optimizer.state_dict(),
-                iteration=i + 1, log=log))
-    distributed.main_process_first(lambda: save_token(run, kind, seed, policy, log))
+    update = TOKEN_LEARNERS[variant.learner]
+
+    checkpoint = run.file(kind, seed, "checkpoint")
+    start, lines = restore(checkpoint, policy, optimizer)
+    with TrainingLog(f"4 {kind} {seed}", config.iterations, lines) as log:
+        for i in range(start, config.iterations):
+            # The learning rate falls linearly to a tenth
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
+
+            # Sample rollouts with the policy as it is, and learn from them
+            step_seed = seed * 1_000_003 + i + 1                 # generators keep 32 bits of it
+            episodes = training_episodes(run, training, budgets, policy, variant, step_seed)
+            with clock("policy updates"):
+                diagnostics = update(policy, optimizer, episodes, step_seed, config.entropy)
+            log.add(step=i, **mean_outcome(episodes), **diagnostics)
+
+            # Every 10 iterations (ours: some seconds) score the arg-max actions, and save
+            if i % 10 == 9:
+                best = sample_episodes(run, validation, every_budget, policy, 0, explore=False)
+                log.lines[-1]["validation"] = mean_outcome(best)["reward"]
+                save_checkpoint(checkpoint, policy=policy.state_dict(),
+                                optimizer=optimizer.state_dict(), iteration=i + 1, log=log.lines)
+            if i in (10, config.iterations - 1):                 # does the memory grow?
+                clock.note_memory(f"iteration {i} of {kind} {seed}")
+    append_csv(f"{run.folder}/metrics.csv", {"adapter": kind, "seed": seed}, log.lines)
+    run.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts,
+             width=policy.width)
 
 
-def save_token(run: Run, kind: str, seed: int, policy: TokenPolicy,
-               log: list[dict]) -> None:
-    append_csv(run.folder + "/metrics.csv", {"adapter": kind, "seed": seed}, log)
-    run.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts)
+def train_token_level(run: Run, problems: list[Problem]) -> None:
+    """The token policy and, with --baselines, its variants, every seed."""
+    easy = lower_difficulties(run.task.train)
+    for seed in run.config.all_seeds():
+        for kind, variant in run.config.token_variants().items():
+            own = [p for p in problems if p.difficulty in easy] if variant.easy else problems
+            budgets = inner_budgets(run.task.budgets) if variant.inner else list(run.task.budgets)
+            if own and budgets:
+                train_token(run, own, budgets, kind, variant, seed)
 
 
-def easy(run: Run, problems: list[Problem]) -> list[Problem]:
-    return [p for p in problems if p.difficulty in lower_difficulties(run.task.train)]
+# ---- 5. both levels -----------------------------------------------------------------------------
+def token_arms(s: ActionSet, style: str) -> list[Arm]:
+    """The token policy as arms: as it was trained, and over the style and filters of S's first."""
+    first = s.selection.arms[0]
+    trained = Arm(style, Strategy(), token=True)
+    filtered = Arm(first.style, first.strategy._replace(temperature=1.0), token=True)
+    return list(dict.fromkeys([trained, filtered]))              # once if they are the same
 
 
-def train_tokens(run: Run, problems: list[Problem], seed: int) -> None:
-    for kind, variant in run.config.token_variants().items():
-        there = easy(run, problems) if variant.easy else problems
-        if there and budgets_of(run, variant):
-            train_token(run, there, kind, variant, seed)
+def train_both(run: Run, s: ActionSet, more: list[Arm], seed: int) -> None:
+    """A softmax bandit over S and, behind it, `more` arms with the token policy of that seed."""
+    kind = f"both {s.styles}"
+    if run.done(kind, seed):
+        return
+    policy, _ = load_adapter(run.file("token", seed), run.lm)
+    tables = []
+    for arm in tqdm(more, desc=f"5 both levels {seed}"):
+        prompts = [run.task.prompt(p, arm.style) for p in s.problems]
+        asked = prompts, policy.over(torch.tensor([arm.strategy]))
+        sample = partial(sample_policy, run.lm, run.task, s.problems, lambda t, budgets: asked,
+                         run.config.samples, run.config.seed, run.config.rows)
+        tables.append(run.rewards.get(f"train {arm} {seed}", sample))                   # (P, n, T)
+        run.rewards.flush()
+    table = np.concatenate([s.table, np.stack(tables, 1)], 1)    # (P, S + more, n, T)
+    main_process_first(partial(train_bandit, run, kind, BOTH, s.selection.arms + more, s.e, table,
+                               seed, stage=5))
 
 
-# ---- the stages, one after the other ------------------------------------------------------------
-def train(config: Config, resume: bool, profile: bool) -> None:
-    if profile:
-        clock.start()
-    lm, task = load(config)
-    print(f"memory: {need(lm, task, config)}")
-    part, final = distributed.main_process_first(lambda: open_folder(config, resume))
-    run = Run(lm, task, config, part, RewardStore(os.path.join(part, "rewards.npz")))
-    distributed.main_process_first(lambda: print_first_example(run))
-    sets = select(run)
-    whole = sets[-1]
-    arms = both_arms(whole, config.all_styles()[0])
-    seen = {"sets": {s.styles: s.told for s in sets}, "both_arms": arms_to_json(arms)}
-    table = task.train[:max(config.problems, config.pool_problems)]
-    rivals = BASELINES if config.baselines else {}
-    for name, baseline in rivals.items():
+# ---- all stages, one after the other ------------------------------------------------------------
+def train(run: Run) -> str:
+    """Trains and evaluates everything; returns the tables as text."""
+    config = run.config
+
+    # 1 and 2: the reward table, the action sets
+    sets = select_action_sets(run)
+    largest = sets[-1]                                           # that of all styles
+    more = token_arms(largest, config.all_styles()[0])
+    summary = {"sets": {s.styles: s.selection.to_json() for s in sets},
+               "both_arms": arms_to_json(largest.selection.arms + more)}
+    published = BASELINES if config.baselines else {}
+    for name, baseline in published.items():
         if baseline.tune:
-            seen[name] = baseline.tune(run, whole.problems[:config.pool_problems])
-    distributed.main_process_first(lambda: write(os.path.join(part, "selection.json"), json.dumps(seen)))
+            summary[name] = baseline.tune(run, largest.problems[:config.pool_problems])
+    write(f"{run.folder}/selection.json", json.dumps(summary))
+
+    # 3: the bandits
     for s in sets:
         train_bandits(run, s)
-    fresh = whole.problems if config.filter else task.train[len(table):] or table
+
+    # 4: the token level, on problems that the table does not have, and what it is compared with
+    rest = run.task.train[max(config.problems, config.pool_problems):] or run.task.train
+    train_token_level(run, largest.problems if config.filter else rest)
+    for baseline in published.values():
+        if baseline.train:
+            for seed in config.all_seeds():
+                baseline.train(run, largest.problems, seed)
+
+    # 5 and 6: both levels, the evaluation
     for seed in config.all_seeds():
-        train_tokens(run, fresh, seed)
-        for baseline in rivals.values():
-            if baseline.train:
-                baseline.train(run, whole.problems, seed)
-        train_both(run, whole, arms, seed)
-    print(evaluate(run))
-    distributed.main_process_first(lambda: finish(config, part, final))
-    if profile:
-        print(f"\n{clock.report()}")
-    print(f"\nwrote {final}/, {len(os.listdir(final))} files, results.json with all that is above\n"
-          f"next: ./run sample.py --problem 0 --budget {task.budgets[len(task.budgets) // 2]} "
-          f"--compare --run {shlex.quote(final)}")
-
-
-def finish(config: Config, part: str, final: str) -> None:
-    write(os.path.join(part, "README.md"), card(config, part))
-    for name in os.listdir(part):
-        if name.endswith((".checkpoint", ".tmp")):
-            os.remove(os.path.join(part, name))
-    close_folder(part, final)
+        train_both(run, largest, more, seed)
+    return evaluate(run)
 
 
 def main() -> None:
-    with distributed.job(GO_ON):
-        train(*distributed.main_process_first(lambda: parse(sys.argv[1:])))
+    with process_group(RESUME):
+        config, resume, profile = main_process_first(partial(parse, sys.argv[1:]))
+        if profile:
+            clock.start()
+        run, final = open_run(config, resume)
+        print(train(run))
+        if profile:
+            print(f"\n{clock.report()}")
+        close_run(run, final, card(config, run.folder))
 
 
 if __name__ == "__main__":
-    run_program("train.py", main, f"stopped; {GO_ON}")
+    run_program("train.py", main, f"stopped; {RESUME}")

@@ -185,10 +185,10 @@ def train_on_main_process(run: Run, problems: list[Problem], seed: int) -> None:
 def cells(held: HeldOut) -> Cells | None:
     """None where a seed had no right completion to learn from."""
     seeds = held.run.config.all_seeds()
-    if not distributed.main_process_first(lambda: all(held.run.done("autodeco", s) for s in seeds)):
+    if not all(held.run.done("autodeco", seed) for seed in seeds):
         return None
-    return held.seeds(lambda seed: held.cells(
-        held.blind(f"autodeco {seed}", held.load("autodeco", seed)[0])))
+    return held.over_seeds(lambda seed: held.cells(held.budget_blind_table(
+        f"autodeco {seed}", held.load("autodeco", seed)[0])))
 
 
 def build(lm: LM, about: dict) -> AutoDeco:

@@ -60,8 +60,9 @@ def tune_edt(run: Run, problems: list[Problem]) -> list[tuple[float, float]]:
 
 def cells(held: HeldOut) -> Cells:
     """EDT with the setting that was tuned for each token budget."""
-    tables = [held.blind(f"edt {T0:g} {theta:g}", edt(T0, theta)) for T0, theta in held.told["edt"]]
-    return {(B, t): pass_at(tables[t][..., t], B)[None] for B in held.Bs for t in held.budgets}
+    tables = [held.budget_blind_table(f"edt {T0:g} {theta:g}", edt(T0, theta))
+              for T0, theta in held.selection["edt"]]
+    return {(B, t): pass_at(tables[t][..., t], B)[None] for B, t in held.columns}
 
 
 BASELINES["edt"] = Baseline("EDT", cells, tune=tune_edt)

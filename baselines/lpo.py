@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from bandit import LR, Progress, Pull, SoftmaxBandit, optimizer_step
 from decode import Episode
-from experiment.registry import BANDITS, TOKEN_LEARNERS, Learner
+from experiment.registry import BANDITS, TOKEN_LEARNERS, BanditLearner
 from pomdp import TokenPolicy, action_shares, flatten, mean_log, with_decisions
 
 BETA = 0.1              # of arms (ours: DPO's usual one; see `train_lpo`)
@@ -137,5 +137,5 @@ def lpo_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode
             **(mean_log(logs) if logs else {}), **action_shares(action)}
 
 
-BANDITS["lpo"] = Learner("LPO", train_lpo, "bandit_steps", baseline=True)
+BANDITS["lpo"] = BanditLearner("LPO", train_lpo, "bandit_steps", only_with_baselines=True)
 TOKEN_LEARNERS["lpo"] = lpo_update

@@ -14,15 +14,14 @@ import numpy as np
 from tqdm import tqdm
 
 import baselines                       # noqa: F401  (enters the paper's rivals in the registry)
-from bandit import (ALPHA, ENTROPY, LR, bandit_problem, replay, train_linucb,
-                    train_softmax)
+from bandit import ALPHA, ENTROPY, LR, bandit_problem, replay, train_linucb, train_softmax
 from experiment.config import load
 from experiment.held_out import held_out
 from experiment.reward_table import RewardStore
 from experiment.run import Run, read_config
 from experiment.tables import LEGEND, make_table, show
 from features import CONTEXT_PARTS
-from train import select
+from train import select_action_sets
 from utils.errors import UserError
 from utils.options import Parser
 
@@ -44,22 +43,23 @@ def main() -> None:
         raise UserError("--seeds, --steps, --lr must be above 0, --entropy, --alpha not below it")
     lm, task = load(config)
     run = Run(lm, task, config, args.folder, RewardStore(os.path.join(args.folder, "rewards.npz")))
-    whole = select(run)[-1]
+    whole = select_action_sets(run)[-1]
+    arms = whole.selection.arms
     x, reward = bandit_problem(whole.e, whole.table, task.budgets)
     pull = replay(reward)
     trainings = {
         "softmax bandit": lambda seed: train_softmax(
-            x, pull, len(whole.arms), steps, lr=args.lr, entropy_bonus=args.entropy, seed=seed),
+            x, pull, len(arms), steps, lr=args.lr, entropy_bonus=args.entropy, seed=seed),
         "LinUCB": lambda seed: train_linucb(
-            x, pull, len(whole.arms), config.linucb_steps, alpha=args.alpha, seed=seed)}
+            x, pull, len(arms), config.linucb_steps, alpha=args.alpha, seed=seed)}
     with tqdm(total=2 * args.seeds, desc="replay", unit=" bandits") as bar:
         held = held_out(run, bar)
-        baseline = held.best_static(held.told["sets"][whole.styles])
+        baseline = held.best_static(held.sets[whole.styles])
         policies = {"best static": baseline}
         for name, training in trainings.items():
             cells = []
             for seed in range(args.seeds):
-                cells.append(held.chosen(training(seed), {"parts": CONTEXT_PARTS}, whole.arms))
+                cells.append(held.chosen(training(seed), {"parts": CONTEXT_PARTS}, arms))
                 bar.update()
             policies[name] = {at: np.concatenate([c[at] for c in cells]) for at in baseline}
     print(show(make_table("Sequence level", "", [held.Bs[0], held.Bs[-1]], policies, baseline),

@@ -1,12 +1,12 @@
-"""The held-out problems of a run, and what every policy earns on them: what tables are made of.
+"""The held-out problems of a run, and what every policy earns on them: what the tables are made of.
 
-    python eval.py runs/sums                # samples what is missing, and makes the tables
-
-The baseline, "best static", is for each (B, token budget) the best on training problems of all
-strategies that were sampled there. A policy's rewards are kept by its name in rewards.npz.
+A *table* (P, n, T) has the rewards of one policy. rewards.npz keeps it under the policy's name;
+what is missing there is sampled. *Cells* have the Pass@B of each problem and training seed, for
+every B and token budget. eval.py says which policies stand in which of the paper's tables.
 
 Shapes: P held-out problems, n samples, T token budgets, S arms, K training seeds.
 """
+import itertools
 from dataclasses import dataclass
 from typing import Any, Callable, Sequence
 
@@ -18,10 +18,13 @@ from tqdm import tqdm
 from bandit import best_arm, pass_at
 from decode import Policy
 from experiment.adapters import arms_from_json, load_adapter
-from experiment.reward_table import Arm, PolicyAt, embed_prompts, sample_budget_blind, sample_policy, sample_static
+from experiment.reward_table import (Arm, PolicyAt, embed_prompts, sample_budget_blind,
+                                     sample_policy, sample_static)
 from experiment.run import Run
+from experiment.selection import Selection
 from experiment.stats import oracle
 from features import PARALLEL_BUDGETS
+from pomdp import TEMPERATURES
 from utils.files import damaged, read_json
 
 Cells = dict[tuple[int, int], np.ndarray]    # (B, T index) -> per-problem Pass@B (K, P)
@@ -31,37 +34,15 @@ Cells = dict[tuple[int, int], np.ndarray]    # (B, T index) -> per-problem Pass@
 class HeldOut:
     """Problems, and for each policy its rewards (a table) or its Pass@B (cells)."""
     run: Run
-    told: dict                                                       # selection.json
+    selection: dict                                                  # selection.json
     e: Tensor                                                        # (P, d)
     Bs: list[int]
     bar: tqdm
 
     @property
-    def budgets(self) -> range:
-        return range(len(self.run.task.budgets))
-
-    def static(self, arm: Arm) -> np.ndarray:
-        """Table (P, n, T) of one strategy for all prompts."""
-        return self._table(str(arm), sample_static, arm)
-
-    def blind(self, name: str, policy: Policy) -> np.ndarray:
-        """Table (P, n, T) of a policy that does not see the budget, as in `sample_budget_blind`."""
-        return self._table(name, sample_budget_blind, self.style, policy)
-
-    def policy(self, name: str, policy_at: PolicyAt, n: int | None = None) -> np.ndarray:
-        """Table (P, n, T) of a policy that sees the budget; `policy_at` as in `sample_policy`."""
-        return self._table(name, sample_policy, policy_at, n=n)
-
-    def _table(self, name: str, sample: Callable[..., np.ndarray], *what: Any,
-               n: int | None = None) -> np.ndarray:
-        run = self.run
-        table = run.rewards.get(f"test {name}", lambda: sample(
-            run.lm, run.task, run.task.test, *what, n or run.config.test_samples,
-            run.config.seed, run.config.rows))
-        if run.rewards.fresh:
-            run.rewards.flush()
-            self.bar.update()
-        return table
+    def sets(self) -> dict[str, Selection]:
+        """The action sets by their styles, such as "cot,direct"; the first style's comes first."""
+        return {styles: Selection.from_json(x) for styles, x in self.selection["sets"].items()}
 
     @property
     def style(self) -> str:
@@ -70,104 +51,172 @@ class HeldOut:
     def prompts(self, style: str) -> list[str]:
         return [self.run.task.prompt(p, style) for p in self.run.task.test]
 
-    def cells(self, table: np.ndarray, Bs: list[int] | None = None) -> Cells:
-        """Of a table (P, n, T)."""
-        return {(B, t): pass_at(table[..., t], B)[None]
-                for B in Bs or self.Bs if B <= table.shape[1] for t in self.budgets}
+    @property
+    def columns(self) -> list[tuple[int, int]]:
+        """Every (B, T index) of a table."""
+        return list(itertools.product(self.Bs, range(len(self.run.task.budgets))))
 
+    # ---- tables: rewards (P, n, T), sampled if they are not on disk ----
+    def arm_table(self, arm: Arm) -> np.ndarray:
+        """Of one static arm for all prompts."""
+        return self._table(str(arm), sample_static, arm)
+
+    def budget_blind_table(self, name: str, policy: Policy) -> np.ndarray:
+        """Of a policy that does not see the budget, as in `sample_budget_blind`."""
+        return self._table(name, sample_budget_blind, self.style, policy)
+
+    def policy_table(self, name: str, policy_at: PolicyAt, n: int | None = None) -> np.ndarray:
+        """Of a policy that sees the budget; policy_at as in `sample_policy`."""
+        return self._table(name, sample_policy, policy_at, n=n)
+
+    def _table(self, name: str, sample: Callable[..., np.ndarray], *what: Any,
+               n: int | None = None) -> np.ndarray:
+        run = self.run
+
+        def sample_it() -> np.ndarray:
+            table = sample(run.lm, run.task, run.task.test, *what, n or run.config.test_samples,
+                           run.config.seed, run.config.rows)
+            self.bar.update()
+            return table
+
+        table = run.rewards.get(f"test {name}", sample_it)
+        run.rewards.flush()
+        return table
+
+    # ---- static policies: cells ----
+    def cells(self, table: np.ndarray, Bs: Sequence[int] | None = None) -> Cells:
+        """Pass@B of a table (P, n, T), as of one seed; a B above n has no cell."""
+        cells = {}
+        for B, t in self.columns:
+            if B <= table.shape[1] and B in (Bs or self.Bs):
+                cells[B, t] = pass_at(table[..., t], B)[None]                           # (1, P)
+        return cells
+
+    def arm(self, arm: Arm) -> Cells:
+        return self.cells(self.arm_table(arm))
+
+    def arm_values(self, arms: Sequence[Arm], B: int, t: int) -> np.ndarray:
+        """Pass@B (P, S) of every arm at one token budget."""
+        return np.stack([pass_at(self.arm_table(arm)[..., t], B) for arm in arms], 1)
+
+    def best_static(self, selection: Selection) -> Cells:
+        """In each column the arm that was the best there on the training problems."""
+        cells = {}
+        for B, t in self.columns:
+            arm = selection.best_static[self.Bs.index(B)][t]
+            cells[B, t] = pass_at(self.arm_table(arm)[..., t], B)[None]
+        return cells
+
+    def best_static_in_hindsight(self, selection: Selection) -> Cells:
+        """In each column the best arm on these very problems, which nobody can know before.
+
+        Out of S and of the arms that were best in training: no other arm was sampled here.
+        """
+        arms = {*selection.arms, *selection.best_of_all}
+        for line in selection.best_static:
+            arms.update(line)
+        cells = {}
+        for B, t in self.columns:
+            values = self.arm_values(sorted(arms), B, t)                                # (P, S)
+            cells[B, t] = values[:, values.mean(0).argmax()][None]
+        return cells
+
+    def mixed_static(self, arms: list[Arm]) -> Cells:
+        """An arm of S at random for each prompt."""
+        return {(B, t): self.arm_values(arms, B, t).mean(1)[None] for B, t in self.columns}
+
+    def oracle_per_prompt(self, arms: list[Arm]) -> Cells:
+        """The best arm of S for each prompt, as stats.oracle estimates it."""
+        table = np.stack([self.arm_table(arm) for arm in arms], 1)                 # (P, S, n, T)
+        n = table.shape[2]
+        return {(B, t): oracle(table[..., t], B)[None] for B, t in self.columns if 2 * B <= n}
+
+    def scripted_oracle(self) -> Cells:
+        """The task's scripted oracle, which sees the problem. Not every task has one."""
+        task = self.run.task
+        prompts = self.prompts(self.style)
+        one_a_row = [p for p in prompts for _ in range(self.run.config.test_samples)]
+
+        def policy_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
+            assert task.scripted_oracle
+            return prompts, task.scripted_oracle(self.run.lm, one_a_row, budgets, max(TEMPERATURES))
+
+        return self.cells(self.policy_table("scripted oracle", policy_at))
+
+    # ---- trained policies: cells ----
     def load(self, kind: str, seed: int) -> tuple[Any, dict]:
         return load_adapter(self.run.file(kind, seed), self.run.lm)
 
-    def seeds(self, cells_of: Callable[[int], Cells]) -> Cells:
-        """The cells of all training seeds as one: cells_of(seed) gives one seed's."""
+    def over_seeds(self, cells_of: Callable[[int], Cells]) -> Cells:
+        """The cells of all training seeds together: cells_of(seed) gives those of one seed."""
         parts = [cells_of(seed) for seed in self.run.config.all_seeds()]
-        return {at: np.concatenate([p[at] for p in parts]) for at in parts[0]}
+        return {at: np.concatenate([cells[at] for cells in parts]) for at in parts[0]}
 
     def choice(self, bandit: nn.Module, parts: Sequence[str], B: int, t: int) -> Tensor:
-        """The arm (P,) a bandit names for every problem."""
+        """The arm (P,) that a bandit chooses for each problem."""
         budgets = self.run.task.budgets
         return best_arm(bandit, self.e, B, budgets[t], max(budgets), parts)
 
-    def arms(self, arms: list[Arm], B: int, t: int) -> np.ndarray:
-        """Pass@B (P, S) of every arm at one token budget."""
-        return np.stack([pass_at(self.static(arm)[..., t], B) for arm in arms], 1)
-
-    # ---- policies: their cells ----
-    def best_static(self, told: dict) -> Cells:
-        """The best on training problems, for each column."""
-        best = [arms_from_json(line) for line in told["best_static"]]
-        return {(B, t): pass_at(self.static(best[i][t])[..., t], B)[None]
-                for i, B in enumerate(self.Bs) for t in self.budgets}
-
-    def optimist(self, told: dict) -> Cells:
-        """For each column the best on these very problems, of S and of what was best in training;
-        the others of the pool were not sampled here."""
-        arms = {*arms_from_json(told["arms"]), *arms_from_json(told["best_of_all"]),
-                *(arm for line in told["best_static"] for arm in arms_from_json(line))}
-        values = {(B, t): self.arms(sorted(arms), B, t) for B in self.Bs for t in self.budgets}
-        return {at: v[:, v.mean(0).argmax()][None] for at, v in values.items()}
-
-    def mixed(self, arms: list[Arm]) -> Cells:
-        """An arm of S at random for each prompt."""
-        return {(B, t): self.arms(arms, B, t).mean(1)[None] for B in self.Bs for t in self.budgets}
-
-    def bound(self, arms: list[Arm]) -> Cells:
-        """The best arm of S for each prompt, as stats.oracle estimates it."""
-        table = np.stack([self.static(arm) for arm in arms], 1)                    # (P, S, n, T)
-        return {(B, t): oracle(table[..., t], B)[None] for B in self.Bs
-                if 2 * B <= table.shape[2] for t in self.budgets}
-
-    def bandit(self, kind: str, seed: int, arms: list[Arm]) -> Cells:
-        return self.chosen(*self.load(kind, seed), arms)
+    def bandit(self, kind: str, arms: list[Arm]) -> Cells:
+        """A bandit on static arms, all seeds."""
+        return self.over_seeds(lambda seed: self.chosen(*self.load(kind, seed), arms))
 
     def chosen(self, bandit: nn.Module, about: dict, arms: list[Arm]) -> Cells:
-        """A bandit's choices, read from the arms' own tables."""
-        rows = np.arange(len(self.e))
-        return {(B, t): self.arms(arms, B, t)[rows, self.choice(bandit, about["parts"], B, t)][None]
-                for B in self.Bs for t in self.budgets}
-
-    def token(self, kind: str, seed: int) -> Cells:
-        """A token policy; of all but the main one half of the samples, for Pass@1 alone."""
-        policy, n = self.load(kind, seed)[0], self.run.config.test_samples
-        return self.cells(self.policy(f"{kind} {seed}",
-                                      lambda t, _: (self.prompts(self.style), policy),
-                                      n if kind == "token" else max(1, n // 2)))
-
-    def both(self, styles: str, seed: int) -> Cells:
-        """Both levels: the bandit names each prompt's arm, static or under the token level."""
-        arms, cells, n = arms_from_json(self.told["both_arms"]), {}, self.run.config.test_samples
-        (bandit, about), (token, _) = self.load(f"both {styles}", seed), self.load("token", seed)
-        strategies = torch.tensor([arm.strategy for arm in arms])
-        on = torch.tensor([arm.token for arm in arms])
-        for B in self.Bs:
-            def policy_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
-                choice = self.choice(bandit, about["parts"], B, t)
-                prompts = [self.run.task.prompt(p, arms[i].style)
-                           for p, i in zip(self.run.task.test, choice)]
-                each = choice.repeat_interleave(n)
-                return prompts, token.over(strategies[each], on[each])
-
-            cells |= self.cells(self.policy(f"both {styles} {seed} B={B}", policy_at), [B])
+        """What a bandit's choices earn, read from the arms' own tables."""
+        problems = np.arange(len(self.e))
+        cells = {}
+        for B, t in self.columns:
+            choice = self.choice(bandit, about["parts"], B, t)
+            cells[B, t] = self.arm_values(arms, B, t)[problems, choice][None]
         return cells
 
-    def rule(self) -> Cells:
-        """The task's scripted_oracle, which sees the problem."""
-        prompts = self.prompts(self.style)
-        each = [p for p in prompts for _ in range(self.run.config.test_samples)]
-        scripted_oracle = self.run.task.scripted_oracle
-        assert scripted_oracle                                    # tables.py asks where there is one
-        return self.cells(self.policy("rule", lambda t, budgets: (
-            prompts, scripted_oracle(self.run.lm, each, budgets))))
+    def token(self, kind: str) -> Cells:
+        """A token policy, all seeds. All but the main one get half of the samples, for Pass@1."""
+        n = self.run.config.test_samples
+        if kind != "token":
+            n = max(1, n // 2)
+
+        def of_seed(seed: int) -> Cells:
+            policy, _ = self.load(kind, seed)
+            asked = self.prompts(self.style), policy
+            return self.cells(self.policy_table(f"{kind} {seed}", lambda t, budgets: asked, n))
+
+        return self.over_seeds(of_seed)
+
+    def both(self, styles: str) -> Cells:
+        """Both levels, all seeds: for each prompt the bandit chooses static or the token level."""
+        return self.over_seeds(lambda seed: self._both_of_seed(styles, seed))
+
+    def _both_of_seed(self, styles: str, seed: int) -> Cells:
+        bandit, about = self.load(f"both {styles}", seed)
+        token, _ = self.load("token", seed)
+        arms = arms_from_json(self.selection["both_arms"])
+        strategies = torch.tensor([arm.strategy for arm in arms])                       # (S, 4)
+        active = torch.tensor([arm.token for arm in arms])                              # (S,)
+        cells: Cells = {}
+        for B in self.Bs:
+            def policy_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
+                choice = self.choice(bandit, about["parts"], B, t)                      # (P,)
+                prompts = [self.run.task.prompt(p, arms[i].style)
+                           for p, i in zip(self.run.task.test, choice)]
+                each = choice.repeat_interleave(self.run.config.test_samples)           # (P * n,)
+                return prompts, token.over(strategies[each], active[each])
+
+            cells |= self.cells(self.policy_table(f"both {styles} {seed} B={B}", policy_at), [B])
+        return cells
 
 
 def held_out(run: Run, bar: tqdm) -> HeldOut:
-    """A run's held-out problems. Raises UserError where selection.json is missing or damaged."""
-    path, config = f"{run.folder}/selection.json", run.config
-    told = read_json(path)
+    """A run's held-out problems. Raises UserError if selection.json is missing or damaged."""
+    path = f"{run.folder}/selection.json"
+    selection = read_json(path)
     try:
-        for arms in (told["both_arms"], *(x["arms"] for x in told["sets"].values())):
-            arms_from_json(arms)
+        arms_from_json(selection["both_arms"])
+        for action_set in selection["sets"].values():
+            Selection.from_json(action_set)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, error)
+    config = run.config
+    e = embed_prompts(run.lm, run.task, run.task.test, config.all_styles()[0], config.rows)
     Bs = [B for B in PARALLEL_BUDGETS if B <= min(config.samples, config.test_samples)]
-    return HeldOut(run, told, embed_prompts(run.lm, run.task, run.task.test, config.rows), Bs, bar)
+    return HeldOut(run, selection, e, Bs, bar)

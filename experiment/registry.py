@@ -1,7 +1,7 @@
-"""What a run trains and compares: adapter kinds, learners of bandits and token policies, baselines.
+"""What a run trains and compares: kinds of adapters, bandit learners, token policies, baselines.
 
-A package adds to these dictionaries when it is imported, as baselines/ does; the method itself
-imports no baseline.
+A package enters its own by adding to these dictionaries when it is imported, as baselines/ does;
+the method itself imports no baseline.
 """
 from typing import Any, Callable, NamedTuple
 
@@ -15,11 +15,13 @@ from pomdp import TokenPolicy, ppo_update, reinforce_update
 
 # ---- kinds of adapters: how one is built again from what its file says --------------------------
 def build_token(lm: LM, about: dict) -> nn.Module:
-    return TokenPolicy(lm.d, about["horizon"], about["parts"]).to(lm.device)
+    width = about.get("width", 128)                        # older files do not say it
+    return TokenPolicy(lm.d, about["horizon"], about["parts"], width).to(lm.device)
 
 
 def build_softmax(lm: LM, about: dict) -> nn.Module:
-    return SoftmaxBandit(context_size(lm.d, about["parts"]), len(about["arms"]))
+    width = about.get("width", 64)                         # older files do not say it
+    return SoftmaxBandit(context_size(lm.d, about["parts"]), len(about["arms"]), width)
 
 
 def build_linucb(lm: LM, about: dict) -> nn.Module:
@@ -27,44 +29,64 @@ def build_linucb(lm: LM, about: dict) -> nn.Module:
 
 
 ADAPTERS: dict[str, Callable[[LM, dict], nn.Module]] = {
-    "token": build_token, "softmax": build_softmax, "linucb": build_linucb}
+    "token": build_token,
+    "softmax": build_softmax,
+    "linucb": build_linucb,
+}
 
 
-# ---- learners -----------------------------------------------------------------------------------
-class Learner(NamedTuple):
+# ---- the sequence level: bandit learners --------------------------------------------------------
+class BanditLearner(NamedTuple):
     """A way to train a bandit, and its row in the tables."""
     row: str
-    training: Callable[..., nn.Module]     # as bandit.train_softmax
-    steps: str                             # the option that says how many
-    adapter: str = "softmax"               # class of what it trains, in ADAPTERS
+    train: Callable[..., nn.Module]              # as bandit.train_softmax
+    steps: str                                   # the option that says how many
+    adapter: str = "softmax"                     # the kind of what it trains, in ADAPTERS
     parts: tuple[str, ...] = CONTEXT_PARTS       # of the context that it sees
-    baseline: bool = False                    # trained with --baselines alone
+    only_with_baselines: bool = False            # trained if the run has --baselines
 
 
-BANDITS: dict[str, Learner] = {
-    "softmax-no-budget": Learner("softmax bandit, no budget", train_softmax, "bandit_steps",
-                                 parts=("prompt",), baseline=True),
-    "softmax": Learner("softmax bandit", train_softmax, "bandit_steps"),
-    "linucb": Learner("LinUCB", train_linucb, "linucb_steps", "linucb")}
-BOTH = {"both": Learner("both levels", train_softmax, "bandit_steps")}
+# The key is a part of the adapter's file name: "softmax" in softmax-cot-0.safetensors.
+BANDITS: dict[str, BanditLearner] = {
+    "softmax-no-budget": BanditLearner("softmax bandit, no budget", train_softmax, "bandit_steps",
+                                       parts=("prompt",), only_with_baselines=True),
+    "softmax": BanditLearner("softmax bandit", train_softmax, "bandit_steps"),
+    "linucb": BanditLearner("LinUCB", train_linucb, "linucb_steps", "linucb"),
+}
+BOTH = BanditLearner("both levels", train_softmax, "bandit_steps")
 
-# name -> an iteration's update: (policy, optimizer, episodes, seed, entropy bonus) -> diagnostics
+
+def bandit_learners(with_baselines: bool) -> dict[str, BanditLearner]:
+    """The bandits of a run by name, those that need --baselines first."""
+    first = {name: x for name, x in BANDITS.items() if x.only_with_baselines}
+    others = {name: x for name, x in BANDITS.items() if not x.only_with_baselines}
+    return first | others if with_baselines else others
+
+
+# ---- the token level ----------------------------------------------------------------------------
+# An iteration's update: (policy, optimizer, episodes, seed, entropy bonus) -> diagnostics.
 TOKEN_LEARNERS: dict[str, Callable[..., dict]] = {"ppo": ppo_update, "reinforce": reinforce_update}
 
+# Rows of the token level's tables: a key of Config.token_variants -> its name there.
+TOKEN_ROWS = {
+    "token-lpo": "LPO",
+    "token-reinforce": "REINFORCE",
+    "token-entropy": "token level, entropy only",
+    "token-no-budget": "token level, no budget",
+    "token": "token level",
+}
 
-def learners(rivals: bool) -> dict[str, Learner]:
-    """The bandits of a run, by the names of their files: the baselines first."""
-    found = sorted(BANDITS.items(), key=lambda item: not item[1].baseline)
-    return {name: x for name, x in found if rivals or not x.baseline}
 
-
-# ---- baselines of the token level ---------------------------------------------------------------
+# ---- baselines ----------------------------------------------------------------------------------
 class Baseline(NamedTuple):
-    """A published way to set the temperature: a row of the token level's table, with --baselines."""
+    """A published way to set the temperature: with --baselines a row of the token level's table.
+
+    This is not the row from which a table takes its differences: that is its `reference`.
+    """
     row: str
-    cells: Callable[..., Any]              # (held-out problems) -> cells, or None: no row
-    tune: Callable[..., Any] | None = None      # (run, problems) -> what selection.json keeps
-    train: Callable[..., None] | None = None    # (run, problems, seed)
+    cells: Callable[..., Any]                    # (held-out problems) -> cells, or None: no row
+    tune: Callable[..., Any] | None = None       # (run, problems) -> what selection.json keeps
+    train: Callable[..., None] | None = None     # (run, problems, seed)
 
 
 BASELINES: dict[str, Baseline] = {}

@@ -1,21 +1,24 @@
 """The reward table: which samples of which policy on which problem were right, kept on disk.
 
-    table[prompt, arm, sample, token budget] in {0, 1}                                  (P, S, n, T)
+    table[problem, arm, sample, token budget] in {0, 1}                                 (P, S, n, T)
 
-Sampling is what costs; everything that learns from a table replays it, so that another learning
+Sampling is what costs. Everything that learns from a table replays it, so that another learning
 rate costs seconds. Pass@B for every B comes from the n samples, without bias (`bandit.pass_at`).
+
+Each process samples its share of the problems, and all get the whole table.
 """
 import dataclasses
 import io
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, NamedTuple
+from functools import partial
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from decode import OnStep, GREEDY, Episode, Policy, Strategy, generate, static
+from decode import GREEDY, Episode, OnStep, Policy, Strategy, generate, static
 from grading import sandbox
 from lm import LM
 from tasks import Task
@@ -35,140 +38,156 @@ class Arm(NamedTuple):
     token: bool = False                  # True: the token level does, over the strategy's filters
 
     def __str__(self) -> str:
-        strategy = str(self.strategy).replace("T=1", "token level") if self.token else self.strategy
+        strategy = str(self.strategy)
+        if self.token:
+            strategy = strategy.replace("T=1", "token level")
         return f"{self.style} {strategy}"
 
 
-def grade_fn(lm: LM, task: Task, problems: list[Problem]) -> GradeFn:
-    """By prompt index, of a call's own problems."""
-    return lambda prompt, tokens: task.grade(lm.text(tokens), problems[prompt])
-
-
+# ---- on disk ------------------------------------------------------------------------------------
 class RewardStore:
-    """name -> array, in one npz file; `get` samples what is not there yet, `flush` writes it."""
+    """name -> array, in one npz file; `get` samples what is missing, `flush` writes the file."""
 
     def __init__(self, path: str):
-        self.path, self.arrays, self.fresh = path, distributed.main_process_first(lambda: read_arrays(path)), False
+        self.path = path
+        self.arrays: dict[str, Any] = distributed.main_process_first(partial(read_arrays, path))
+        self.changed = False             # is there something that the file lacks?
 
     def get(self, name: str, sample: Callable[[], np.ndarray]) -> np.ndarray:
         if name not in self.arrays:
-            self.arrays[name], self.fresh = sample(), True
+            self.arrays[name] = sample()
+            self.changed = True
         return self.arrays[name]
 
     def flush(self) -> None:
-        if self.fresh:
-            distributed.main_process_first(lambda: write(self.path, packed(self.arrays)))
-            self.fresh = False
-
-
-def packed(arrays: dict) -> bytes:
-    """An npz file, made in memory: zipfile on a full disk raises more than once."""
-    data = io.BytesIO()
-    np.savez_compressed(data, **arrays)
-    return data.getvalue()
+        if self.changed:
+            # Packed in memory: on a full disk, zipfile raises a second error while it closes
+            data = io.BytesIO()
+            np.savez_compressed(data, **self.arrays)
+            write(self.path, data.getvalue())
+            self.changed = False
 
 
 def read_arrays(path: str) -> dict[str, np.ndarray]:
-    """Nothing where there is no file. Raises UserError for a damaged one."""
+    """Nothing if there is no file. Raises UserError for a damaged one."""
     if not os.path.exists(path):
         return {}
     try:
         with np.load(path) as file:
             return {k: file[k] for k in file.files}
-    except Exception as error:                       # a damaged file raises kinds of zipfile's own
+    except Exception as error:                       # zipfile raises errors of many kinds
         raise damaged(path, error)
 
 
-# ---- sampling: each process plays its share of the problems; what all get is gathered -----------
-def collect(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor, n: int, seed: int,
-         rows: int, judge: GradeFn | None = None,
-         on_step: OnStep | None = None) -> list[Episode]:
-    """`generate`, with rewards; budgets (N * n,). N may be 0: an empty share.
+# ---- sampling -----------------------------------------------------------------------------------
+def grade_fn(lm: LM, task: Task, problems: list[Problem]) -> GradeFn:
+    """Grades the completions of these problems; the prompt's index is the problem's."""
+    def grade(prompt: int, tokens: Tensor) -> float:
+        return task.grade(lm.text(tokens), problems[prompt])
 
-    judge(prompt index, tokens) gives an episode's reward. Where it runs programs, which take their
-    seconds in processes of their own, it does so in threads, as soon as the text has ended and
-    while the LM decodes others. Answers take microseconds, and threads would only get in the way.
+    return grade
+
+
+def collect(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Tensor, n: int,
+            seed: int, rows: int, grade: GradeFn | None = None,
+            on_step: OnStep | None = None) -> list[Episode]:
+    """`generate`, with rewards; budgets (N * n,). N may be 0, for an empty share.
+
+    grade(prompt index, tokens) gives an episode's reward. A task that runs programs is graded in
+    threads, as soon as a completion has ended and while the LM decodes others: the programs take
+    seconds, in processes of their own. Other answers take microseconds, and are graded at the end.
     """
     if not prompts:
         return []
-    if judge is None:
+    if grade is None:
         return generate(lm, prompts, policy, budgets, n, seed, rows, on_step=on_step)
-    judges, verdicts = ThreadPoolExecutor(sandbox.CORES), {}
+    threads = ThreadPoolExecutor(sandbox.CORES)
+    verdicts = {}                                                    # row -> its coming reward
 
     def on_end(row: int, tokens: Tensor) -> None:
-        verdicts[row] = judges.submit(judge, row // n, tokens)
+        verdicts[row] = threads.submit(grade, row // n, tokens)
 
     try:
         episodes = generate(lm, prompts, policy, budgets, n, seed, rows,
                             on_end if task.programs else None, on_step)
         with clock("grading, or waiting for it"):
-            for row, x in enumerate(episodes):
-                x.reward = verdicts[row].result() if verdicts else judge(row // n, x.tokens)
+            for row, episode in enumerate(episodes):
+                if task.programs:
+                    episode.reward = verdicts[row].result()
+                else:
+                    episode.reward = grade(row // n, episode.tokens)
     finally:
-        judges.shutdown(wait=False, cancel_futures=True)    # Ctrl-C waits for what runs, no queue
+        # Ctrl-C waits for the programs that run now, not for those in the queue
+        threads.shutdown(wait=False, cancel_futures=True)
     return episodes
 
 
 def sample_static(lm: LM, task: Task, problems: list[Problem], arm: Arm, n: int, seed: int,
                   rows: int) -> np.ndarray:
-    """RewardStore (P, n, T) of one arm."""
-    return sample_budget_blind(lm, task, problems, arm.style, static(torch.tensor([arm.strategy])), n,
-                        seed, rows)
+    """Rewards (P, n, T) of one static arm."""
+    policy = static(torch.tensor([arm.strategy]))
+    return sample_budget_blind(lm, task, problems, arm.style, policy, n, seed, rows)
 
 
-def sample_budget_blind(lm: LM, task: Task, problems: list[Problem], style: str, policy: Policy, n: int,
-                 seed: int, rows: int) -> np.ndarray:
-    """RewardStore (P, n, T) at every token budget, from one sampling at the largest.
+def sample_budget_blind(lm: LM, task: Task, problems: list[Problem], style: str, policy: Policy,
+                        n: int, seed: int, rows: int) -> np.ndarray:
+    """Rewards (P, n, T) of a policy that does not see the token budget, from one sampling.
 
-    Of a policy that does not see the budget: its text under a smaller one is a prefix.
+    It is sampled at the largest budget: its completion under a smaller one is a prefix.
     """
     problems = problems[distributed.share(len(problems))]
-    budget = torch.full((len(problems) * n,), max(task.budgets))
     prompts = [task.prompt(p, style) for p in problems]
+    largest = torch.full((len(problems) * n,), max(task.budgets))
 
-    def judge(prompt: int, tokens: Tensor) -> list[float]:
-        verdicts = []                                                                   # (T,)
+    def grade(prompt: int, tokens: Tensor) -> list[float]:
+        rewards: list[float] = []                                                       # (T,)
         for i, T in enumerate(task.budgets):
-            same = i and len(tokens) <= task.budgets[i - 1]        # ended before: nothing new
-            verdicts.append(verdicts[-1] if same else
-                            task.grade(lm.text(tokens[:T]), problems[prompt]))
-        return verdicts
+            if i > 0 and len(tokens) <= task.budgets[i - 1]:
+                rewards.append(rewards[-1])          # it ended before: this budget adds nothing
+            else:
+                rewards.append(task.grade(lm.text(tokens[:T]), problems[prompt]))
+        return rewards
 
     rewards = np.zeros((len(problems), n, len(task.budgets)), dtype=np.uint8)
-    for x in collect(lm, task, prompts, policy, budget, n, seed, rows, judge):
+    for x in collect(lm, task, prompts, policy, largest, n, seed, rows, grade):
         rewards[x.prompt, x.sample] = x.reward
     return distributed.gather(rewards)
 
 
 def sample_policy(lm: LM, task: Task, problems: list[Problem], policy_at: PolicyAt, n: int,
                   seed: int, rows: int) -> np.ndarray:
-    """RewardStore (P, n, T) of a policy that sees the budget: one sampling a budget.
+    """Rewards (P, n, T) of a policy that sees the token budget: one sampling for each budget.
 
-    policy_at(budget index, budgets (P * n,)) gives the prompts (P of them) and the policy.
+    policy_at(budget index, budgets (P * n,)) gives the P prompts and the policy.
     """
     part = distributed.share(len(problems))
-    mine, start = problems[part], part.start * n                     # the share, and its first row
+    mine = problems[part]
+    first_row = part.start * n
     rewards = np.zeros((len(mine), n, len(task.budgets)), dtype=np.uint8)
     for t, T in enumerate(task.budgets):
         budgets = torch.full((len(problems) * n,), T)
         prompts, policy = policy_at(t, budgets)
-        for x in collect(lm, task, prompts[part], from_row(start, policy), budgets[:len(mine) * n], n,
-                      seed, rows, grade_fn(lm, task, mine)):
+        for x in collect(lm, task, prompts[part], from_row(first_row, policy),
+                         budgets[:len(mine) * n], n, seed, rows, grade_fn(lm, task, mine)):
             rewards[x.prompt, x.sample, t] = x.reward
     return distributed.gather(rewards)
 
 
 def from_row(start: int, policy: Policy) -> Policy:
-    """The policy of a call's rows start, start + 1 .., for a call with these rows alone."""
+    """The policy of rows start, start + 1 .., for a call in which these are rows 0, 1 .."""
     return lambda state: policy(dataclasses.replace(state, row=state.row + start))
 
 
-def embed_prompts(lm: LM, task: Task, problems: list[Problem], rows: int) -> Tensor:
-    """Prompt embeddings e (P, d), of the task's first style."""
-    prompts = [task.prompt(p, next(iter(task.styles)))
-               for p in problems[distributed.share(len(problems))]]
+def embed_prompts(lm: LM, task: Task, problems: list[Problem], style: str, rows: int) -> Tensor:
+    """Prompt embeddings e (P, d): the last hidden state of each prompt in one style.
+
+    Every context of a run uses the run's first style, whichever style an arm then asks in: the
+    bandit chooses the style, so x must not depend on that choice.
+    """
+    prompts = [task.prompt(p, style) for p in problems[distributed.share(len(problems))]]
+    one_token = torch.ones(len(prompts)).long()
     greedy = static(torch.tensor([GREEDY]))
     e = torch.zeros(len(prompts), lm.d)
-    for x in collect(lm, task, prompts, greedy, torch.ones(len(prompts)).long(), 1, 0, rows):
+    for x in collect(lm, task, prompts, greedy, one_token, n=1, seed=0, rows=rows):
         e[x.prompt] = x.e
     return distributed.gather(e)

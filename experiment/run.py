@@ -1,26 +1,36 @@
-"""A run: its folder, its files, and what every stage of the run needs.
+"""A run: its folder, its files, its log, and what every stage of it needs.
 
-A run lives in runs/NAME.part until its last file is written, then it is renamed to runs/NAME; an
-older run of that name is whole until then. --resume goes on with what lies in the .part folder.
+A run lives in runs/NAME.part until its last file is written; then the folder becomes runs/NAME.
+Until then an older run of that name stays whole. --resume goes on with what lies in the .part
+folder.
 """
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Sequence
 
+import numpy as np
 import torch
+from tqdm import tqdm
 
-from decode import GREEDY, static
+from decode import GREEDY, Episode, static
 from experiment.adapters import save_adapter
-from experiment.config import Config, check
+from experiment.config import Config, check, load
 from experiment.reward_table import RewardStore, collect
 from grading.sandbox import isolation
 from lm import LM
 from tasks import Task
+from utils.distributed import main_process_first
 from utils.errors import UserError
-from utils.files import read_json, write
+from utils.files import exists, read_json, write
+
+SMOOTHING = 50            # steps whose mean reward a progress bar shows (ours)
 
 
 @dataclass
@@ -29,53 +39,119 @@ class Run:
     lm: LM
     task: Task
     config: Config
-    folder: str                            # the run's: unfinished while it trains
+    folder: str                            # the unfinished one while the run trains
     rewards: RewardStore
 
     def file(self, kind: str, seed: int, end: str = "safetensors") -> str:
-        """Of an adapter: its kind, such as "softmax cot,direct", with signs that suit a name."""
-        return os.path.join(self.folder, f"{kind.replace(' ', '-').replace(',', '+')}-{seed}.{end}")
+        """The path of an adapter; its kind, such as "softmax cot,direct", becomes a file name."""
+        name = kind.replace(" ", "-").replace(",", "+")
+        return os.path.join(self.folder, f"{name}-{seed}.{end}")
 
     def done(self, kind: str, seed: int) -> bool:
-        return os.path.exists(self.file(kind, seed))
+        return exists(self.file(kind, seed))
 
     def save(self, kind: str, seed: int, adapter: str, tensors: dict, **about: object) -> None:
+        """adapter: its kind in registry.ADAPTERS. about: what builds it again."""
         save_adapter(self.file(kind, seed), tensors, adapter, self.lm,
                      budgets=list(self.task.budgets), **about)
 
 
-def need(lm: LM, task: Task, config: Config) -> str:
-    """What memory --rows takes. Raises UserError where it cannot fit."""
-    longest = sorted((task.prompt(p, style) for p in task.train + task.test
-                      for style in config.all_styles()), key=len)[-64:]    # ours: in characters
-    tokens = max(len(lm.encode(x)) for x in longest) + max(task.budgets)
-    return lm.require(config.rows, tokens)
+class TrainingLog:
+    """The lines of one training in metrics.csv, and its progress bar; used in a `with` block."""
+
+    def __init__(self, label: str, steps: int, lines: Sequence[dict] = ()):
+        """lines: those of the steps that were done before the training was interrupted."""
+        self.lines = list(lines)
+        self.bar = tqdm(total=steps, initial=len(self.lines), desc=label)
+
+    def add(self, **line: float) -> None:
+        self.lines.append(line)
+        shown = {k: f"{line[k]:.2f}" for k in ("entropy", "kl", "clipped") if k in line}
+        reward = np.mean([x["reward"] for x in self.lines[-SMOOTHING:]])
+        self.bar.set_postfix(reward=f"{reward:.3f}", **shown, refresh=False)
+        self.bar.update()
+
+    def __enter__(self) -> "TrainingLog":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.bar.close()
+
+
+def mean_outcome(episodes: list[Episode]) -> dict[str, float]:
+    """What the episodes of an iteration came to, on average; truncated is a share."""
+    outcomes = [(x.reward, x.truncated, len(x.tokens)) for x in episodes]
+    reward, truncated, length = np.array(outcomes, dtype=float).mean(0).tolist()
+    return {"reward": reward, "truncated": truncated, "length": length}
+
+
+# ---- its beginning and its end ------------------------------------------------------------------
+def open_run(config: Config, resume: bool) -> tuple[Run, str]:
+    """(the run in its unfinished folder, the finished folder); prints its memory and an example."""
+    lm, task = load(config)
+    print(f"memory: {check_memory(lm, task, config)}")
+    part, final = main_process_first(partial(open_folder, config, resume))
+    run = Run(lm, task, config, part, RewardStore(os.path.join(part, "rewards.npz")))
+    main_process_first(partial(print_first_example, run))
+    return run, final
+
+
+def close_run(run: Run, final: str, card: str) -> None:
+    """Moves the run to its finished folder, prints what may come next; card: its README.md."""
+    write(os.path.join(run.folder, "README.md"), card)
+    main_process_first(partial(close_folder, run.folder, final))
+    count = len(os.listdir(final))
+    middle = run.task.budgets[len(run.task.budgets) // 2]
+    print(f"\nwrote {final}/, {count} files, results.json with all that is above")
+    print(f"next: ./run sample.py --problem 0 --budget {middle} --compare "
+          f"--run {shlex.quote(final)}")
+
+
+def check_memory(lm: LM, task: Task, config: Config) -> str:
+    """Says how much memory --rows takes. Raises UserError if that much is not free."""
+    prompts = []
+    for style in config.all_styles():
+        prompts += [task.prompt(p, style) for p in task.train + task.test]
+    # Only the longest prompts are counted in tokens (ours: 64, the longest in characters)
+    longest = sorted(prompts, key=len)[-64:]
+    tokens = max(len(lm.encode(prompt)) for prompt in longest)
+    return lm.require(config.rows, tokens + max(task.budgets))
 
 
 def print_first_example(run: Run) -> None:
-    """The first prompt, its answer and verdict: where a reward of 0 comes from is seen here."""
-    task, problem, style = run.task, run.task.train[0], run.config.all_styles()[0]
+    """Prints a prompt, a completion and its reward: here the user sees why a reward is 0."""
+    task = run.task
+    problem = task.train[0]
     if task.programs:
         print("programs run with: " + isolation())
-    prompt = task.prompt(problem, style)
-    episode, = collect(run.lm, task, [prompt], static(torch.tensor([GREEDY])),
-                    torch.tensor([max(task.budgets)]), 1, 0, 1)
-    text = run.lm.text(episode.tokens)
-    print(f"prompt: {prompt!r}\ngreedy: {text!r}{' (ran out of tokens)' if episode.truncated else ''}\n"
-          f"answer: {problem.answer!r}, reward {task.grade(text, problem):g}")
+    prompt = task.prompt(problem, run.config.all_styles()[0])
+    greedy = static(torch.tensor([GREEDY]))
+    budget = torch.tensor([max(task.budgets)])
+    episode, = collect(run.lm, task, [prompt], greedy, budget, n=1, seed=0, rows=1)
+    completion = run.lm.text(episode.tokens)
+    ending = " (ran out of tokens)" if episode.truncated else ""
+    print(f"prompt: {prompt!r}\ngreedy: {completion!r}{ending}\n"
+          f"answer: {problem.answer!r}, reward {task.grade(completion, problem):g}")
 
 
 # ---- the run folder -----------------------------------------------------------------------------
+def read_options(path: str) -> dict[str, Any]:
+    """Options of a run from its config.json. Raises UserError if they are another version's."""
+    options = read_json(path)
+    names = {field.name for field in dataclasses.fields(Config)}
+    if not isinstance(options, dict) or options.keys() != names:
+        raise UserError(f"{path} is of another version of this code")
+    return options
+
+
 def read_config(folder: str) -> Config:
-    """A finished run's options. Raises UserError where there are none, or another version's."""
+    """A finished run's options. Raises UserError if there are none, or another version's."""
     folder = os.path.normpath(folder)
     part = folder.removesuffix(".part") + ".part"
     if folder == part or os.path.exists(part) and not os.path.exists(folder):
         raise UserError(f"{part} is unfinished: train.py --resume finishes it")
-    try:
-        config = Config(**read_json(f"{folder}/config.json"))
-    except TypeError as error:
-        raise UserError(f"{folder}/config.json is of another version: {error}")
+    config = Config(**read_options(f"{folder}/config.json"))
     check(config)
     return config
 
@@ -83,22 +159,26 @@ def read_config(folder: str) -> Config:
 def open_folder(config: Config, resume: bool) -> tuple[str, str]:
     """(unfinished, finished) folder; refuses what would lose work or mix two runs."""
     final = os.path.join("runs", config.name or config.task)
-    part, now = final + ".part", dataclasses.asdict(config)
-    settings, there = os.path.join(part, "config.json"), os.path.exists(part)
-    if resume and not there:
-        if os.path.exists(final) and not others(vars(read_config(final)), now):
-            sys.exit(print(f"{final} is finished"))                          # status 0
+    part = final + ".part"
+    settings = os.path.join(part, "config.json")
+    now = dataclasses.asdict(config)
+    unfinished = os.path.exists(part)
+    if resume and not unfinished:
+        if os.path.exists(final) and not changed_options(vars(read_config(final)), now):
+            print(f"{final} is finished")
+            sys.exit()                                                       # status 0
         raise UserError(f"nothing to resume: there is no {part}")
     try:
         os.makedirs(part, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {part}: {error.strerror}")
-    hold(part)               # before any advice to go on or delete: another process may be at work
-    if there and not resume:
+    # Locked before any advice to resume or delete it: another process may be writing it
+    lock_folder(part)
+    if unfinished and not resume:
         raise UserError(f"{part} holds an unfinished run: add --resume to go on, or delete it")
-    if os.path.exists(settings):                 # not where the kill came before it was written
-        old = read_json(settings)
-        if changed := others(old, now):
+    if os.path.exists(settings):                 # a kill may have come before it was written
+        changed = changed_options(read_options(settings), now)
+        if changed:
             raise UserError(f"{part} was started with {', '.join(changed)}")
     if os.path.exists(final + ".old") and not os.path.exists(final):
         os.replace(final + ".old", final)        # a kill came between close_folder's two renames
@@ -108,19 +188,18 @@ def open_folder(config: Config, resume: bool) -> tuple[str, str]:
     return part, final
 
 
-def others(old: dict, now: dict) -> list[str]:
-    """Options that were not as they are now. Another --rows is none: it changes no result."""
-    return [f"--{k.replace('_', '-')} {old.get(k)}" for k in now
-            if old.get(k) != now[k] and k != "rows"]
+def changed_options(old: dict, now: dict) -> list[str]:
+    """The old options that differ now. --rows may differ: it changes no result."""
+    return [f"--{k.replace('_', '-')} {old[k]}" for k in now if old[k] != now[k] and k != "rows"]
 
 
-def hold(part: str) -> None:
-    """Locks the folder until this process ends. Raises UserError where another one writes it."""
-    try:                                             # left open: the lock goes with the process
-        if sys.platform == "win32":                  # which opens no folder, and renames none
-            os.open(part + ".lock", os.O_CREAT | os.O_EXCL | os.O_TEMPORARY)     # with open files
+def lock_folder(part: str) -> None:
+    """Locks the folder until this process ends. Raises UserError if another process did."""
+    try:                                         # the file stays open: the lock ends with it
+        if sys.platform == "win32":              # a folder with an open file cannot be renamed
+            os.open(part + ".lock", os.O_CREAT | os.O_EXCL | os.O_TEMPORARY)
         else:
-            import fcntl                             # here alone: Windows has none
+            import fcntl                         # imported here because Windows has none
             fcntl.flock(os.open(part, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, FileExistsError):
         raise UserError(f"another process is writing {part}")
@@ -129,7 +208,10 @@ def hold(part: str) -> None:
 
 
 def close_folder(part: str, final: str) -> None:
-    """Puts the finished run in the place of an older one of its name."""
+    """Puts the finished run, without its checkpoints, in the place of an older one of its name."""
+    for name in os.listdir(part):
+        if name.endswith((".checkpoint", ".tmp")):
+            os.remove(os.path.join(part, name))
     shutil.rmtree(final + ".old", ignore_errors=True)
     if os.path.exists(final):
         os.replace(final, final + ".old")

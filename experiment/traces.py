@@ -185,7 +185,7 @@ def as_csv(columns: tuple[str, ...], lines: Iterable[tuple]) -> str:
 
 def write_traces(held: HeldOut) -> None:
     """The four files, in the run's folder. One process is enough."""
-    run, seed, sets = held.run, held.run.config.seed, held.told["sets"]
+    run, seed, sets = held.run, held.run.config.seed, held.selection["sets"]
     problems, token = run.task.test[:PROBLEMS], held.load("token", seed)[0]
     best = arms_from_json(next(iter(sets.values()))["best_static"][0])             # at B = 1
     bandits = {(kind, styles): held.load(f"{kind} {styles}", seed)

@@ -240,8 +240,8 @@ def test_no_transfer_table_where_the_tested_problems_have_no_levels():
         task=SimpleNamespace(train=[Problem("", "", difficulty=i) for i in range(4)],
                              test=[Problem("", "")] * 3, budgets=(8, 16, 32)),
         config=SimpleNamespace(seed=0), done=lambda kind, seed: True)
-    held = SimpleNamespace(run=run, told={"sets": {"cot": {}}}, Bs=[1], seeds=lambda of: cells,
-                           best_static=lambda told: cells)
+    held = SimpleNamespace(run=run, sets={"cot": None}, Bs=[1], token=lambda kind: cells,
+                           best_static=lambda selection: cells)
     assert [x["title"] for x in transfer_tables(held)] == ["Transfer: trained on T = 16"]
     run.task.test[0] = Problem("", "", difficulty=3)
     assert "levels 0, 1, tested on the others" in transfer_tables(held)[0]["title"]

@@ -139,7 +139,7 @@ def decode(monkeypatch, capsys, *arguments):
 def test_contenders_are_those_of_the_evaluation(lm):
     task = make_task(CONFIG)
     run, token = Run(lm, task, CONFIG, "runs/sums", None), object()
-    held, named = HeldOut(run, {}, embed_prompts(lm, task, task.test, 64), [1], None), set()
+    held, named = HeldOut(run, {}, embed_prompts(lm, task, task.test, "cot", 64), [1], None), set()
     bandit = held_bandit(run, lm)
     for T, t in (12, 0), (20, 1), (30, 2), (15, 0), (100, 2):
         choice = held.choice(*bandit, 1, t).tolist()

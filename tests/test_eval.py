@@ -1,18 +1,26 @@
 """Tables against numbers worked by hand, and reward tables against direct sampling."""
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from experiment.reward_table import Arm
-from utils.errors import UserError
+import baselines                                                             # noqa: F401
 from decode import GREEDY, Strategy, static
-from experiment.reward_table import RewardStore, collect, sample_policy, sample_static
-from utils.problem_files import Source
-from eval import better
+from eval import better, token_table
+from experiment.config import Config
+from experiment.held_out import HeldOut
+from experiment.registry import BASELINES, TOKEN_ROWS
+from experiment.reward_table import Arm, RewardStore, collect, sample_policy, sample_static
+from experiment.selection import ActionSet, Selection, drop_uninformative
 from experiment.tables import compare, make_row, make_table, show
 from tasks import TASKS
+from train import best_static
+from utils.errors import UserError
+from utils.problem_files import Problem, Source
+
+ARMS = [Arm("cot", GREEDY), Arm("cot", Strategy(1.25, 3)), Arm("direct", Strategy(), token=True)]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +61,55 @@ def test_the_better_policy_is_named_column_by_column():
     assert better(a, b)[1, 0] is b[1, 0] and better(a, b)[8, 0] is a[8, 0]
 
 
+def test_best_static_is_the_best_arm_on_average_of_each_parallel_and_token_budget():
+    table = np.zeros((2, 2, 2, 2), dtype=np.uint8)                               # (P, S, n, T)
+    table[0, 0] = 1                              # arm 0: always right on problem 0
+    table[:, 1, 0, 1] = 1                        # arm 1, second budget: right once on each problem
+    assert best_static(ARMS[:2], table) == [[ARMS[0], ARMS[0]], [ARMS[0], ARMS[1]]]
+
+
+def test_a_selection_is_the_same_after_json_and_a_damaged_one_is_refused():
+    selection = Selection(9, [.5, .6], [.5, .5], ARMS[:2], [ARMS[:2], ARMS[1:]], ARMS[2:], .1, .2, .3)
+    told = json.loads(json.dumps(selection.to_json()))
+    assert Selection.from_json(told) == selection
+    assert told["names"] == [str(arm) for arm in ARMS[:2]]
+    assert told.pop("bound") == .3
+    with pytest.raises(KeyError, match="bound"):
+        Selection.from_json(told)
+
+
+def test_filtered_problems_leave_the_table_the_embeddings_and_the_list():
+    problems = [Problem(str(i), "") for i in range(3)]
+    s = ActionSet("cot", None, np.arange(3)[:, None, None, None], problems, torch.arange(3.0)[:, None])
+    drop_uninformative(s, np.array([True, False, True]))
+    assert s.table.ravel().tolist() == s.e.ravel().tolist() == [0, 2]
+    assert s.problems == [problems[0], problems[2]]
+    with pytest.raises(UserError, match="would leave none"):
+        drop_uninformative(s, np.array([False, False]))
+
+
+def test_every_row_of_the_token_table_is_compared_with_best_static_beside_baselines_too(monkeypatch):
+    """The published methods are called baselines as well: the table must not take one of them."""
+    rng = np.random.default_rng(4)
+
+    def cells(*_):
+        return {(1, 0): rng.random((1, 50))}
+
+    for name, baseline in BASELINES.items():
+        monkeypatch.setitem(BASELINES, name, baseline._replace(cells=cells))
+    for name in ("arm", "best_static", "mixed_static", "token", "scripted_oracle"):
+        monkeypatch.setattr(HeldOut, name, cells)
+    monkeypatch.setattr(HeldOut, "sets", {"cot": SimpleNamespace(arms=ARMS, best_of_all=ARMS)})
+    run = SimpleNamespace(config=Config(baselines=True),
+                          task=SimpleNamespace(scripted_oracle=cells))
+    rows = token_table(HeldOut(run, {}, None, [1], None))["rows"]
+    assert {"EDT", "AutoDeco-like", *TOKEN_ROWS.values()} < {row["name"] for row in rows}
+    for row in rows:
+        compared = "difference" in row["cells"]["pass@1[0]"]
+        assert compared == (row["name"] != "best static"), row["name"]
+        assert row["competitor"] == (row["name"] != "scripted oracle")
+
+
 def test_a_run_is_held_to_another_ones_intervals_and_the_row_is_named(tmp_path):
     base = {(1, 0): np.random.default_rng(3).random((1, 200))}
     for name, shift, own in (("a", 0.0, "arm: one"), ("b", 0.01, "arm: another"),
@@ -81,8 +138,8 @@ def test_rewards_of_prefixes_equal_sampling_at_each_budget(lm, task, strategy):
 
 def test_rewards_are_what_the_verifier_says_of_the_text(lm, task):
     prompts = [task.prompt(p, "direct") for p in task.test]
-    episodes = collect(lm, task, prompts, static(torch.tensor([GREEDY] * 12)), torch.full((12,), 52),
-                    1, 0, 64)
+    greedy = static(torch.tensor([GREEDY] * 12))
+    episodes = collect(lm, task, prompts, greedy, torch.full((12,), 52), 1, 0, 64)
     by_hand = [float(lm.text(x.tokens) == f"#{p.answer}") for x, p in zip(episodes, task.test)]
     table = sample_static(lm, task, task.test, Arm("direct", GREEDY), 1, 0, 64)
     assert table[:, 0, -1].tolist() == by_hand

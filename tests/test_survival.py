@@ -10,7 +10,7 @@ import pytest
 
 from utils.errors import UserError
 from experiment.config import Config
-from experiment.run import close_folder, open_folder
+from experiment.run import close_folder, open_folder, read_config
 from experiment.reward_table import RewardStore
 from experiment.adapters import load_adapter
 from utils.files import append_csv, read_json, write
@@ -112,6 +112,21 @@ def test_a_run_goes_on_with_other_rows_and_with_nothing_else(tmp_path, monkeypat
         open_folder(Config(name="c", lr=1.0), resume=True)
 
 
+@pytest.mark.parametrize("change", [{"more": 1}, {"lr": None}])              # None: the key is absent
+def test_a_run_of_another_version_is_refused_by_name_and_left_as_it_is(
+        tmp_path, monkeypatch, change):
+    monkeypatch.chdir(tmp_path)
+    options = {k: v for k, v in (vars(Config()) | change).items() if v is not None}
+    os.makedirs("runs/sums.part")
+    write("runs/sums.part/config.json", json.dumps(options))
+    with pytest.raises(UserError, match=r"sums.part/config.json is of another version of this code"):
+        open_folder(Config(), resume=True)
+    assert read_json("runs/sums.part/config.json") == options
+    os.replace("runs/sums.part", "runs/sums")
+    with pytest.raises(UserError, match=r"runs/sums/config.json is of another version of this code"):
+        read_config("runs/sums")
+
+
 def test_what_lies_in_a_folder_without_config_is_not_mixed_with_a_run_started_plainly(
         tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -164,8 +179,9 @@ def test_output_to_a_full_disk_gets_one_line_and_to_a_closed_pipe_none(
                                      "demos.from_gguf"])
 def test_ctrl_c_while_torch_is_imported_gets_one_line(program, tmp_path):
     (tmp_path / "torch.py").write_text("raise KeyboardInterrupt")
-    done = subprocess.run(command_of(program), text=True,
-                          capture_output=True, env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    done = subprocess.run(command_of(program), text=True, capture_output=True,
+                          env={**os.environ, "PYTHONPATH": path})
     assert done.returncode and done.stderr == f"{program}: stopped\n"
 
 
@@ -221,8 +237,8 @@ def test_lines_that_do_not_fit_their_columns_are_refused(text, tmp_path):
 
 
 def test_a_file_cut_anywhere_is_refused(lm, unbroken, tmp_path):
-    readers = {"rewards.npz": RewardStore, "token-0.safetensors": lambda path: load_adapter(path, lm),
-               "config.json": read_json,
+    readers = {"rewards.npz": RewardStore, "config.json": read_json,
+               "token-0.safetensors": lambda path: load_adapter(path, lm),
                "metrics.csv": lambda path: append_csv(path, {"adapter": "a", "seed": 0}, [])}
     for name, read in readers.items():
         whole = (unbroken[0] / name).read_bytes()

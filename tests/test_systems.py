@@ -50,7 +50,7 @@ def test_on_windows_every_file_is_imported_and_a_run_has_its_folder(windows, tmp
     run, config = windows["experiment.run"], windows["experiment.config"].Config(name="a b")
     part, final = run.open_folder(config, resume=False)
     with pytest.raises(windows["utils.errors"].UserError, match="another process is writing"):
-        run.hold(part)
+        run.lock_folder(part)
     assert not [x for x in os.listdir(part) if "lock" in x]       # an open file would stop a rename
     run.close_folder(part, final)
     assert vars(run.read_config(final)) == vars(config)

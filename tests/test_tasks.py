@@ -98,7 +98,7 @@ def test_the_yardstick_is_hot_at_forks_when_the_whole_work_does_not_fit(lm):
     logits = torch.zeros(3, 24)
     logits[:, lm.encode(";")[0]], logits[:, lm.encode("#")[0]] = 2.0, 1.5
     logits[2, lm.encode("7")[0]] = 5.0                                       # no fork
-    policy = tiny.scripted_oracle(lm, ["7+8+5:", "7+8+5:", "7+8+5:"], torch.tensor([40, 12, 12]))
+    policy = tiny.scripted_oracle(lm, ["7+8+5:", "7+8+5:", "7+8+5:"], torch.tensor([40, 12, 12]), 1.25)
     state = State(rows, None, logits, *[None] * 5)
     chosen = policy(state).strategies
     assert tiny.solution_length("7+8+5:") == len("7+8=15;15+5=20#20")

@@ -43,7 +43,7 @@ FILES = ("tokens.csv", "lengths.csv", "generations.json", "choices.csv")
 def held(lm):
     task = make_task(CONFIG)
     run = Run(lm, task, CONFIG, "", None)
-    return HeldOut(run, {}, embed_prompts(lm, task, task.test, 64), [1, 2], None)
+    return HeldOut(run, {}, embed_prompts(lm, task, task.test, "cot", 64), [1, 2], None)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,8 @@ def folder(lm, token, tmp_path_factory):
     (folder / "selection.json").write_text(json.dumps({
         "both_arms": [], "sets": {"cot,direct": {
             "best_static": [arms_to_json(line) for line in (BEST, BEST[::-1])],
-            "arms": arms_to_json(ARMS)}}}))
+            "arms": arms_to_json(ARMS), "best_of_all": [], "candidates": 3, "coverage": [],
+            "top_average": [], "constant": 0, "noise": 0, "bound": 0}}}))
     save_adapter(str(folder / "token-3.safetensors"), token.state_dict(), "token", lm, horizon=30,
                  parts=token.parts)
     for kind, bandit in bandits(lm).items():

@@ -11,10 +11,14 @@ import pytest
 import torch
 
 import lm
-from utils.errors import UserError
-from experiment.config import load, parse
+from bandit import SoftmaxBandit
 from conftest import ROOT, SHORT, execute, hashes
-from experiment.run import hold
+from experiment.adapters import load_adapter, save_adapter
+from experiment.config import load, parse
+from experiment.run import lock_folder
+from features import context_size
+from pomdp import TokenPolicy
+from utils.errors import UserError
 
 
 def start(program, *arguments, folder):
@@ -26,7 +30,7 @@ def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_comma
     folder, out = unbroken
     for row, tables in (("greedy ", 5), ("best static ", 5), ("mixed static ", 5), ("LinUCB ", 4),
                         ("softmax bandit ", 6), ("oracle per prompt (bound) °", 2), ("arm: ", 10),
-                        ("token level ", 3), ("both levels ", 2), ("rule that sees ", 1)):
+                        ("token level ", 3), ("both levels ", 2), ("scripted oracle °", 1)):
         assert sum(line.startswith(row) for line in out.splitlines()) == tables, row
     assert "memory" in out.splitlines()[0] and "reward" in out.splitlines()[3]
     assert out.splitlines()[-1].startswith("next: ./run sample.py")
@@ -105,9 +109,25 @@ def test_eval_and_decode_read_the_run(unbroken, finish):
 
 
 def test_two_processes_never_write_one_run(tmp_path):
-    hold(str(tmp_path))
+    lock_folder(str(tmp_path))
     with pytest.raises(UserError, match="another process"):
-        hold(str(tmp_path))
+        lock_folder(str(tmp_path))
+
+
+def test_an_adapter_says_its_width_and_an_older_file_has_the_width_of_then(lm, tmp_path):
+    path = str(tmp_path / "adapter.safetensors")
+    arms = [["cot", [0.0, 0, 1.0, 0.0], False]] * 3
+    inputs = context_size(lm.d, ("prompt",))
+    for kind, about, build in (
+            ("token", {"horizon": 30, "parts": ["hidden"]},
+             lambda **width: TokenPolicy(lm.d, 30, ["hidden"], **width)),
+            ("softmax", {"arms": arms, "parts": ["prompt"]},
+             lambda **width: SoftmaxBandit(inputs, 3, **width))):
+        for saved, told in ((build(width=16), {"width": 16}), (build(), {})):
+            save_adapter(path, saved.state_dict(), kind, lm, **about, **told)
+            again, _ = load_adapter(path, lm)
+            assert again.width == saved.width
+            assert all(torch.equal(a, b) for a, b in zip(saved.parameters(), again.parameters()))
 
 
 def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken, finish):

@@ -1,10 +1,12 @@
-"""The processes of one run: each takes its share of the prompts, all end with the same adapters.
+"""The processes of one run: each samples its share of the prompts, then all learn the same.
 
     torchrun --nproc-per-node 8 train.py --model FOLDER ...       # a GPU each; CPUs work as well
 
-Started in any other way there is one process, rank 0, and nothing below does or costs anything.
-Rank 0 alone writes and prints, and decides what depends on files (`first`); what every process
-must know of the others' work goes through `gather` and `gather_list`. All call these in the same order.
+Without torchrun there is one process, rank 0, and the functions below do nothing and cost nothing.
+Only rank 0 prints and writes files. What it decides, such as whether a file exists, it tells the
+others (`main_process_first`). What the processes sampled is put together by `gather` and
+`gather_list`, after which all processes hold the same data and take the same steps. All processes
+call these functions in the same order.
 """
 import contextlib
 import datetime
@@ -24,75 +26,86 @@ from utils.errors import UserError
 T = TypeVar("T")
 Part = TypeVar("Part", Tensor, np.ndarray)
 
-# Gloo's own 30 minutes would end a job in which one share samples longer than another. A process
-# that died is seen by its closed connection, not by time.
-PATIENCE = datetime.timedelta(days=1)
+# Gloo's own limit of 30 minutes would end a run in which one share takes longer than another. A
+# process that died is noticed by its closed connection, not by time (ours: a day is never reached).
+TIMEOUT = datetime.timedelta(days=1)
+
+inside_main_process_first = False      # True while rank 0 works and the other processes wait for it
 
 
 class Ended(KeyboardInterrupt):
-    """Another process is no more, or this one got SIGTERM; alone, that is as good as Ctrl-C."""
+    """Another process has died, or this one got SIGTERM. For a single process this is Ctrl-C."""
 
 
 # ---- one run ------------------------------------------------------------------------------------
 @contextlib.contextmanager
-def job(advice: str) -> Iterator[None]:
-    """Within this block the processes that torchrun started are one group.
+def process_group(advice: str) -> Iterator[None]:
+    """Within this block the processes that torchrun started work together.
 
-    Ranks but 0 are silent. Whatever ends the block is told by one process; the others exit with 1
-    and no word. advice: what to do after a process died, the end of a UserError.
+    Only rank 0 prints. If the run fails, one process reports why; the others exit with status 1.
+    advice: what the user does when a process has died; it ends the error message.
     """
-    store, me = start(), rank()
-    signal.signal(signal.SIGTERM, _stopped)
+    store = join_group()
+    is_main = rank() == 0
+    signal.signal(signal.SIGTERM, _stop)
     if store is not None:
-        signal.signal(signal.SIGINT, _stopped)
+        signal.signal(signal.SIGINT, _stop)
     try:
-        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.ExitStack() as quiet:
-            if me > 0:
-                quiet.enter_context(contextlib.redirect_stdout(nowhere))
-                quiet.enter_context(contextlib.redirect_stderr(nowhere))
+        with contextlib.ExitStack() as stack:
+            if not is_main:
+                nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                stack.enter_context(contextlib.redirect_stdout(nowhere))
+                stack.enter_context(contextlib.redirect_stderr(nowhere))
             yield
     except (Exception, KeyboardInterrupt) as error:
         if store is None:
             raise
         _ignore_signals()
-        dist.destroy_process_group()                     # whoever waits for this process wakes up
-        if not _speaks(store, me, error):
+        # Closing the connections wakes up every process that waits for this one
+        dist.destroy_process_group()
+        if not _reports(store, is_main, error):
             sys.exit(1)
         if isinstance(error, Ended):
-            raise UserError(f"another process of this job has ended, or all were stopped; {advice}")
+            raise UserError(f"another process of this run has ended, or all were stopped; {advice}")
         raise
     if store is not None:
         dist.destroy_process_group()
 
 
-def start() -> dist.Store | None:
-    """Joins the group that torchrun's environment names; None, and nothing done, without one."""
+def join_group() -> dist.Store | None:
+    """Joins the group that torchrun's environment variables name; None if there are none."""
     if not {"RANK", "WORLD_SIZE"} <= set(os.environ):
         return None
     store, me, count = next(dist.rendezvous("env://"))
-    # Gloo on GPUs too: 5 MB a minibatch, and unlike NCCL's its calls end where a process has died.
-    dist.init_process_group("gloo", store=store, rank=me, world_size=count, timeout=PATIENCE)
+    # Gloo on GPUs too: episodes are small, and unlike NCCL's, its calls end when a process has died
+    dist.init_process_group("gloo", store=store, rank=me, world_size=count, timeout=TIMEOUT)
     return store
 
 
-def _stopped(number: int, _frame: object) -> None:
+def _stop(number: int, _frame: object) -> None:
     _ignore_signals()
     raise Ended if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def _ignore_signals() -> None:
-    """Ctrl-C reaches a process twice, from the terminal and from torchrun; one is enough to end."""
+    """Ctrl-C reaches a process twice, from the terminal and from torchrun; the first one counts."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
-def _speaks(store: dist.Store, me: int, error: BaseException) -> bool:
-    """Does this process tell how the run ended? The first to ask: rank 0 sooner than the others,
-    and a cause sooner than what follows from it (ours: by half a second)."""
-    time.sleep(0.5 * (me > 0) + isinstance(error, Ended))
+def _reports(store: dist.Store, is_main: bool, error: BaseException) -> bool:
+    """Whether this process reports how the run ended: the first one that asks the store does.
+
+    Rank 0 asks half a second before the others (ours), and a process with a cause of its own a
+    second before those that only noticed that another one has ended.
+    """
+    if not is_main:
+        time.sleep(0.5)
+    if isinstance(error, Ended):
+        time.sleep(1)
     try:
-        return store.add("told", 1) == 1
-    except RuntimeError:                                 # the store went with another process
+        return store.add("reported", 1) == 1
+    except RuntimeError:                             # the store was in a process that has ended
         return True
 
 
@@ -106,45 +119,57 @@ def size() -> int:
 
 
 def share(count: int) -> slice:
-    """This process's part of `count` things: consecutive, in rank order, empty where too few."""
-    return slice(count * rank() // size(), count * (rank() + 1) // size())
+    """This process's share of `count` items: consecutive, in rank order; it may be empty."""
+    start = count * rank() // size()
+    stop = count * (rank() + 1) // size()
+    return slice(start, stop)
 
 
-def _together(collective: Callable, *arguments: Any) -> None:
-    """Nothing when alone. Raises Ended where another process is no more."""
+def _collective(function: Callable, *arguments: Any) -> None:
+    """Calls a function of torch.distributed. Raises Ended where another process has died."""
     if dist.is_initialized():
         try:
-            collective(*arguments)
+            function(*arguments)
         except RuntimeError as error:                          # gloo: Connection closed by peer
             raise Ended from error
 
 
 def main_process_first(function: Callable[[], T]) -> T:
-    """What `function` returns on rank 0, which alone calls it; a UserError is raised by all.
+    """Rank 0 alone calls `function`; all processes return its result, or raise its UserError.
 
-    For files: what rank 0 wrote is there when the others go on. No `function` may call back here.
+    The others wait, so a file that it writes exists when they go on. `function` may call this again
+    (as `files.write` does): rank 0 is then alone already, and nobody waits.
     """
-    told: list[Any] = [None, None]
+    global inside_main_process_first
+    if inside_main_process_first or size() == 1:
+        return function()
+    answer: list[Any] = [None, None]                           # the result, the error
     if rank() == 0:
+        inside_main_process_first = True
         try:
-            told[0] = function()
+            answer[0] = function()
         except (UserError, SystemExit) as error:               # --help is a SystemExit
-            told[1] = error
-    _together(dist.broadcast_object_list, told)
-    if told[1]:
-        raise told[1]
-    return told[0]
+            answer[1] = error
+        finally:
+            inside_main_process_first = False
+    _collective(dist.broadcast_object_list, answer)
+    if answer[1]:
+        raise answer[1]
+    return answer[0]
 
 
 def gather(part: Part) -> Part:
-    """All processes' parts, numpy or CPU tensors (m, ...), in rank order; m may differ, be 0."""
+    """All processes' parts in rank order, numpy or CPU tensors (m, ...); m may differ, or be 0."""
     parts = [part] * size()
-    _together(dist.all_gather_object, parts, part)
+    _collective(dist.all_gather_object, parts, part)
     return torch.cat(parts) if isinstance(part, Tensor) else np.concatenate(parts)
 
 
 def gather_list(part: list[T]) -> list[T]:
-    """All processes' lists as one, in rank order."""
-    parts: list[list[T]] = [part] * size()
-    _together(dist.all_gather_object, parts, part)
-    return [x for one in parts for x in one]
+    """The lists of all processes as one, in rank order."""
+    parts = [part] * size()
+    _collective(dist.all_gather_object, parts, part)
+    together = []
+    for one in parts:
+        together += one
+    return together

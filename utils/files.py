@@ -1,19 +1,31 @@
-"""Files that are whole or absent: written to a temporary name beside them, then renamed."""
+"""Files that are whole or absent: they are written under a temporary name, then renamed.
+
+With several processes (utils/distributed.py) rank 0 writes, and the others wait until it has.
+"""
 import csv
 import io
 import json
 import os
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
 
+from utils import distributed
 from utils.errors import UserError
 
 
 def write(path: str, data: bytes | str) -> None:
-    """To a temporary name beside `path`; synced, then renamed. Raises UserError, as of a full disk,
-    which leaves the old file whole and nothing temporary."""
+    """Rank 0 writes the file; all processes go on when it is there.
+
+    It writes a temporary file beside `path`, syncs it and renames it. Raises UserError, as of a
+    full disk, which leaves the old file whole and no temporary one.
+    """
+    distributed.main_process_first(partial(_write, path, data))
+
+
+def _write(path: str, data: bytes | str) -> None:
     try:
         with open(path + ".tmp", "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
@@ -27,13 +39,19 @@ def write(path: str, data: bytes | str) -> None:
             os.remove(path + ".tmp")
 
 
+def exists(path: str) -> bool:
+    """Whether rank 0 sees the file: all processes get the same answer."""
+    return distributed.main_process_first(partial(os.path.exists, path))
+
+
 def damaged(path: str, error: Exception) -> UserError:
-    """To be raised where a run's file cannot be read: says how it is made again."""
+    """The error to raise where a run's file cannot be read: it says how the file is made again."""
+    problem = f"there is no {path}: "
+    if os.path.exists(path):
+        problem = f"cannot read {path} ({type(error).__name__}): delete it, "
     folder = os.path.dirname(path)
-    first = "" if folder.endswith(".part") else f"rename {folder} to {folder}.part, "
-    what = (f"cannot read {path} ({type(error).__name__}): delete it, " if os.path.exists(path) else
-            f"there is no {path}: ")
-    return UserError(f"{what}{first}then train.py with the same options and --resume makes it "
+    rename = "" if folder.endswith(".part") else f"rename {folder} to {folder}.part, "
+    return UserError(f"{problem}{rename}then train.py with the same options and --resume makes it "
                      "again")
 
 
@@ -48,7 +66,7 @@ def read_json(path: str) -> Any:
 
 
 def shorter(value: Any) -> Any:
-    """The same, every float with 5 digits: the file is half as long."""
+    """The same with 5 digits for every float: the file is half as long."""
     if isinstance(value, dict):
         return {k: shorter(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -57,14 +75,15 @@ def shorter(value: Any) -> Any:
 
 
 def other_lines(path: str, key: dict) -> list[dict]:
-    """The lines of a CSV file, if it is there, not of `key`. Raises UserError: damaged."""
+    """The lines of a CSV file without those of `key`. Raises UserError for a damaged file."""
     if not os.path.exists(path):
         return []
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
         text = file.read()
     rows = list(csv.DictReader(io.StringIO(text)))
-    if not text.endswith("\n") or any(
-            None in (*row, *row.values()) or not key.keys() <= row.keys() for row in rows):
+    # A line with too few or too many columns has None among its values, or as a name
+    whole = all(None not in (*row, *row.values()) and key.keys() <= row.keys() for row in rows)
+    if not whole or not text.endswith("\n"):
         raise UserError(f"{path} is damaged: delete it, then --resume; its lines are lost")
     return [row for row in rows if any(row[k] != v for k, v in key.items())]
 
@@ -72,21 +91,28 @@ def other_lines(path: str, key: dict) -> list[dict]:
 def append_csv(path: str, key: dict, lines: list[dict]) -> None:
     """Adds `lines`, each with the columns of `key` before it; earlier lines of that key go."""
     key = {k: str(v) for k, v in key.items()}
-    rows = other_lines(path, key)
-    rows += [{**key, **{k: f"{v:.6g}" for k, v in line.items()}} for line in lines]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(k for row in rows for k in row)), restval="",
-                            lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write(path, text.getvalue())
+
+    def append() -> None:
+        rows = other_lines(path, key)
+        for line in lines:
+            rows.append(key | {k: f"{v:.6g}" for k, v in line.items()})
+        columns: dict[str, None] = {}                  # in the order in which they first appear
+        for row in rows:
+            columns |= dict.fromkeys(row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write(path, text.getvalue())
+
+    distributed.main_process_first(append)
 
 
 def load_checkpoint(path: str) -> dict | None:
-    """On the CPU, where every process can read it; None where there is none."""
+    """On the CPU, where every process can read it; None if there is no checkpoint."""
     try:
         return torch.load(path, map_location="cpu") if os.path.exists(path) else None
-    except Exception as error:                   # a damaged file raises kinds of torch's own
+    except Exception as error:                   # torch raises errors of many kinds
         raise damaged(path, error)
 
 

@@ -13,19 +13,19 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from utils import distributed as ranks
-from experiment.reward_table import Arm
+from baselines.lpo import lpo_update
+from decode import Episode, Strategy, static
+from experiment.reward_table import Arm, embed_prompts, sample_policy, sample_static
+from pomdp import TokenPolicy, ppo_update, reinforce_update
+from utils import distributed
 from utils.cli import run_program
 from utils.errors import UserError
-from decode import Episode, Strategy, static
-from pomdp import TokenPolicy, ppo_update, reinforce_update
-from experiment.reward_table import embed_prompts, sample_policy, sample_static
-from baselines.lpo import lpo_update
+from utils.files import append_csv, exists, write
 from conftest import ROOT, SHORT
 from test_train import start
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-LINE = "train.py: another process of this job has ended"
+LINE = "train.py: another process of this run has ended"
 FEW = [*SHORT, "--budgets", "18,30"]                           # of five: this is about processes
 GOES_ON = "the same command with --resume goes on"
 
@@ -107,11 +107,11 @@ def test_what_two_processes_began_before_one_was_killed_one_ends_alike(alone, tm
 
 STOPPED = """
 import os, signal, time
-from utils import distributed as ranks
+from utils import distributed
 from utils.cli import run_program
 
 def main():
-    with ranks.job(""):
+    with distributed.process_group(""):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(9)
 
@@ -126,18 +126,24 @@ def test_sigterm_is_one_line_without_a_traceback():
     assert process.returncode == 1 and err == "program: stopped; go on\n"
 
 
-def learn(update, counts, rewards, part):
-    """Of made episodes of counts[i] decisions, half of them one prompt's, half another's: the
-    parameters then, and the diagnostics."""
-    torch.manual_seed(0)
-    policy, episodes = TokenPolicy(6, 30), []
+def made_episodes(counts, rewards):
+    """Of counts[i] decisions each; half of them are one prompt's, half another's."""
+    torch.manual_seed(1)
+    episodes = []
     for i, (F, r) in enumerate(zip(counts, rewards)):
         e, h, f = torch.randn(6), torch.randn(F, 6), torch.rand(F, 4)
         action = torch.randint(4, (F,)).to(torch.int8)
         episodes.append(Episode(int(i >= len(counts) // 2), 0, 30, torch.zeros(F), True, e, action,
                                 torch.arange(F), torch.full((F,), .25).log(), h, f, r))
+    return episodes
+
+
+def learn(update, episodes):
+    """(the parameters after three updates, their diagnostics)."""
+    torch.manual_seed(0)
+    policy = TokenPolicy(6, 30)
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-3, eps=1e-5)
-    logs = [update(policy, optimizer, episodes[part], seed, .01) for seed in range(3)]
+    logs = [update(policy, optimizer, episodes, seed, .01) for seed in range(3)]
     return [p.detach() for p in policy.parameters()], logs
 
 
@@ -153,42 +159,68 @@ CASES = [(update, *case) for update in (ppo_update, reinforce_update, lpo) for c
 
 
 def fails():
-    raise UserError(f"told by {ranks.rank()}")
+    raise UserError(f"told by {distributed.rank()}")
 
 
-def together(alone):
+def check_gather():
+    for count in (0, 1, 2, 3, 10):
+        own = np.arange(count)[distributed.share(count)]
+        assert distributed.gather(own).tolist() == list(range(count)), count
+        assert distributed.gather(torch.tensor(own)).tolist() == list(range(count)), count
+        assert distributed.gather_list(own.tolist()) == list(range(count)), count
+
+
+def check_main_process_first(me, folder):
+    assert distributed.main_process_first(lambda: me) == 0
+    assert distributed.main_process_first(lambda: distributed.main_process_first(lambda: me)) == 0
+    with pytest.raises(UserError, match="told by 0"):
+        distributed.main_process_first(fails)
+    with pytest.raises(UserError, match="told by 0"):
+        distributed.main_process_first(lambda: distributed.main_process_first(fails))
+    assert not distributed.inside_main_process_first
+    # Files: what rank 0 writes is there when the others go on, also from within main_process_first
+    path = str(folder / "file")
+    assert not exists(path)
+    write(path, f"of {me}")
+    assert exists(path) and open(path).read() == "of 0"
+    distributed.gather(np.zeros(0))                             # all have read it
+    distributed.main_process_first(lambda: write(path, f"again of {me}"))
+    assert open(path).read() == "again of 0"
+    append_csv(path + ".csv", {"seed": me}, [{"step": 1}])
+    append_csv(path + ".csv", {"seed": me}, [{"step": 2}])
+    assert open(path + ".csv").read() == "seed,step\n0,2\n"
+    with pytest.raises(UserError, match="cannot write .*: No such file or directory"):
+        write(str(folder / "missing" / "file"), "")
+
+
+def together(alone, folder):
     """Run by two processes; alone: what one process learns in each of CASES."""
-    with ranks.job("try again"):
-        me = ranks.rank()
-        assert ranks.size() == 2
-        for count in (0, 1, 2, 3, 10):
-            own = np.arange(count)[ranks.share(count)]
-            assert ranks.gather(own).tolist() == list(range(count)), count
-            assert ranks.gather(torch.tensor(own)).tolist() == list(range(count)), count
-        assert ranks.add(torch.tensor([1, me])).tolist() == [2, 1]
-        assert ranks.main_process_first(lambda: me) == 0
-        with pytest.raises(UserError, match="told by 0"):
-            ranks.main_process_first(fails)
-        for case, (parameters, logs) in zip(CASES, alone):
-            again, logs2 = learn(*case, ranks.share(len(case[1])))
-            assert all((a - b).abs().max() < 1e-6 for a, b in zip(parameters, again)), case
-            for a, b in zip(logs, logs2):
-                assert a.keys() == b.keys() and all(abs(a[k] - b[k]) < 1e-5 for k in a), (a, b)
+    with distributed.process_group("try again"):
+        me = distributed.rank()
+        assert distributed.size() == 2
+        check_gather()
+        check_main_process_first(me, folder)
+        for (update, *case), (parameters, logs) in zip(CASES, alone):
+            episodes = made_episodes(*case)
+            mine = episodes[distributed.share(len(episodes))]
+            again, logs2 = learn(update, distributed.gather_list(mine))
+            assert all(torch.equal(a, b) for a, b in zip(parameters, again)), (update, case)
+            assert logs == logs2, (update, case)
         print("all is well")
         if me == 1:
             raise UserError("only here")
-        ranks.add(torch.zeros(1))                                      # waits for the other one
+        distributed.gather(torch.zeros(1))                      # waits for the other one
 
 
 def member(me, port, folder, alone):
     os.environ.update(RANK=str(me), WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=str(port))
     torch.set_num_threads(1)                          # a forked process has no pool of threads
     sys.stdout, sys.stderr = (open(folder / f"{name}{me}", "w") for name in ("out", "err"))
-    run_program("program", lambda: together(alone))
+    run_program("program", lambda: together(alone, folder))
 
 
 def test_what_processes_do_together_and_an_error_of_one_of_them_is_seen_once(tmp_path):
-    alone = [learn(*case, slice(None)) for case in CASES]
+    alone = [learn(update, made_episodes(*case)) for update, *case in CASES]
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -205,9 +237,10 @@ def test_what_processes_do_together_and_an_error_of_one_of_them_is_seen_once(tmp
 
 
 def test_one_process_has_all_and_pays_nothing():
-    assert (ranks.rank(), ranks.size(), ranks.share(7)) == (0, 1, slice(0, 7))
+    assert (distributed.rank(), distributed.size(), distributed.share(7)) == (0, 1, slice(0, 7))
     x = np.arange(3)
-    assert ranks.gather(x).tolist() == [0, 1, 2] and ranks.main_process_first(lambda: 5) == 5
+    assert distributed.gather(x).tolist() == [0, 1, 2]
+    assert distributed.main_process_first(lambda: 5) == 5
 
 
 @pytest.mark.parametrize("count", [5, 1])                   # of 1 problem, one share is empty
@@ -223,13 +256,13 @@ def test_shares_of_sampling_are_the_parts_of_the_whole(lm, count, monkeypatch):
     def sampled():
         return (sample_policy(lm, task, problems, lambda t, _: (problems, static(strategies)), 2, 0,
                               64), sample_static(lm, task, problems, hot, 2, 0, 64),
-                embed_prompts(lm, task, problems, 64).numpy())
+                embed_prompts(lm, task, problems, "", 64).numpy())
 
     whole, parts = sampled(), []
-    monkeypatch.setattr(ranks, "size", lambda: 2)
-    monkeypatch.setattr(ranks, "gather", lambda part: part)
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    monkeypatch.setattr(distributed, "gather", lambda part: part)
     for me in range(2):
-        monkeypatch.setattr(ranks, "rank", lambda: me)
+        monkeypatch.setattr(distributed, "rank", lambda: me)
         parts.append(sampled())
     for all_of_it, *shares in zip(whole, *parts):
         assert [len(x) for x in shares] == [count // 2, count - count // 2]
