@@ -160,10 +160,11 @@ def evaluate(run: Run, shown: Sequence[int] = ()) -> str:
         tables = all_tables(held)
         if not distributed.main_process_first(lambda: os.path.exists(f"{run.folder}/choices.csv")):     # the last one
             distributed.main_process_first(lambda: write_traces(held))
-    levels = Counter(str(p.difficulty) for p in task.test if p.difficulty is not None)
+    difficulties = Counter(str(p.difficulty) for p in task.test if p.difficulty is not None)
     results = {"about": {"lm": run.lm.name, "task": task.name, "styles": config.all_styles(),
                          "budgets": task.budgets, "problems": len(task.test),
-                         "samples": config.test_samples, "seeds": config.seeds, "levels": levels},
+                         "samples": config.test_samples, "seeds": config.seeds,
+                         "difficulties": difficulties},
                "selection": held.told["sets"], "tables": tables, "paper": read_json(PAPER)}
     distributed.main_process_first(lambda: write(f"{run.folder}/results.json", json.dumps(shorter(results), indent=1)))
     text = "\n".join(show(table, task.budgets, shown) for table in tables) + f"\n\n{LEGEND}"
