@@ -195,10 +195,10 @@ def evaluate(run: Run, shown: Sequence[int] = ()) -> str:
             distributed.main_process_first(partial(write_traces, held))
 
     # How large this evaluation is, for readers and for --against
-    levels = Counter(str(p.difficulty) for p in task.test if p.difficulty is not None)
+    difficulties = Counter(str(p.difficulty) for p in task.test if p.difficulty is not None)
     about = {"lm": run.lm.name, "task": task.name, "styles": config.all_styles(),
              "budgets": task.budgets, "problems": len(task.test), "samples": config.test_samples,
-             "seeds": config.seeds, "levels": levels}
+             "seeds": config.seeds, "difficulties": difficulties}
     results = {"about": about, "selection": held.selection["sets"], "tables": tables,
                "paper": read_json(PAPER)}
     write(f"{run.folder}/results.json", json.dumps(shorter(results), indent=1))

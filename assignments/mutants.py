@@ -154,21 +154,22 @@ MUTANTS = [
     (9, "one factor too few",
      "range(B)", "range(B - 1)"),
     # ---- 10: the bootstrap ----
-    (10, "unpaired: other draws at each call",
-     "by_seed, by_problem = _resamplings(*values.shape, draws)",
-     "by_seed, P = _resamplings(*values.shape, draws)[0], values.shape[1]\n"
-     "    by_problem = np.random.default_rng().multinomial(P, np.full(P, 1 / P), draws) / P"),
-    (10, "seeds alone are drawn again",
-     "by_problem @ values.T", "np.broadcast_to(values.mean(1), by_seed.shape)"),
-    (10, "problems alone are drawn again",
+    (10, "unpaired: other resamples at each call",
+     "of_seeds, of_problems = resampling_weights(K, P, resamples)",
+     "of_seeds, _ = resampling_weights(K, P, resamples)\n"
+     "    c = np.random.default_rng().multinomial(P, np.full(P, 1 / P), resamples)\n"
+     "    of_problems = c / P"),
+    (10, "seeds alone are resampled",
+     "of_problems @ values.T", "np.broadcast_to(values.mean(1), of_seeds.shape)"),
+    (10, "problems alone are resampled",
      "math.sqrt(K / max(K - 1, 1)) * (u - 1) / K", "0 * u"),
     (10, "without the factor: K seeds show too little",
      "math.sqrt(K / max(K - 1, 1))", "1"),
     (10, "single values are drawn: a seed's do not stay together, nor a problem's",
-     "(by_seed * (by_problem @ values.T)).sum(1)",
-     "np.random.default_rng(0).choice(values.ravel(), (draws, values.size)).mean(1)"),
-    (10, "problems without putting back",
-     "rng.multinomial(P, np.full(P, 1 / P), draws) / P", "np.full((draws, P), 1 / P)"),
+     "(of_seeds * by_seed).sum(1)",
+     "np.random.default_rng(0).choice(values.ravel(), (resamples, values.size)).mean(1)"),
+    (10, "problems without replacement",
+     "rng.multinomial(P, np.full(P, 1 / P), resamples)", "np.ones((resamples, P))"),
     # ---- 11: the answer of a text ----
     (11, "the first box",
      "boxes[-1]", "boxes[0]"),

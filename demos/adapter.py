@@ -1,10 +1,10 @@
 """A trained adapter in a script of your own.
 
-    ./run train.py --quick                           # an adapter to try, in runs/sums
-    ./run -m demos.adapter           # wherever the script lies: this folder's path
+    ./run train.py --quick           # makes an adapter to try, in runs/sums
+    ./run -m demos.adapter           # a script elsewhere needs this repository in its PYTHONPATH
 
-"tiny" may be a hub id or a model's folder, "runs/sums" the hub id of a run that was uploaded. The
-policy picks a temperature before every token; it knows how many of the 24 are left.
+"tiny" may be any hub id or a model's folder, "runs/sums" the hub id of an uploaded run. The policy
+chooses a temperature before every token, and knows how many of the 24 tokens are left.
 """
 from decode import generate
 from experiment.adapters import load_adapter, run_folder

@@ -1,11 +1,17 @@
-"""What a run leaves on disk: files that are whole or absent, and adapters with their configuration.
+"""The adapters of a run on disk, each in one safetensors file, and the checkpoints of a training.
 
-An adapter is one safetensors file; its metadata holds what it was trained for: the LM's id and
-hash, how that is asked, its arms or actions, its features, its budgets. `load_adapter` refuses what
-does not fit.
+The file's metadata holds what the adapter was trained for, and what is needed to build it again:
+
+    kind                        one of registry.ADAPTERS
+    model, lm_hash, chat ..     the LM, and how it is prompted
+    actions, budgets            the temperatures of the token level; the token budgets
+    parts                       of what the adapter observes
+    arms                        of a bandit, in the order of its outputs
+    horizon, width              of a token policy: the largest token budget; its hidden layers
 """
 import json
 import os
+from functools import partial
 from typing import Any
 
 from safetensors import safe_open
@@ -24,8 +30,8 @@ from utils.hub import from_hub
 
 
 def restore(path: str, policy: TokenPolicy, optimizer: Optimizer) -> tuple[int, list]:
-    """Brings both to where the checkpoint, if there is one, was written; (iterations done, log)."""
-    saved = distributed.main_process_first(lambda: load_checkpoint(path))
+    """Loads a checkpoint, if there is one, into both; returns (iterations done, log)."""
+    saved = distributed.main_process_first(partial(load_checkpoint, path))
     if saved is None:
         return 0, []
     try:
@@ -37,13 +43,12 @@ def restore(path: str, policy: TokenPolicy, optimizer: Optimizer) -> tuple[int, 
 
 
 def run_folder(run: str) -> str:
-    """Of a run that is here, or of one that was uploaded to a hub: a hub id's."""
+    """The folder of a run on this machine, or of one on a hub, whose id is OWNER/NAME."""
     if run.count("/") != 1 or run.startswith("runs/") or os.path.isdir(os.path.dirname(run)):
         return run
     return from_hub(run, "run", ["*.json", "*.safetensors"])
 
 
-# ---- adapters -----------------------------------------------------------------------------------
 def arms_to_json(arms: list[Arm]) -> list:
     return [[arm.style, list(arm.strategy), arm.token] for arm in arms]
 
@@ -53,27 +58,27 @@ def arms_from_json(rows: list) -> list[Arm]:
 
 
 def save_adapter(path: str, tensors: dict, kind: str, lm: LM, **about: object) -> None:
-    """kind: one of registry.ADAPTERS. about: whatever JSON can hold, to build it again."""
-    about = {"kind": kind, "model": lm.name, "lm_hash": lm.hash(),
-             "actions": list(TEMPERATURES), **lm.prompt_format, **about}
-    tensors = {k: v.detach().contiguous() for k, v in tensors.items()}
-    write(path, save(tensors, {"config": json.dumps(about, sort_keys=True)}))
+    """Writes a state dict; about: what else the metadata holds, as the head of this file says."""
+    common = {"kind": kind, "model": lm.name, "lm_hash": lm.hash(), "actions": list(TEMPERATURES)}
+    metadata = common | lm.prompt_format | about
+    tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    write(path, save(tensors, {"config": json.dumps(metadata, sort_keys=True)}))
 
 
 def read_adapter(path: str) -> tuple[dict, dict]:
-    """(tensors, configuration) of an adapter's file. Raises UserError: damaged, or not there."""
+    """(state dict, metadata) of an adapter's file. Raises UserError: damaged, or not there."""
     try:
         with safe_open(path, "pt") as file:
-            return ({k: file.get_tensor(k) for k in file.keys()},    # noqa: SIM118
-                    json.loads(file.metadata()["config"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}    # noqa: SIM118
+            return tensors, json.loads(file.metadata()["config"])
     except Exception as error:                       # safetensors raises kinds of its own
         raise damaged(path, error)
 
 
 def load_adapter(path: str, lm: LM) -> tuple[Any, dict]:
-    """(adapter, its configuration); from now on the LM is asked as in the adapter's training.
+    """(adapter, its metadata). From now on the LM is prompted as it was in the adapter's training.
 
-    Raises UserError for another LM, action set, or no file.
+    Raises UserError if the file is not there, or is of another LM, action set, kind or shape.
     """
     tensors, about = read_adapter(path)
     if about["lm_hash"] != lm.hash():
@@ -82,9 +87,24 @@ def load_adapter(path: str, lm: LM) -> tuple[Any, dict]:
     if about["actions"] != list(TEMPERATURES):
         raise UserError(f"{path} was trained for the actions {about['actions']}, "
                         f"not for {list(TEMPERATURES)}")
-    asked = {k: about[k] for k in lm.prompt_format if k in about}      # none in older bandits' files
+    if about["kind"] not in ADAPTERS:
+        raise UserError(f"{path} is an adapter of kind {about['kind']!r}; the kinds known here are "
+                        f"{', '.join(ADAPTERS)}")
+    adapter = build(path, tensors, about, lm)
+    asked = {name: about[name] for name in lm.prompt_format if name in about}   # none in old bandits' files
     if asked and asked != lm.prompt_format:
         lm.set_prompt_format(**asked)
-    adapter = ADAPTERS[about["kind"]](lm, about)
-    adapter.load_state_dict(tensors)
-    return adapter.eval(), about
+    return adapter, about
+
+
+def build(path: str, tensors: dict, about: dict, lm: LM) -> Any:
+    """The adapter with its weights. Raises UserError if its shape is not what `about` says."""
+    try:
+        adapter = ADAPTERS[about["kind"]](lm, about)
+        adapter.load_state_dict(tensors)
+    except KeyError as error:
+        raise UserError(f"{path} does not fit: {error} is missing or unknown")
+    except (RuntimeError, TypeError, ValueError) as error:
+        lines = str(error).splitlines()                      # of torch: a title, then the tensors
+        raise UserError(f"{path} does not fit: {lines[min(1, len(lines) - 1)].strip()}")
+    return adapter.eval()

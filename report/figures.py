@@ -1,6 +1,6 @@
-"""Figures of a run, each remade from the files of its folder alone.
+"""Figures of a run, each made from the files of its folder alone.
 
-    python -m report.figures runs/sums                        # PNG and SVG into runs/sums/figures/
+    python -m report.figures runs/sums               # PNG and SVG into runs/sums/figures/
 
 | figure | from | figure | from |
 |---|---|---|---|
@@ -8,8 +8,8 @@
 | training, learners | metrics.csv | lengths | lengths.csv |
 | regret | metrics.csv, results.json | choices | choices.csv |
 
-A figure is a function of `Data`; its docstring, how to read it, is its caption in report.py.
-Where a run has not what a figure needs, one line says so. Needs matplotlib, which is optional.
+A figure is a function of `Data`; its docstring is its caption on the page (page.py). If a run does
+not have what a figure needs, one line says so. Needs matplotlib, which is optional.
 
     regret after j steps of m pulls    m sum_{i <= j} (bound - r_i)     r_i: mean reward of step i
 
@@ -35,21 +35,23 @@ try:
 except ImportError:
     matplotlib = None
 
-# Colours of Okabe and Ito (2008), which the colour-blind tell apart; dashes and markers do in grey.
-LOOKS = [dict(color=c, linestyle=dash, marker=m) for c, dash, m in (
-    ("#D55E00", "-", "o"), ("#000000", (0, (5, 2)), "s"), ("#0072B2", (0, (7, 2, 1, 2)), "^"),
-    ("#CC79A7", (0, (3, 1, 1, 1, 1, 1)), "D"), ("#009E73", (0, (1, 2.5)), "X"),
-    ("#6B6B6B", (0, (1, 1)), "v"))]
-LOOK = dict(zip(("token level", "best static", "softmax bandit", "both levels",
-                 "scripted oracle", "greedy"), LOOKS))
+# Colours that the colour-blind can tell apart (Okabe and Ito 2008); dashes and markers for grey
+LOOK = {
+    "token level": dict(color="#D55E00", linestyle="-", marker="o"),
+    "best static": dict(color="#000000", linestyle=(0, (5, 2)), marker="s"),
+    "softmax bandit": dict(color="#0072B2", linestyle=(0, (7, 2, 1, 2)), marker="^"),
+    "both levels": dict(color="#CC79A7", linestyle=(0, (3, 1, 1, 1, 1, 1)), marker="D"),
+    "scripted oracle": dict(color="#009E73", linestyle=(0, (1, 2.5)), marker="X"),
+    "greedy": dict(color="#6B6B6B", linestyle=(0, (1, 1)), marker="v")}
+LOOKS = list(LOOK.values())                                # for lines that are no policies
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
          "axes.axisbelow": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.6,
          "lines.linewidth": 1.6, "lines.markersize": 4.5, "legend.frameon": False,
          "legend.handlelength": 3.6, "figure.constrained_layout.w_pad": 0.08,
          "svg.hashsalt": "plots"}                                         # the salt: the same bytes
+ONE_SEED = dict(linewidth=0.6, alpha=0.5, marker="")
 ACTIONS = action_names(TEMPERATURES)
-PULLS = {"softmax": 256, "linucb": 16}         # of a step: batch of bandit.py's train_softmax, ..
-THIN = dict(linewidth=0.6, alpha=0.5, marker="")                                      # one seed
+PULLS = {"softmax": 256, "linucb": 16}          # of a step: batch of train_softmax, train_linucb
 
 
 # ---- what figures share -------------------------------------------------------------------------
@@ -61,23 +63,24 @@ def panels(rows: int, columns: int, width: float, height: float,
 
 
 def finish(figure: "Figure", axes: np.ndarray, x: str, y: str, columns: int = 3) -> "Figure":
-    """Names the outer axes; one legend for all panels, above them, where it hides nothing."""
+    """Labels the outer axes; puts one legend for all panels above them, where it hides nothing."""
     for ax in axes[-1]:
         ax.set_xlabel(x)
     for ax in axes[:, 0]:
         ax.set_ylabel(ax.get_ylabel() or y)
-    named = {}
+    handles = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels()):
-            named.setdefault(label, handle)
-    figure.legend(named.values(), named, loc="outside upper center", ncols=columns)
+            handles.setdefault(label, handle)
+    figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns)
     return figure
 
 
-def with_bands(data: Data, ax: Any, names: Iterable[str], at: dict) -> None:
-    """Lines of table rows with their 95 % bands."""
+def plot_rows(data: Data, ax: Any, names: Iterable[str], cells: dict) -> None:
+    """A line for each of these table rows, with its 95 % band; cells: as in Data.points."""
     for name in names:
-        if (points := data.points(name, at)) is not None:
+        points = data.points(name, cells)
+        if points is not None:
             x, mean, low, high = points
             ax.fill_between(x, low, high, color=LOOK[name]["color"], alpha=0.14, linewidth=0)
             ax.plot(x, mean, **LOOK[name], label=name)
@@ -85,123 +88,130 @@ def with_bands(data: Data, ax: Any, names: Iterable[str], at: dict) -> None:
         raise Missing(f"results.json has none of the rows {', '.join(names)}")
 
 
-def with_seeds(ax: Any, curves: list, look: dict, label: str) -> None:
-    """The mean over seeds, as far as all of them go; each seed as a thin line."""
+def plot_seeds(ax: Any, curves: list, look: dict, label: str) -> None:
+    """A thin line for each seed; a thick one for their mean, as far as all of them go."""
     for x, y in curves:
-        ax.plot(x, y, **look | THIN)
+        ax.plot(x, y, **look | ONE_SEED)
     n = min(len(x) for x, _ in curves)
-    ax.plot(curves[0][0][:n], np.mean([y[:n] for _, y in curves], 0), **look, label=label,
-            markevery=max(1, n // 9))
+    mean = np.mean([y[:n] for _, y in curves], 0)
+    ax.plot(curves[0][0][:n], mean, **look, label=label, markevery=max(1, n // 9))
 
 
 def running_mean(curves: list) -> list:
-    """Of each curve, over 10 steps (ours: validation's interval), or all where there are fewer."""
+    """The mean over 10 steps (ours: validation's interval), or over all if there are fewer."""
     n = min(10, *(len(x) for x, _ in curves))
     return [(x[n - 1:], np.convolve(y, np.full(n, 1 / n), "valid")) for x, y in curves]
 
 
+def shown(styles: str) -> str:
+    return f"styles: {styles.replace(',', ', ')}"
+
+
 # ---- the figures --------------------------------------------------------------------------------
 def accuracy(data: Data) -> "Figure":
-    """Pass@1 on held-out problems against the token budget T, with 95 % bands (problems and
-    training seeds): the higher, the better; what lies above best static is gained by adapting."""
+    """Pass@1 on held-out problems against the token budget T, with 95 % bands over problems and
+    training seeds. Higher is better; the gap above best static is what adapting gains."""
     figure, axes = panels(1, 1, 6.6, 4.2)
     budgets = data.results["about"]["budgets"]
-    with_bands(data, axes[0, 0], ("scripted oracle", "both levels", "token level",
-                                  "softmax bandit", "best static", "greedy"),
-               {T: f"pass@1[{t}]" for t, T in enumerate(budgets)})
+    cells = {T: f"pass@1[{t}]" for t, T in enumerate(budgets)}
+    names = ("scripted oracle", "both levels", "token level", "softmax bandit", "best static",
+             "greedy")
+    plot_rows(data, axes[0, 0], names, cells)
     axes[0, 0].set_xticks(budgets)
     return finish(figure, axes, "token budget T, tokens", "Pass@1, % of problems")
 
 
 def pass_at_k(data: Data) -> "Figure":
-    """Pass@k against the number k of texts a problem, at the middle token budget, with 95 % bands:
-    where lines meet, luck has taken the place of choice."""
+    """Pass@k against the number k of completions of a problem, at the middle token budget, with
+    95 % bands. Where the lines meet, many samples do as well as a good choice."""
     figure, axes = panels(1, 1, 6.6, 4.0)
     budgets, ks = data.results["about"]["budgets"], (1, 2, 4, 8)
     t = len(budgets) // 2
-    with_bands(data, axes[0, 0], ("both levels", "token level", "softmax bandit", "best static"),
-               {k: f"pass@{k}[{t}]" for k in ks})
+    names = ("both levels", "token level", "softmax bandit", "best static")
+    plot_rows(data, axes[0, 0], names, {k: f"pass@{k}[{t}]" for k in ks})
     axes[0, 0].set_xscale("log", base=2)
     axes[0, 0].set_xticks(ks, ks)
-    return finish(figure, axes, f"k, texts a problem (T = {budgets[t]} tokens)",
-                  "Pass@k, % of problems", 2)
+    x = f"k, completions of a problem (T = {budgets[t]} tokens)"
+    return finish(figure, axes, x, "Pass@k, % of problems", 2)
 
 
 def coverage(data: Data) -> "Figure":
-    """What the best strategy of a set S earns, F(S) = mean over contexts of the best reward, as S
-    grows: chosen by greedy coverage against the top |S| by average; the gap is what diversity is
-    worth."""
+    """coverage(S), the mean over contexts of the reward of the best strategy in S, as S grows. S is
+    chosen by greedy coverage, or as the top |S| by average reward; the gap between the two lines is
+    what diversity is worth."""
     figure, axes = panels(1, 1, 6.6, 3.8)
     looks = iter(LOOKS)
-    for styles, told in data.results["selection"].items():
-        for name, how in (("coverage", "greedy coverage"), ("top_average", "top |S| by average")):
-            axes[0, 0].plot(range(1, len(told[name]) + 1), told[name], **next(looks),
-                            label=f"{how}, styles: {styles.replace(',', ', ')}")
+    for styles, selected in data.results["selection"].items():
+        for key, how in (("coverage", "greedy coverage"), ("top_average", "top |S| by average")):
+            sizes = range(1, len(selected[key]) + 1)
+            label = f"{how}, {shown(styles)}"
+            axes[0, 0].plot(sizes, selected[key], **next(looks), label=label)
     axes[0, 0].xaxis.get_major_locator().set_params(integer=True)
     return finish(figure, axes, "|S|, strategies in the action set",
-                  "F(S), mean reward of the best", 2)
+                  "coverage(S), mean reward of the best", 2)
 
 
 def training(data: Data) -> "Figure":
-    """The token level's training: above, how often it takes each action; below, the reward of its
-    most likely actions on fixed validation problems. Thick lines are means over the training
-    seeds, thin ones single seeds."""
+    """The training of the token level. Above: how often it takes each action. Below: the reward of
+    its most likely actions on fixed validation problems. Thick lines are means over the training
+    seeds, thin lines are single seeds."""
     figure, axes = panels(2, 1, 6.6, 5.2, sharex=True, height_ratios=(3, 2))
-    for t, name, look in zip(TEMPERATURES, ACTIONS, LOOKS):
-        shares = data.curves("token", f"share_T{t:g}")
-        with_seeds(axes[0, 0], [(x, 100 * y) for x, y in shares], look, name)
-    with_seeds(axes[1, 0], data.curves("token", "validation"), LOOKS[4], "validation")
+    for temperature, name, look in zip(TEMPERATURES, ACTIONS, LOOKS):
+        curves = data.curves("token", f"share_T{temperature:g}")
+        plot_seeds(axes[0, 0], [(x, 100 * y) for x, y in curves], look, name)
+    plot_seeds(axes[1, 0], data.curves("token", "validation"), LOOKS[4], "validation")
     axes[0, 0].set_ylabel("share of decisions, %")
     return finish(figure, axes, "iteration of PPO", "validation reward,\nmean of 0 and 1", 5)
 
 
 def learners(data: Data) -> "Figure":
-    """PPO against rivals after as many rollouts: reward of sampled actions in training (left,
-    running mean of 10 iterations), of the most likely ones on validation problems (right); thin
-    lines are single training seeds."""
+    """PPO and the baselines after the same number of rollouts. Left: the reward of sampled actions
+    in training, a running mean of 10 iterations. Right: the reward of the most likely actions on
+    validation problems. Thin lines are single training seeds."""
     figure, axes = panels(1, 2, 7.4, 3.6, sharey=True)
-    known = {x["adapter"] for x in data.select("metrics.csv")}
+    trained = {line["adapter"] for line in data.select("metrics.csv")}
     names = {"token": "PPO", "token-reinforce": "REINFORCE", "token-lpo": "LPO"}
-    if len(known & names.keys()) < 2:
+    if len(trained & names.keys()) < 2:
         raise Missing("metrics.csv has no two of " + ", ".join(names))
     for (adapter, name), look in zip(names.items(), LOOKS):
-        if adapter in known:
-            with_seeds(axes[0, 0], running_mean(data.curves(adapter, "reward")), look, name)
-            with_seeds(axes[0, 1], data.curves(adapter, "validation"), look, name)
+        if adapter in trained:
+            plot_seeds(axes[0, 0], running_mean(data.curves(adapter, "reward")), look, name)
+            plot_seeds(axes[0, 1], data.curves(adapter, "validation"), look, name)
     axes[0, 1].set_ylabel("validation reward, mean of 0 and 1")
     return finish(figure, axes, "iteration", "training reward, mean of 0 and 1")
 
 
 def entropy(data: Data) -> "Figure":
-    """Entropy of the next token at decisions (p_max <= .95), as the LM has it and as it is after
-    the action: each line is the share of decisions with at most that entropy; greedy ones are at
-    0 nats afterwards."""
+    """Entropy of the next token at decisions (p_max <= .95): that of the LM, and that of what is
+    sampled from after the action. A line is the share of decisions with at most this entropy; after
+    a greedy action the entropy is 0 nats."""
     figure, axes = panels(1, 1, 6.6, 3.6)
-    columns = data.numbers("tokens.csv", ("entropy", "entropy_after"), policy="token level")
-    x = np.linspace(0, max(c.max() for c in columns), 241)
-    for c, label, look in zip(columns, ("before: the LM's", "after: sampled from"), LOOKS[1::-1]):
-        share = 100 * np.searchsorted(np.sort(c), x, side="right") / len(c)
+    before, after = data.numbers("tokens.csv", ("entropy", "entropy_after"), policy="token level")
+    x = np.linspace(0, max(before.max(), after.max()), 241)
+    for values, label, look in ((before, "before: the LM's", LOOKS[1]),
+                                (after, "after: sampled from", LOOKS[0])):
+        share = 100 * np.searchsorted(np.sort(values), x, side="right") / len(values)
         axes[0, 0].plot(x, share, **look, label=label, drawstyle="steps-post", markevery=24)
     axes[0, 0].set_ylim(0, 103)
     return finish(figure, axes, "entropy, nats", "share of decisions, %")
 
 
 def lengths(data: Data) -> "Figure":
-    """How long texts get, a panel for each token budget T: each line is the share of texts of at
-    most so many tokens; its jump at the right edge are those that ran out of them."""
+    """How long completions get, in a panel for each token budget T. A line is the share of
+    completions with at most this many tokens; its jump at the right edge is the truncated ones."""
     names = ("greedy", "best static", "token level")
-    there = [x for x in data.select("lengths.csv") if x["policy"] in names]
-    budgets = sorted({int(x["budget"]) for x in there})
+    budgets = sorted({int(line["budget"]) for line in data.select("lengths.csv")
+                      if line["policy"] in names})
     figure, axes = panels(1, len(budgets), 1.2 + 1.5 * len(budgets), 3.2, sharey=True)
     for ax, T in zip(axes[0], budgets):
         for name in names:
             length, count = data.numbers("lengths.csv", ("length", "count"), policy=name,
                                          budget=str(T))
-            texts = np.bincount(length.astype(int), count, minlength=T + 1)             # (T + 1,)
-            ax.plot(100 * texts.cumsum() / texts.sum(), **LOOK[name], label=name,
+            counts = np.bincount(length.astype(int), count, minlength=T + 1)            # (T + 1,)
+            ax.plot(100 * counts.cumsum() / counts.sum(), **LOOK[name], label=name,
                     drawstyle="steps-post", markevery=max(1, T // 5))
         ax.set_title(f"T = {T}", fontsize=9)
-    return finish(figure, axes, "length, tokens", "share of texts, %")
+    return finish(figure, axes, "length, tokens", "share of completions, %")
 
 
 def cumulative_regret(reward: np.ndarray, bound: float, pulls: int) -> np.ndarray:
@@ -210,70 +220,85 @@ def cumulative_regret(reward: np.ndarray, bound: float, pulls: int) -> np.ndarra
 
 
 def regret(data: Data) -> "Figure":
-    """Cumulative regret, the rewards lost so far against the best arm of every context (known from
-    the table of rewards): flat means nothing is lost any more. Left, the pulls that both bandits
-    have had, right, all. LinUCB learns from 16 pulls a step, the softmax bandit from 256; thin
+    """Cumulative regret: the rewards lost so far against the best arm of every context, which the
+    reward table tells. A flat line loses nothing any more. Left: the pulls that both bandits have
+    had. Right: all pulls. LinUCB learns from 16 pulls a step, the softmax bandit from 256. Thin
     lines are single training seeds."""
     sets = data.results["selection"]
     figure, axes = panels(len(sets), 2, 7.4, 0.9 + 2.5 * len(sets))
-    for (left, right), (styles, told) in zip(axes, sets.items()):
-        both = [[(pulls * (x + 1) / 1000, cumulative_regret(y, told["bound"], pulls))
-                 for x, y in data.curves(f"{kind} {styles}", "reward")]
-                for kind, pulls in PULLS.items()]
+    for (left, right), (styles, selected) in zip(axes, sets.items()):
+        both = []
+        for kind, pulls in PULLS.items():
+            rewards = data.curves(f"{kind} {styles}", "reward")
+            both.append([(pulls * (x + 1) / 1000, cumulative_regret(y, selected["bound"], pulls))
+                         for x, y in rewards])
         common = min(max(x[-1] for x, _ in curves) for curves in both)
-        for curves, name, look in zip(both, ("softmax bandit", "LinUCB"), LOOKS[2::-2]):
-            with_seeds(right, curves, look, name)
-            with_seeds(left, [(x[x <= common], y[x <= common]) for x, y in curves], look, name)
-        left.set_ylabel(f"regret, rewards\nstyles: {styles.replace(',', ', ')}")
+        for curves, name, look in zip(both, ("softmax bandit", "LinUCB"), (LOOKS[2], LOOKS[0])):
+            plot_seeds(right, curves, look, name)
+            plot_seeds(left, [(x[x <= common], y[x <= common]) for x, y in curves], look, name)
+        left.set_ylabel(f"regret, rewards\n{shown(styles)}")
     return finish(figure, axes, "pulls, thousands", "")
 
 
 def temperature(data: Data) -> "Figure":
-    """Which action the token level takes with so many tokens left, in % of the decisions there
-    (p_max <= .95); below, how many decisions there are: where few, the lines are noise."""
+    """Above: how often the token level takes each action, in % of the decisions (p_max <= .95) with
+    so many tokens left. Below: how many such decisions there are; where there are few, the lines
+    are noise."""
     figure, axes = panels(2, 1, 6.6, 4.8, sharex=True, height_ratios=(3, 1))
     left, action = data.numbers("tokens.csv", ("left", "action"), policy="token level")
-    width = max(1, round(left.max() / 14))                          # ours: 14 points tell a trend
+    width = max(1, round(left.max() / 14))                     # ours: 14 points show a trend
     bins = np.arange(0.5, left.max() + width + 0.5, width)
+    x = (bins[:-1] + bins[1:]) / 2                                                      # (bins,)
     total, _ = np.histogram(left, bins)                                                 # (bins,)
-    on, x = total > 0, (bins[:-1] + bins[1:]) / 2
+    filled = total > 0
     for a, (name, look) in enumerate(zip(ACTIONS, LOOKS)):
         taken, _ = np.histogram(left[action == a], bins)
-        axes[0, 0].plot(x[on], 100 * taken[on] / total[on], **look, label=name)
+        axes[0, 0].plot(x[filled], 100 * taken[filled] / total[filled], **look, label=name)
     axes[1, 0].bar(x, total, width * 0.85, color="#8A8A8A")
     axes[0, 0].set_ylabel("share of decisions, %")
     return finish(figure, axes, f"tokens left, {width} a point", "decisions", 4)
 
 
 def choices(data: Data) -> "Figure":
-    """Which strategy the softmax bandit names for which prompts (B = 1): the darker, the larger the
-    share of the prompts of that level; a column of a panel adds up to 100 %, a panel is a token
-    budget T."""
-    there = [x for x in data.select("choices.csv", parallel="1")
-             if x["adapter"].split()[0] == "softmax"]
-    sets, budgets = (list(dict.fromkeys(x[k] for x in there)) for k in ("styles", "budget"))
-    levels = sorted({x["level"] for x in there}, key=lambda v: float(v or 0))
-    arms = [list(dict.fromkeys(x["arm"] for x in there if x["styles"] == s)) for s in sets]
-    figure, axes = panels(len(sets), len(budgets), 3.0 + 1.5 * len(budgets),
-                          0.8 + 0.3 * sum(map(len, arms)) + 0.3 * len(sets), sharey="row",
-                          sharex=True, height_ratios=list(map(len, arms)))
-    for line, styles, names in zip(axes, sets, arms):
-        for ax, T in zip(line, budgets):
-            share = np.zeros((len(names), len(levels)))
-            for x in there:
+    """Which arm the softmax bandit chooses for which prompts (B = 1). The darker, the larger the
+    share of the prompts of that difficulty; the shares of a column add up to 100 %. A panel is a
+    token budget T."""
+    lines = [line for line in data.select("choices.csv", parallel="1")
+             if line["adapter"].split()[0] == "softmax"]
+    budgets = list(dict.fromkeys(line["budget"] for line in lines))
+    difficulties = sorted({line["difficulty"] for line in lines}, key=as_number)
+    arms: dict[str, list[str]] = {}                            # of each set of styles
+    for line in lines:
+        names = arms.setdefault(line["styles"], [])
+        if line["arm"] not in names:
+            names.append(line["arm"])
+    heights = [len(names) for names in arms.values()]
+    figure, axes = panels(len(arms), len(budgets), 3.0 + 1.5 * len(budgets),
+                          0.8 + 0.3 * sum(heights) + 0.3 * len(arms), sharey="row", sharex=True,
+                          height_ratios=heights)
+    for row, (styles, names) in zip(axes, arms.items()):
+        row[0].set_ylabel(shown(styles))
+        for ax, T in zip(row, budgets):
+            share = np.zeros((len(names), len(difficulties)))
+            for x in lines:
                 if (x["styles"], x["budget"]) == (styles, T):
-                    share[names.index(x["arm"]), levels.index(x["level"])] = 100 * float(x["share"])
+                    at = names.index(x["arm"]), difficulties.index(x["difficulty"])
+                    share[at] = 100 * float(x["share"])
             image = ax.imshow(share, cmap="Greys", vmin=0, vmax=100, aspect="auto")
             ax.set_yticks(range(len(names)), names)
-            every = 1 + len(levels) // 8
-            ax.set_xticks(range(0, len(levels), every), [v or "all" for v in levels[::every]])
+            every = 1 + len(difficulties) // 8
+            ax.set_xticks(range(0, len(difficulties), every),
+                          [x or "all" for x in difficulties[::every]])
             ax.grid(False)
-        line[0].set_ylabel(f"styles: {styles.replace(',', ', ')}")
     for ax, T in zip(axes[0], budgets):
         ax.set_title(f"T = {T}", fontsize=9)
     figure.colorbar(image, ax=axes, label="share of prompts, %", pad=0.01)
-    figure.supxlabel("level of the prompt (sums: how many numbers)", fontsize=9)
+    figure.supxlabel("difficulty of the prompt (sums: how many numbers)", fontsize=9)
     return figure
+
+
+def as_number(difficulty: str) -> float:
+    return float(difficulty or 0)                              # problems without one come first
 
 
 FIGURES = (accuracy, pass_at_k, coverage, training, learners, entropy, lengths, regret, temperature,
@@ -282,7 +307,7 @@ FIGURES = (accuracy, pass_at_k, coverage, training, learners, entropy, lengths, 
 
 # ---- files --------------------------------------------------------------------------------------
 def pictures(data: Data) -> Iterable[tuple[str, dict[str, bytes]]]:
-    """(name, {"png": .., "svg": ..}) of each figure the run has the data for; a line of others."""
+    """(name, {"png": .., "svg": ..}) of each figure; prints a line for one that has no data."""
     if matplotlib is None:
         raise UserError("figures need matplotlib: pip install matplotlib")
     with matplotlib.rc_context(STYLE):
@@ -297,7 +322,8 @@ def pictures(data: Data) -> Iterable[tuple[str, dict[str, bytes]]]:
 
 def picture(figure: "Figure", kind: str) -> bytes:
     data = io.BytesIO()
-    figure.savefig(data, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else None)
+    metadata = {"Date": None} if kind == "svg" else None       # no date: the same bytes
+    figure.savefig(data, format=kind, dpi=130, metadata=metadata)
     return data.getvalue()
 
 

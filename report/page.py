@@ -1,15 +1,16 @@
-"""One page about a run: its tables, its figures, and texts in which every token shows its action.
+"""One page about a run: its tables, its figures, and completions that show every token's action.
 
     python -m report.page runs/sums                 # writes runs/sums/report.html, readable anywhere
 
-Made from the files of the run's folder alone (see plots.py). Self-contained: no script, nothing is
-loaded from elsewhere. Without matplotlib the page has no figures, and says so.
+Made from the files of the run's folder alone (see run_data.py). It has no script and loads nothing
+from elsewhere. Without matplotlib the page has no figures, and says so.
 """
 from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
 
 import os
 import re
 from html import escape
+from pathlib import Path
 
 from experiment.tables import LEGEND, difference, percent
 from report import figures as figures_module
@@ -18,29 +19,28 @@ from report.run_data import Data, Missing
 from utils.files import write
 from utils.options import Parser
 
-CSS = """
-:root { --ink: #1d1d1f; --soft: #6a6a70; --page: #ffffff; --box: #f5f5f7; --line: #d8d8dd;
-        --a0: #D55E0033; --a1: #00000026; --a2: #0072B240; --a3: #CC79A766; }
-@media (prefers-color-scheme: dark) { :root { --ink: #ececf0; --soft: #a0a0a8; --page: #17171a;
-        --box: #222226; --line: #3a3a40; --a0: #D55E0077; --a1: #ffffff33; --a2: #3aa0e077;
-        --a3: #CC79A799; } }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 72rem; padding: 1rem; background: var(--page); color: var(--ink);
-       font: 15px/1.5 system-ui, sans-serif; overflow-wrap: break-word }
-h1, h2, h3 { line-height: 1.25 } h2 { margin-top: 2.5rem } p.soft, figcaption { color: var(--soft) }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: 13px }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
-         white-space: nowrap; vertical-align: top }
-th:first-child, td:first-child { text-align: left } td small { color: var(--soft) }
-figure { margin: 1.5rem 0; max-width: 46rem } figure div { background: #fff; padding: .5rem;
-         border: 1px solid var(--line); border-radius: 6px }
-figure svg { width: 100%; height: auto; display: block }
-.text { background: var(--box); border-radius: 6px; padding: .6rem .8rem; margin: .8rem 0 }
-.text code { font: 14px/2 ui-monospace, monospace; white-space: pre-wrap }
-.a0 { background: var(--a0); border-bottom: 2px solid } .a1 { background: var(--a1);
-  border-bottom: 2px dotted } .a2 { background: var(--a2); border-bottom: 2px dashed }
-.a3 { background: var(--a3); border-bottom: 3px double }
+PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" \
+content="width=device-width, initial-scale=1"><title>Adaptive decoding</title><style>
+{css}</style></head><body>
+<h1>Adaptive decoding: {name}</h1>
+<p>LM {lm}, task {task}, prompt styles {styles}; {problems} held-out problems, {samples} samples \
+each, training seeds: {seeds}.</p>
+<h2>Tables</h2>
+<p class=soft>{legend} ± is half of a 95 % interval.</p>
+{tables}
+<h3>The paper's figures</h3><p class=soft>Of another model, Qwen3-4B, on MATH, CodeContests and \
+AIME: only the order of the rows can be compared.</p>
+{paper}
+<h2>Figures</h2>
+{figures}
+<h2>Held-out completions, token by token</h2>
+{completions}
+</body></html>
 """
+
+
+def soft(text: str) -> str:
+    return f"<p class=soft>{escape(text)}</p>"
 
 
 # ---- tables -------------------------------------------------------------------------------------
@@ -54,93 +54,102 @@ def html_table(head: list[str], rows: list[list[str]]) -> str:
 def cell_html(cell: dict | None) -> str:
     if cell is None:
         return ""
-    other = "difference" in cell and any(cell["difference_interval"])
-    return percent(cell) + (f"<br><small>{difference(cell)}</small>" if other else "")
+    if "difference" not in cell or not any(cell["difference_interval"]):
+        return percent(cell)
+    return f"{percent(cell)}<br><small>{difference(cell)}</small>"
 
 
 def result_table(table: dict, budgets: list[int]) -> str:
-    parts = [f"<h3>{escape(table['title'])}</h3><p class=soft>{escape(table['note'])}</p>"]
+    """One HTML table for each B that the run's table shows."""
+    parts = [f"<h3>{escape(table['title'])}</h3>{soft(table['note'])}"]
     for B in table["pass"]:
-        rows = [[escape(r["name"]) + ("" if r["competitor"] else " °")]
-                + [cell_html(r["cells"].get(f"pass@{B}[{t}]")) for t in range(len(budgets))]
-                for r in table["rows"]]
-        head = [f"Pass@{B}, %"] + [f"T = {T}" for T in budgets]
-        parts.append(html_table(head, [row for row in rows if any(row[1:])]))
+        rows = []
+        for row in table["rows"]:
+            name = escape(row["name"] if row["competitor"] else row["name"] + " °")
+            cells = [cell_html(row["cells"].get(f"pass@{B}[{t}]")) for t in range(len(budgets))]
+            if any(cells):
+                rows.append([name, *cells])
+        parts.append(html_table([f"Pass@{B}, %"] + [f"T = {T}" for T in budgets], rows))
     return "\n".join(parts)
 
 
 def paper_table(lines: list) -> str:
-    """The paper's own figures, of Qwen3-4B."""
+    """The paper's own figures; lines: (what was measured, row of the tables -> %)."""
     names = list(dict.fromkeys(name for _, values in lines for name in values))
-    return html_table(["Qwen3-4B, %"] + [escape(x) for x in names],
-                      [[escape(what)] + [f"{values[x]:g}" if x in values else "" for x in names]
-                       for what, values in lines])
+    rows = []
+    for what, values in lines:
+        cells = [f"{values[name]:g}" if name in values else "" for name in names]
+        rows.append([escape(what), *cells])
+    return html_table(["Qwen3-4B, %"] + [escape(name) for name in names], rows)
 
 
-# ---- figures and texts --------------------------------------------------------------------------
+# ---- figures ------------------------------------------------------------------------------------
 def figures_html(data: Data) -> str:
     if figures_module.matplotlib is None:
-        return "<p class=soft>No figures: matplotlib is not installed.</p>"
-    captions = {draw.__name__: " ".join(str(draw.__doc__).split()) for draw in figures_module.FIGURES}
-    return "\n".join(
-        f"<figure><div>{alone(files['svg'].decode(), name)}</div>"
-        f"<figcaption>{escape(captions[name])}</figcaption></figure>"
-        for name, files in figures_module.pictures(data))
+        return soft("No figures: matplotlib is not installed.")
+    parts = []
+    for name, files in figures_module.pictures(data):
+        svg = inline(files["svg"].decode(), name)
+        caption = " ".join(str(getattr(figures_module, name).__doc__).split())
+        parts.append(f"<figure><div>{svg}</div><figcaption>{escape(caption)}</figcaption></figure>")
+    return "\n".join(parts)
 
 
-def alone(svg: str, name: str) -> str:
+def inline(svg: str, name: str) -> str:
     """An SVG as a part of a page: without its header, and with ids that no other figure has."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg"):], flags=re.DOTALL)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)                  # HTML knows both
     return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
 
 
+# ---- completions --------------------------------------------------------------------------------
 def token_html(x: dict) -> str:
+    """A token of generations.json, coloured by its action where it is a decision."""
     text = escape(x["text"]).replace("\n", "↵\n") or "·"
-    tip = (f"{ACTIONS[x['action']] if x['action'] >= 0 else 'no action'}; p = {x['p']:.3f}, "
-           f"p_max = {x['p_max']:.3f}, entropy {x['entropy']:.2f} nats, {x['left']} tokens left, "
-           f"value {x['value']:.2f}")
-    kind = f' class="a{x["action"]}"' if x["decision"] else ""
-    return f'<span{kind} title="{escape(tip)}">{text}</span>'
+    action = ACTIONS[x["action"]] if x["action"] >= 0 else "no action"
+    tip = (f"{action}; p = {x['p']:.3f}, p_max = {x['p_max']:.3f}, "
+           f"entropy {x['entropy']:.2f} nats, {x['left']} tokens left, value {x['value']:.2f}")
+    colour = f' class="a{x["action"]}"' if x["decision"] else ""
+    return f'<span{colour} title="{escape(tip)}">{text}</span>'
 
 
-def text_html(x: dict) -> str:
-    verdict = "right" if x["reward"] else "wrong" if x["ended"] else "wrong, ran out of tokens"
-    return (f'<div class=text><code>{escape(x["prompt"])}'
-            + "".join(map(token_html, x["tokens"])) + f'</code><br><small>{len(x["tokens"])} of '
-            f'{x["budget"]} tokens; answer {escape(x["answer"])}: {verdict}</small></div>')
+def completion_html(x: dict) -> str:
+    verdict = "right" if x["reward"] else "wrong"
+    if x["truncated"] and not x["reward"]:
+        verdict = "wrong, ran out of tokens"
+    tokens = "".join(token_html(token) for token in x["tokens"])
+    return (f'<div class=text><code>{escape(x["prompt"])}{tokens}</code><br>'
+            f'<small>{len(x["tokens"])} of {x["budget"]} tokens; answer {escape(x["answer"])}: '
+            f'{verdict}</small></div>')
 
 
-def texts(data: Data) -> str:
+def completions(data: Data) -> str:
+    try:
+        entries = data.json("generations.json")
+    except Missing as missing:
+        return soft(f"Left out: {missing}")
     legend = " ".join(f'<span class="a{a}">&nbsp;{escape(name)}&nbsp;</span>'
                       for a, name in enumerate(ACTIONS))
-    return (f"<p>{legend} &nbsp; unmarked: sure (p_max &gt; .95), greedy. Rest the pointer on a "
-            "token for its numbers.</p>\n"
-            + "\n".join(map(text_html, data.json("generations.json"))))
+    intro = (f"<p>{legend} &nbsp; not marked: p_max &gt; .95, so greedy. Rest the pointer on a "
+             "token for its numbers.</p>")
+    return "\n".join([intro, *(completion_html(x) for x in entries)])
 
 
 # ---- the page -----------------------------------------------------------------------------------
 def page(data: Data) -> str:
-    about, results = data.results["about"], data.results
-    told = (f"LM {about['lm']}, task {about['task']}, prompt styles {', '.join(about['styles'])}; "
-            f"{about['problems']} held-out problems, {about['samples']} samples each, "
-            f"{about['seeds']} training seed{'s' * (about['seeds'] > 1)}")
-    name = os.path.basename(os.path.abspath(data.folder))
-    parts = [f"<h1>Adaptive decoding: {escape(name)}</h1>", f"<p>{escape(told)}.</p>",
-             "<h2>Tables</h2>",
-             f"<p class=soft>{escape(LEGEND)} ± is half of a 95 % interval.</p>",
-             *(result_table(table, about["budgets"]) for table in results["tables"]),
-             "<h3>The paper's figures</h3><p class=soft>Of another model, Qwen3-4B, on MATH, "
-             "CodeContests and AIME: what can be compared is the order of the rows.</p>",
-             paper_table(results["paper"]), "<h2>Figures</h2>", figures_html(data),
-             "<h2>Held-out texts, token by token</h2>"]
-    try:
-        parts.append(texts(data))
-    except Missing as missing:
-        parts.append(f"<p class=soft>Left out: {escape(str(missing))}</p>")
-    return ('<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-            'content="width=device-width, initial-scale=1"><title>Adaptive decoding</title>'
-            f"<style>{CSS}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n")
+    results = data.results
+    about = results["about"]
+    return PAGE.format(
+        css=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+        name=escape(os.path.basename(os.path.abspath(data.folder))),
+        lm=escape(about["lm"]), task=escape(about["task"]),
+        styles=escape(", ".join(about["styles"])),
+        problems=about["problems"], samples=about["samples"], seeds=about["seeds"],
+        legend=escape(LEGEND),
+        tables="\n".join(result_table(table, about["budgets"]) for table in results["tables"]),
+        paper=paper_table(results["paper"]),
+        figures=figures_html(data),
+        completions=completions(data))
 
 
 def main() -> None:

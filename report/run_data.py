@@ -1,4 +1,4 @@
-"""A run's folder as plots.py and report.py read it: tables, columns, curves, or what is missing."""
+"""The files of a run's folder, as figures.py and page.py read them; what is missing is named."""
 import csv
 import functools
 import os
@@ -11,71 +11,81 @@ from utils.files import damaged, read_json
 
 
 class Missing(Exception):
-    """What a figure needs and this run does not have."""
+    """This run does not have what a figure needs."""
 
 
 class Data:
-    """The files of a run's folder. Raises UserError where there is no folder, or a damaged file."""
+    """A run's folder. Raises UserError if there is no folder, or a file is damaged."""
 
     def __init__(self, folder: str):
         if not os.path.isdir(folder):
             raise UserError(f"there is no folder {folder} (train.py makes run folders)")
-        self.folder, self.lines = folder, functools.cache(self._lines)
+        self.folder = folder
+        self.lines = functools.cache(self._lines)
 
-    def json(self, name: str) -> Any:
+    def _path(self, name: str) -> str:
         path = os.path.join(self.folder, name)
         if not os.path.exists(path):
             raise Missing(f"no {name}")
-        return read_json(path)
+        return path
+
+    def json(self, name: str) -> Any:
+        return read_json(self._path(name))
 
     @functools.cached_property
     def results(self) -> dict:
         results = self.json("results.json")
-        if lacks := [k for k in ("about", "selection", "tables") if k not in results]:
-            raise Missing(f"results.json has no {', '.join(lacks)}")
+        missing = [key for key in ("about", "selection", "tables") if key not in results]
+        if missing:
+            raise Missing(f"results.json has no {', '.join(missing)}")
         return results
 
     def _lines(self, name: str) -> list[dict]:
-        path = os.path.join(self.folder, name)
-        if not os.path.exists(path):
-            raise Missing(f"no {name}")
+        path = self._path(name)
         with open(path, newline="", encoding="utf-8", errors="replace") as file:
             lines = list(csv.DictReader(file))
-        if any(None in (*x, *x.values()) for x in lines):
+        if any(None in (*line, *line.values()) for line in lines):        # too long, too short
             raise damaged(path, ValueError())
         return lines
 
     def select(self, name: str, **fixed: str) -> list[dict]:
-        """The lines of a CSV file with these values; at least one."""
-        lines = [x for x in self.lines(name) if all(x.get(k) == v for k, v in fixed.items())]
+        """The lines of a CSV file that have these values; at least one."""
+        lines = [line for line in self.lines(name) if fixed.items() <= line.items()]
         if not lines:
             raise Missing(f"{name} has no {', '.join(fixed.values()) or 'lines'}")
         return lines
 
     def numbers(self, name: str, columns: Iterable[str], **fixed: str) -> list[np.ndarray]:
-        """Columns (lines,) each; NaN where a line has none."""
+        """An array (lines,) for each column; NaN where a line has nothing."""
         lines = self.select(name, **fixed)
-        if lacks := [c for c in columns if c not in lines[0]]:
-            raise Missing(f"{name} has no column {', '.join(lacks)}")
+        missing = [column for column in columns if column not in lines[0]]
+        if missing:
+            raise Missing(f"{name} has no column {', '.join(missing)}")
         try:
-            return [np.array([float(x[c] or "nan") for x in lines]) for c in columns]
+            return [np.array([float(line[c] or "nan") for line in lines]) for c in columns]
         except ValueError as error:
             raise damaged(os.path.join(self.folder, name), error)
 
     def curves(self, adapter: str, column: str) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(steps, values) of each training seed, where the column is filled."""
+        """(steps, values) of each training seed, at the steps that have a value."""
         seed, x, y = self.numbers("metrics.csv", ("seed", "step", column), adapter=adapter)
-        if np.isnan(y).all():
+        filled = ~np.isnan(y)
+        if not filled.any():
             raise Missing(f"metrics.csv has no {column} of {adapter}")
-        return [(x[on], y[on]) for s in np.unique(seed) for on in [(seed == s) & ~np.isnan(y)]]
+        masks = [(seed == s) & filled for s in np.unique(seed)]
+        return [(x[mask], y[mask]) for mask in masks]
 
-    def points(self, name: str, at: dict) -> np.ndarray | None:
-        """(4, points): x, mean and 95 % interval in %, of the first table that has such a row.
+    def points(self, name: str, cells: dict) -> np.ndarray | None:
+        """(4, points): x, mean and 95 % interval in %, of the first table with such a row.
 
-        at: x -> the cell's name."""
-        for row in (row for table in self.results["tables"] for row in table["rows"]):
-            there = [(x, row["cells"][c]) for x, c in at.items() if c in row["cells"]]
-            if row["name"] == name and there:
-                return np.array([(x, 100 * cell["mean"], *(100 * v for v in cell["interval"]))
-                                 for x, cell in there]).T
+        cells: x -> the cell's name in results.json.
+        """
+        for table in self.results["tables"]:
+            for row in table["rows"]:
+                found = [(x, row["cells"][c]) for x, c in cells.items() if c in row["cells"]]
+                if row["name"] == name and found:
+                    x = [at for at, _ in found]
+                    mean = [100 * cell["mean"] for _, cell in found]
+                    low, high = 100 * np.array([cell["interval"] for _, cell in found]).T
+                    return np.array([x, mean, low, high])
         return None

@@ -15,7 +15,7 @@ from utils.errors import UserError
 
 FUNCTIONS = {1: ["probs", "top_k_top_p"], 2: ["Batch._forward"], 3: ["LM.prefill"],
              4: ["reinforce_loss"], 5: ["LinUCB.width", "LinUCB.update"], 6: ["coverage"],
-             7: ["gae"], 8: ["ppo_loss"], 9: ["pass_at"], 10: ["_resamplings", "resampled"],
+             7: ["gae"], 8: ["ppo_loss"], 9: ["pass_at"], 10: ["resampling_weights", "resampled"],
              11: ["extract_answer"]}
 
 

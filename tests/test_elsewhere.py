@@ -63,7 +63,7 @@ def save_run(folder, lm, config):
     rows = {name: {(1, t): np.full((1, 8), 0.5) for t in range(3)} for name in ("a", "best static")}
     files = {"config": dataclasses.asdict(config), "results": {
         "about": {"lm": lm.name, "task": "sums", "styles": config.all_styles(), "budgets": BUDGETS,
-                  "problems": 8, "samples": 2, "seeds": 1, "levels": {}},
+                  "problems": 8, "samples": 2, "seeds": 1, "difficulties": {}},
         "tables": [make_table("Token level", "Told so.", [1], rows, rows["best static"])]},
         "selection": {"sets": {"cot": one, "cot,direct": all_}},
         "generations": [{"prompt": "7+8+5+9:"}]}

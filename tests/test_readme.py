@@ -26,7 +26,7 @@ HEADS = {os.path.relpath(path, ROOT): ast.get_docstring(ast.parse(open(path, enc
 START = r"(?:\./run|python3?|torchrun)\s"
 # Those that read a run's folder or need none, and end in seconds.
 QUICK = ("sample.py", "eval.py", "demos.memory", "report.figures", "demos.replay", "report.page",
-         "demos.write_traces")
+         "demos.remake")
 
 
 def blocks(text: str) -> list[str]:

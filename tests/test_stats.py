@@ -6,12 +6,12 @@ import pytest
 
 from bandit import pass_at
 from demos.bootstrap import simulated
-from experiment.stats import _resamplings, holm, interval, oracle, p_value, resampled
+from experiment.stats import holm, interval, oracle, p_value, resampled, resampling_weights
 
 
 @pytest.mark.assignment_10
 @pytest.mark.parametrize("K", [1, 3])
-def test_draws_of_a_difference_are_the_difference_of_the_draws(K):
+def test_resampled_means_of_a_difference_are_the_difference_of_the_resampled_means(K):
     a, b = np.random.default_rng(7).random((2, K, 50))
     assert resampled(a - b, 99) == pytest.approx(resampled(a, 99) - resampled(b, 99), abs=1e-12)
 
@@ -25,10 +25,10 @@ def test_a_spread_over_seeds_is_in_the_interval_at_its_unbiased_size():
 
 @pytest.mark.assignment_10
 @pytest.mark.parametrize("K, P, spread", [(1, 200, 0), (3, 500, 0.01)])
-def test_the_interval_holds_the_true_mean_95_percent_of_the_time(K, P, spread):
+def test_the_interval_contains_the_true_mean_95_percent_of_the_time(K, P, spread):
     rng, inside = np.random.default_rng(3), 0
     for _ in range(1000):
-        low, high = interval(simulated(rng, K, P, spread), draws=400)
+        low, high = interval(simulated(rng, K, P, spread), resamples=400)
         inside += low <= 0.4 <= high
     assert 0.93 <= inside / 1000 <= 0.97
 
@@ -69,8 +69,8 @@ def test_the_oracle_does_not_take_luck_for_knowledge():
 
 
 @pytest.mark.assignment_10
-def test_resamplings_are_whole_counts_of_seeds_and_of_problems_and_come_again():
-    w, c = _resamplings(3, 40, 2000)
+def testresampling_weights_are_whole_counts_of_seeds_and_of_problems_and_come_again():
+    w, c = resampling_weights(3, 40, 2000)
     assert w.shape == (2000, 3) and c.shape == (2000, 40)
     assert w.sum(1) == pytest.approx(1) and c.sum(1) == pytest.approx(1)
     seeds, problems = 1 + 3 * (w - 1 / 3) / np.sqrt(1.5), 40 * c
@@ -78,7 +78,7 @@ def test_resamplings_are_whole_counts_of_seeds_and_of_problems_and_come_again():
         assert np.allclose(counts, np.round(counts))
     assert set(np.round(seeds).astype(int).ravel()) == {0, 1, 2, 3}
     assert resampled(np.zeros((2, 5)), 99).shape == (99,)
-    w, c = _resamplings(40, 40, 2000)
+    w, c = resampling_weights(40, 40, 2000)
     assert not np.allclose(1 + 40 * (w - 1 / 40) / np.sqrt(40 / 39), 40 * c)   # drawn apart
-    _resamplings.cache_clear()
-    assert all(np.array_equal(a, b) for a, b in zip(_resamplings(40, 40, 2000), (w, c)))
+    resampling_weights.cache_clear()
+    assert all(np.array_equal(a, b) for a, b in zip(resampling_weights(40, 40, 2000), (w, c)))

@@ -143,7 +143,7 @@ def test_a_folder_has_its_splits_by_name_and_they_share_no_text(tmp_path):
     assert [p.answer for p in task.test] == ["0"] and {p.difficulty for p in task.train} == {1}
     with pytest.raises(UserError, match="no file named gsm8k"):
         TASKS["gsm8k"](Source(str(tmp_path), "", 5, 5))
-    with pytest.raises(UserError, match="--levels"):
+    with pytest.raises(UserError, match="--difficulties"):
         TASKS["math500"](Source(str(tmp_path), "", 5, 5, levels=[9]))
 
 

@@ -12,38 +12,36 @@ import pytest
 import torch
 
 from conftest import command_of
-from demos import write_traces
-
-from experiment import traces
 from bandit import LinUCB, SoftmaxBandit
-from experiment.reward_table import Arm
-from utils.errors import UserError
-from experiment.config import Config, make_task
-from utils.problem_files import Problem
-from utils.random_streams import prompt_key
-from decode import GREEDY, Strategy, probs, rollout, static
-from experiment.held_out import HeldOut
-from features import N_THRESHOLDS, CONTEXT_PARTS
-from experiment.run import Run
-from pomdp import TEMPERATURES, TokenPolicy, flatten
-from experiment.reward_table import embed_prompts, collect, sample_policy
+from decode import GREEDY, Strategy, probs, prompt_key, rollout, static
+from demos import remake
+from experiment import traces
 from experiment.adapters import arms_to_json, save_adapter
-from experiment.traces import TraceRecorder, as_csv, choice_lines, static_lengths, token_lines, watch
+from experiment.config import Config, make_task
+from experiment.held_out import HeldOut
+from experiment.reward_table import Arm, collect, embed_prompts, sample_policy
+from experiment.run import Run
+from experiment.traces import (TraceRecorder, as_csv, choice_lines, static_lengths, token_lines,
+                               watch)
+from features import CONTEXT_PARTS, N_THRESHOLDS
+from pomdp import TEMPERATURES, TokenPolicy, flatten
+from utils.errors import UserError
+from utils.problem_files import Problem
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CONFIG = Config(styles="cot,direct", budgets="12,20,30", seed=3, pool_problems=4, problems=4,
                 token_problems=4, test_problems=8, samples=4, test_samples=2, rows=12)
-HOT = Strategy(1.5, 8, 0.95, 0.03)
-ARMS = [Arm("cot", GREEDY), Arm("direct", HOT), Arm("cot", HOT)]
+HIGH = Strategy(1.5, 8, 0.95, 0.03)
+ARMS = [Arm("cot", GREEDY), Arm("direct", HIGH), Arm("cot", HIGH)]
 BEST = [ARMS[1], ARMS[2], ARMS[0]]
-FILES = ("tokens.csv", "lengths.csv", "generations.json", "choices.csv")
+FILES = ("tokens.csv", "lengths.csv", "generations.json", "choices.csv", "README.md")
 
 
 @pytest.fixture(scope="module")
 def held(lm):
     task = make_task(CONFIG)
     run = Run(lm, task, CONFIG, "", None)
-    return HeldOut(run, {}, embed_prompts(lm, task, task.test, "cot", 64), [1, 2], None)
+    return HeldOut(run, {}, embed_prompts(lm, task, task.test, 64), [1, 2], None)
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +60,9 @@ def watched(held, token):
     empty = []
 
     class Seen(TraceRecorder):
-        def __call__(self, s):
-            empty.append(bool((s.tokens_left == 0).any()))
-            return super().__call__(s)
+        def __call__(self, state, choice, q, y):
+            empty.append(bool((state.tokens_left == 0).any()))
+            super().__call__(state, choice, q, y)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(traces, "TraceRecorder", Seen)
@@ -91,16 +89,18 @@ def folder(lm, token, tmp_path_factory):
     (folder / "selection.json").write_text(json.dumps({
         "both_arms": [], "sets": {"cot,direct": {
             "best_static": [arms_to_json(line) for line in (BEST, BEST[::-1])],
-            "arms": arms_to_json(ARMS), "best_of_all": [], "candidates": 3, "coverage": [],
-            "top_average": [], "constant": 0, "noise": 0, "bound": 0}}}))
+            "arms": arms_to_json(ARMS)}}}))
     save_adapter(str(folder / "token-3.safetensors"), token.state_dict(), "token", lm, horizon=30,
                  parts=token.parts)
     for kind, bandit in bandits(lm).items():
-        save_adapter(str(folder / f"{kind}-cot+direct-3.safetensors"), bandit.state_dict(), kind, lm,
-                     arms=arms_to_json(ARMS), parts=CONTEXT_PARTS)
-    subprocess.run([*command_of("demos.write_traces"), str(folder)], check=True,
-                   env=os.environ | {"PYTHONPATH": ROOT},
-                   capture_output=True)
+        path = str(folder / f"{kind}-cot+direct-3.safetensors")
+        save_adapter(path, bandit.state_dict(), kind, lm, arms=arms_to_json(ARMS),
+                     parts=CONTEXT_PARTS)
+    about = {"task": "sums", "styles": ["cot", "direct"], "budgets": [12, 20, 30], "problems": 8,
+             "samples": 2, "seeds": 1}
+    (folder / "results.json").write_text(json.dumps({"about": about, "tables": []}))
+    subprocess.run([*command_of("demos.remake"), str(folder)], check=True,
+                   env=os.environ | {"PYTHONPATH": ROOT}, capture_output=True)
     return folder
 
 
@@ -164,8 +164,8 @@ def test_the_same_run_gives_the_same_bytes_twice(folder, monkeypatch):
     before = [(folder / name).read_bytes() for name in FILES]
     for name in FILES:
         (folder / name).unlink()
-    monkeypatch.setattr(sys, "argv", ["demos.write_traces", str(folder)])
-    write_traces.main()
+    monkeypatch.setattr(sys, "argv", ["demos.remake", str(folder)])
+    remake.main()
     assert [(folder / name).read_bytes() for name in FILES] == before
 
 
@@ -175,7 +175,7 @@ def test_tokens_csv_holds_every_decision_once(folder, held, watched):
     told = lines(folder, "tokens.csv")
     assert len(told) == sum(len(x.decision_steps) for x in watched[0])
     first = [int(x["step"]) for x in told if x["problem"] == "1" and x["budget"] == "30"]
-    assert first == watched[0][1 * 3 + 2].where.tolist()
+    assert first == watched[0][1 * 3 + 2].decision_steps.tolist()
     assert all(float(x["p_max"]) <= 0.95 and int(x["left"]) + int(x["step"]) == int(x["budget"])
                and float(x["temperature"]) == TEMPERATURES[int(x["action"])] for x in told)
 
@@ -185,7 +185,8 @@ def test_a_static_text_under_a_smaller_budget_is_a_prefix_and_so_is_its_length(h
         prompts = held.prompts(arm.style)
         policy = static(torch.tensor([arm.strategy] * 8))
         for T in held.run.task.budgets:
-            each = collect(held.run.lm, held.run.task, prompts, policy, torch.full((8,), T), 1, 3, 64)
+            budgets = torch.full((8,), T)
+            each = collect(held.run.lm, held.run.task, prompts, policy, budgets, 1, 3, 64)
             assert ([min(x, T) for x in static_lengths(held, held.run.task.test, arm)]
                     == [len(x.tokens) for x in each])
 
@@ -216,9 +217,10 @@ def test_generations_are_whole_texts_with_the_rewards_of_the_evaluation(folder, 
     assert 0 < sum(x["reward"] for x in told) < 8
     for x, prompt, problem in zip(told, prompts, held.run.task.test):
         assert x["prompt"] == prompt and x["answer"] == problem.answer
-        assert x["ended"] == (x["tokens"][-1]["text"] == lm.tokenizer.eos_token)
-        assert x["ended"] or len(x["tokens"]) == x["budget"]
-        text = "".join(piece["text"] for piece in x["tokens"][:len(x["tokens"]) - x["ended"]])
+        ended = x["tokens"][-1]["text"] == lm.tokenizer.eos_token
+        assert x["truncated"] == (not ended)
+        assert ended or len(x["tokens"]) == x["budget"]
+        text = "".join(piece["text"] for piece in x["tokens"][:len(x["tokens"]) - ended])
         assert held.run.task.grade(text, problem) == x["reward"]
 
 
@@ -237,8 +239,9 @@ def test_generations_and_tokens_csv_agree(folder):
 # ---- choices -------------------------------------------------------------------------------------
 def test_shares_are_those_of_a_bandit_known_by_hand(held):
     """A bandit that names arm 0 at T = 12, else arm 2, but arm 1 for problem 0 at B = 4."""
-    levels = [5, 5, 5, 5, 10, 10, None, None]
-    task = dataclasses.replace(held.run.task, test=[Problem("", "", difficulty=x) for x in levels])
+    difficulties = [5, 5, 5, 5, 10, 10, None, None]
+    problems = [Problem("", "", difficulty=x) for x in difficulties]
+    task = dataclasses.replace(held.run.task, test=problems)
 
     class ByHand(HeldOut):
         def choice(self, bandit, parts, B, t):
@@ -248,27 +251,28 @@ def test_shares_are_those_of_a_bandit_known_by_hand(held):
     by_hand = ByHand(dataclasses.replace(held.run, task=task), {}, held.e, [1, 2, 4], None)
     about = {"arms": arms_to_json(ARMS), "parts": CONTEXT_PARTS}
     found = list(choice_lines(by_hand, {("x", "cot,direct"): ("bandit", about)}))
-    hot = str(ARMS[2])
-    assert found[:6] == [("x", "cot,direct", 1, T, level, arm, 1.0) for T, arm in (
-        (12, "cot greedy"), (20, hot)) for level in ("", 5, 10)]
+    high = str(ARMS[2])
+    assert found[:6] == [("x", "cot,direct", 1, T, difficulty, arm, 1.0) for T, arm in (
+        (12, "cot greedy"), (20, high)) for difficulty in ("", 5, 10)]
     assert [x[2] for x in found] == [1] * 9 + [4] * 12
     assert found[-4:] == [("x", "cot,direct", 4, 30, *x) for x in (
-        ("", hot, 1.0), (5, str(ARMS[1]), 0.25), (5, hot, 0.75), (10, hot, 1.0))]
+        ("", high, 1.0), (5, str(ARMS[1]), 0.25), (5, high, 0.75), (10, high, 1.0))]
 
 
 def test_shares_of_choices_csv_are_the_adapters_and_add_up_to_1(folder, lm, held):
     told = lines(folder, "choices.csv")
     adapters, total = bandits(lm), Counter()
-    levels = ["" if p.difficulty is None else str(p.difficulty) for p in held.run.task.test]
+    difficulties = ["" if p.difficulty is None else str(p.difficulty) for p in held.run.task.test]
     for x in told:
-        total[x["adapter"], x["parallel"], x["budget"], x["level"]] += float(x["share"])
+        total[x["adapter"], x["parallel"], x["budget"], x["difficulty"]] += float(x["share"])
         t = held.run.task.budgets.index(int(x["budget"]))
         choice = held.choice(adapters[x["adapter"]], CONTEXT_PARTS, int(x["parallel"]), t)
-        named = [int(i) for i, level in zip(choice, levels) if level == x["level"]]
+        named = [int(i) for i, of_problem in zip(choice, difficulties)
+                 if of_problem == x["difficulty"]]
         share = named.count([str(arm) for arm in ARMS].index(x["arm"])) / len(named)
         assert float(x["share"]) == pytest.approx(share, abs=1e-6) and share > 0
-    assert total.keys() == {(kind, B, T, level) for kind in ("softmax", "linucb") for B in "12"
-                            for T in ("12", "20", "30") for level in levels}
+    assert total.keys() == {(kind, B, T, difficulty) for kind in ("softmax", "linucb") for B in "12"
+                            for T in ("12", "20", "30") for difficulty in difficulties}
     assert all(abs(share - 1) < 1e-5 for share in total.values())
     assert len(told) > len(total) and {x["styles"] for x in told} == {"cot,direct"}
 
@@ -280,6 +284,6 @@ def test_what_is_missing_is_named(folder, tmp_path, monkeypatch, missing):
     for name in os.listdir(folder):
         if not re.fullmatch(missing, name):
             (tmp_path / name).write_bytes((folder / name).read_bytes())
-    monkeypatch.setattr(sys, "argv", ["demos.write_traces", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["demos.remake", str(tmp_path)])
     with pytest.raises(UserError, match=f"(cannot read|there is no) .*{missing}"):
-        write_traces.main()
+        remake.main()

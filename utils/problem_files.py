@@ -46,7 +46,8 @@ class Source:
 
     def refuse_files(self, task: str) -> None:
         if self.data or self.test_data or self.levels:
-            raise UserError(f"the task {task} makes its problems, takes no --data and no --levels")
+            raise UserError(f"the task {task} makes its problems: it takes no --data and no "
+                            "--difficulties")
 
     def problems(self, train: str, test: str,
                  problem: Callable[[dict], Problem | None]) -> tuple[list[Problem], list[Problem]]:
@@ -74,7 +75,8 @@ class Source:
         if self.levels and (part == "training" or any(p.difficulty is not None for p in found)):
             found = [p for p in found if p.difficulty in self.levels]
         if not found:
-            raise UserError(f"{data} holds no {part} problem{' of --levels' * bool(self.levels)}")
+            asked = " of --difficulties" if self.levels else ""
+            raise UserError(f"{data} holds no {part} problem{asked}")
         return found
 
     def _rows(self, data: str, name: str, part: str) -> Rows | None:

@@ -9,21 +9,20 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from report import figures as plots
-from report import page as report
-from utils.errors import UserError
+from report import figures, page
 from report.run_data import Data
+from utils.errors import UserError
 
-BUDGETS, LEVELS, ARMS = (18, 24, 30, 37, 44), range(3, 16), ("cot greedy", "cot T=0.75 k=2 p=0.8",
-                                                             "direct T=1.25 p=0.8 min-p=0.03")
+BUDGETS, DIFFICULTIES = (18, 24, 30, 37, 44), range(3, 16)
+ARMS = ("cot greedy", "cot T=0.75 k=2 p=0.8", "direct T=1.25 p=0.8 min-p=0.03")
 #         name: (Pass@1 at the smallest and the largest budget, gain of Pass@8)
 POLICIES = {"greedy": (.10, .57, 0), "best static": (.24, .57, .45), "mixed static": (.2, .4, .5),
             "softmax bandit": (.255, .66, .42), "LinUCB": (.23, .65, .42), "LPO": (.24, .6, .42),
             "oracle per prompt (bound)": (.4, .8, .2), "token level": (.36, .71, .3),
             "REINFORCE": (.33, .65, .3), "EDT <script>alert(1)</script>": (.2, .5, .4),
             "both levels": (.365, .715, .32), "scripted oracle": (.37, .74, .25)}
-TABLES = {"Sequence level, one style: work": (1, 8), "Token level": (1,), "Both levels": (1, 8),
-          "Transfer: levels <= 8": (1,)}
+TABLES = {"Sequence level, one style: cot": (1, 8), "Token level": (1,), "Both levels": (1, 8),
+          "Transfer: difficulties <= 8": (1,)}
 
 
 # ---- a made-up run ------------------------------------------------------------------------------
@@ -36,15 +35,15 @@ def cell(rng, name: str, B: int, t: int) -> dict:
 
 
 def results(rng) -> dict:
-    where = {"Sequence level, one style: work": ("greedy", "best static", "mixed static", "LPO",
+    where = {"Sequence level, one style: cot": ("greedy", "best static", "mixed static", "LPO",
                                                  "softmax bandit", "LinUCB",
                                                  "oracle per prompt (bound)"),
              "Token level": ("greedy", "best static", "EDT <script>alert(1)</script>", "REINFORCE",
                              "token level", "scripted oracle"),
              "Both levels": ("softmax bandit", "token level", "both levels"),
-             "Transfer: levels <= 8": ("best static", "token level")}
+             "Transfer: difficulties <= 8": ("best static", "token level")}
     tables = [{"title": title, "note": "Difference to best static.", "pass": Bs, "rows": [
-        {"name": name, "competitor": "rule" not in name and "oracle" not in name,
+        {"name": name, "competitor": "oracle" not in name,
          "cells": {f"pass@{B}[{t}]": cell(rng, name, B, t) for t in range(5) for B in (1, 2, 4, 8)}}
         for name in where[title]]} for title, Bs in TABLES.items()]
     first = tables[0]["rows"][1]["cells"]                 # the baseline has no difference to itself
@@ -56,7 +55,7 @@ def results(rng) -> dict:
          "constant": .1, "noise": .2}
     return {"about": {"lm": "tiny", "task": "sums", "styles": ["cot", "direct"], "budgets": BUDGETS,
                       "problems": 500, "samples": 8, "seeds": 3,
-                      "levels": {str(n): 38 for n in LEVELS}},
+                      "difficulties": {str(n): 38 for n in DIFFICULTIES}},
             "selection": {"cot": S, "cot,direct": S | {"coverage": [.61, .69, .73, .75, .77, .78],
                                                        "bound": .78}},
             "tables": tables,
@@ -110,10 +109,10 @@ def choices(rng):
     for kind in ("softmax", "linucb"):
         for styles in ("cot", "cot,direct"):
             for T in BUDGETS:
-                for level in LEVELS:
-                    for arm, share in zip(ARMS, rng.dirichlet((T / level, 2, level / 5))):
+                for d in DIFFICULTIES:
+                    for arm, share in zip(ARMS, rng.dirichlet((T / d, 2, d / 5))):
                         yield {"adapter": kind, "styles": styles, "parallel": 1, "budget": T,
-                               "level": level, "arm": arm, "share": share}
+                               "difficulty": d, "arm": arm, "share": share}
 
 
 def generations(rng) -> list[dict]:
@@ -125,7 +124,8 @@ def generations(rng) -> list[dict]:
 
     texts = ["7+8=15;15+5=20;20+9=29#29</s>", "7 <script>alert(2)</script>\nso 7 & 8 \"15\"#15</s>"]
     return [{"prompt": f"{i}+8+5+9:", "answer": "29", "budget": BUDGETS[i % 5], "reward": i % 2,
-             "ended": i % 3 > 0, "tokens": [token(c, 44 - j) for j, c in enumerate(texts[i % 2])]}
+             "truncated": i % 3 == 0,
+             "tokens": [token(c, 44 - j) for j, c in enumerate(texts[i % 2])]}
             for i in range(20)]
 
 
@@ -159,8 +159,8 @@ def drawn(folder):
     """name -> its matplotlib figure."""
     pytest.importorskip("matplotlib")
     data = Data(str(folder))
-    with plots.matplotlib.rc_context(plots.STYLE):
-        return {draw.__name__: draw(data) for draw in plots.FIGURES}
+    with figures.matplotlib.rc_context(figures.STYLE):
+        return {draw.__name__: draw(data) for draw in figures.FIGURES}
 
 
 def lines(figure, label):
@@ -181,7 +181,7 @@ def test_lines_are_the_runs_own_numbers(folder, drawn):
 
 
 def test_regret_is_what_was_lost_pull_by_pull():
-    assert plots.cumulative_regret(np.array([.5, .7, .75]), .75, 16) == pytest.approx(
+    assert figures.cumulative_regret(np.array([.5, .7, .75]), .75, 16) == pytest.approx(
         [4, 4.8, 4.8])
 
 
@@ -196,16 +196,16 @@ def test_no_two_lines_of_a_panel_share_dashes_and_marker(drawn):
 def test_every_figure_is_written_twice_alike_and_one_without_data_is_named(folder, capsys):
     pytest.importorskip("matplotlib")
     (folder / "tokens.csv").unlink()
-    first, again = (dict(plots.pictures(Data(str(folder)))) for _ in range(2))
-    assert set(first) == {f.__name__ for f in plots.FIGURES} - {"entropy", "temperature"}
+    first, again = (dict(figures.pictures(Data(str(folder)))) for _ in range(2))
+    assert set(first) == {f.__name__ for f in figures.FIGURES} - {"entropy", "temperature"}
     assert first == again and all(x["png"].startswith(b"\x89PNG") for x in first.values())
     assert "entropy: left out, no tokens.csv" in capsys.readouterr().out
 
 
 def test_figures_without_matplotlib_end_with_one_line(folder, monkeypatch):
-    monkeypatch.setattr(plots, "matplotlib", None)
+    monkeypatch.setattr(figures, "matplotlib", None)
     with pytest.raises(UserError, match="figures need matplotlib: pip install"):
-        next(plots.pictures(Data(str(folder))))
+        next(figures.pictures(Data(str(folder))))
 
 
 # ---- the page -----------------------------------------------------------------------------------
@@ -231,19 +231,19 @@ class Reader(HTMLParser):
 
 
 def test_the_page_is_whole_alone_and_shows_text_as_text(folder):
-    page = Reader(report.page(Data(str(folder))))
-    assert not page.open and page.tags["script"] == 0
-    assert not re.search(r"(src|href)=\"(?!#|data:)|url\((?!#)|@import", page.text)
-    assert max(page.ids.values(), default=1) == 1                     # ids of inlined figures
+    told = Reader(page.page(Data(str(folder))))
+    assert not told.open and told.tags["script"] == 0
+    assert not re.search(r"(src|href)=\"(?!#|data:)|url\((?!#)|@import", told.text)
+    assert max(told.ids.values(), default=1) == 1                     # ids of inlined figures
     for name in POLICIES:
-        assert escape(name) in page.text
-    assert page.text.count("<div class=text>") == 20
-    assert "&lt;script&gt;alert" in page.text
-    assert page.tags["table"] == 2 + 1 + 2 + 1 + 1
-    if plots.matplotlib is None:
-        assert "matplotlib is not installed" in page.text
+        assert escape(name) in told.text
+    assert told.text.count("<div class=text>") == 20
+    assert "&lt;script&gt;alert" in told.text
+    assert told.tags["table"] == 2 + 1 + 2 + 1 + 1
+    if figures.matplotlib is None:
+        assert "matplotlib is not installed" in told.text
     else:
-        assert page.tags["svg"] == len(plots.FIGURES)
+        assert told.tags["svg"] == len(figures.FIGURES)
 
 
 def test_cells_carry_difference_bracket_and_star(folder):
@@ -253,21 +253,21 @@ def test_cells_carry_difference_bracket_and_star(folder):
     assert low > 0 and cell["holm"] < .05
     shown = f"{100 * cell['mean']:.1f} ±{50 * (cell['interval'][1] - cell['interval'][0]):.1f}"
     expected = f"<td>{shown}<br><small>{100 * cell['difference']:+.1f} ±{50 * (high - low):.1f}*"
-    assert expected in report.result_table(told["tables"][1], BUDGETS)
-    assert report.cell_html(None) == ""
+    assert expected in page.result_table(told["tables"][1], BUDGETS)
+    assert page.cell_html(None) == ""
 
 
 def test_a_token_is_coloured_where_it_is_a_decision_and_tells_its_numbers():
     x = {"text": "<\n", "action": 3, "decision": True, "p": .25, "p_max": .5, "entropy": 1.2,
          "left": 7, "value": .4}
-    html = report.token_html(x)
+    html = page.token_html(x)
     assert html.startswith('<span class="a3" title="T = 1.25; p = 0.250,') and "&lt;↵\n" in html
     assert "7 tokens left" in html and "value 0.40" in html
-    assert "class" not in report.token_html(x | {"decision": False})
+    assert "class" not in page.token_html(x | {"decision": False})
 
 
 def test_a_folder_that_is_none_and_a_run_without_texts(folder, tmp_path):
     with pytest.raises(UserError, match="there is no folder"):
         Data(str(tmp_path / "missing"))
     (folder / "generations.json").unlink()
-    assert "Left out: no generations.json" in report.page(Data(str(folder)))
+    assert "Left out: no generations.json" in page.page(Data(str(folder)))
