@@ -22,6 +22,7 @@ from experiment.reward_table import Arm, PolicyAt, embed_prompts, sample_budget_
 from experiment.run import Run
 from experiment.stats import oracle
 from features import PARALLEL_BUDGETS
+from pomdp import TEMPERATURES
 from utils.files import damaged, read_json
 
 Cells = dict[tuple[int, int], np.ndarray]    # (B, T index) -> per-problem Pass@B (K, P)
@@ -157,7 +158,7 @@ class HeldOut:
         scripted_oracle = self.run.task.scripted_oracle
         assert scripted_oracle                                    # tables.py asks where there is one
         return self.cells(self.policy("rule", lambda t, budgets: (
-            prompts, scripted_oracle(self.run.lm, each, budgets))))
+            prompts, scripted_oracle(self.run.lm, each, budgets, max(TEMPERATURES)))))
 
 
 def held_out(run: Run, bar: tqdm) -> HeldOut:

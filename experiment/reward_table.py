@@ -100,7 +100,7 @@ def collect(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Ten
 
     try:
         episodes = generate(lm, prompts, policy, budgets, n, seed, rows,
-                            on_end if task.programs else None, on_step)
+                            on_end if task.runs_programs else None, on_step)
         with clock("grading, or waiting for it"):
             for row, x in enumerate(episodes):
                 x.reward = verdicts[row].result() if verdicts else judge(row // n, x.tokens)

@@ -55,7 +55,7 @@ def need(lm: LM, task: Task, config: Config) -> str:
 def print_first_example(run: Run) -> None:
     """The first prompt, its answer and verdict: where a reward of 0 comes from is seen here."""
     task, problem, style = run.task, run.task.train[0], run.config.all_styles()[0]
-    if task.programs:
+    if task.runs_programs:
         print("programs run with: " + isolation())
     prompt = task.prompt(problem, style)
     episode, = collect(run.lm, task, [prompt], static(torch.tensor([GREEDY])),

@@ -39,7 +39,7 @@ from experiment.reward_table import Arm, collect
 from features import P_MAX_COLUMN, distribution
 from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
-from utils.detokenizer import Pieces
+from utils.detokenizer import Detokenizer
 from utils.files import write
 from utils.problem_files import Problem
 
@@ -154,7 +154,7 @@ def generations(held: HeldOut, problems: list[Problem], episodes: list[Episode],
 
 def told_tokens(lm: LM, notes: list[Note]) -> list[dict]:
     """Special tokens are a part of the text here."""
-    pieces = Pieces(lm.tokenizer.decode)
+    pieces = Detokenizer(lm.tokenizer.decode)
     texts = [pieces.add(x.token, x is notes[-1]) for x in notes]
     return [{"text": piece, "action": x.action, "decision": bool(x.decision), "left": x.tokens_left,
              **{k: float(f"{getattr(x, k):.6g}") for k in ("p", "p_max", "entropy", "value")}}
