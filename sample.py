@@ -2,7 +2,7 @@
 
     python sample.py "7+8+5+9:"                          # the token level of runs/sums
     python sample.py "7+8+5+9:" --budget 18 --compare    # and greedy, and the best static strategy
-    python sample.py --problem 3 --compare               # a held-out problem; the sequence level too
+    python sample.py --problem 3 --compare               # a held-out problem, the sequence level
     python sample.py "7+8:" --run OWNER/NAME             # a run that was uploaded to the hub
 
 A token at which the policy decides is coloured by its action, or, if the output is no colour
@@ -35,7 +35,7 @@ from utils.problem_files import Problem
 
 COLOURS = (32, 36, 33, 31, 35, 34)      # ANSI codes of actions 0, 1 ..: green for greedy
 MARKS = "₀₁₂₃₄₅₆₇₈₉"                    # in place of colours
-TAIL = 300                              # last characters of a prompt that are shown (ours: a question)
+TAIL = 300                              # characters of a prompt that are shown (ours: one question)
 
 
 # ---- printing a completion while it is sampled --------------------------------------------------

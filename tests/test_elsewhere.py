@@ -1,4 +1,4 @@
-"""A run used elsewhere: the example as it stands, decode.py and the rivals, the card, the hub."""
+"""A run used elsewhere: the example as it stands, sample.py and the baselines, the card, the hub."""
 import dataclasses
 import json
 import os
@@ -129,7 +129,7 @@ def test_an_adapter_sets_how_its_lm_is_asked(tmp_path):
     assert lm.asked == plain | {"stop": "#"} and lm.encode("#")[0] in lm.ends
 
 
-# ---- decode.py ----------------------------------------------------------------------------------
+# ---- sample.py ----------------------------------------------------------------------------------
 def decode(monkeypatch, capsys, *arguments):
     monkeypatch.setattr(sys, "argv", ["sample.py", *arguments])
     runpy.run_path(os.path.join(ROOT, "sample.py"), run_name="__main__")
