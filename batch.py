@@ -30,7 +30,6 @@ the longest row, so that this is rare (ours: one copy costs a step or two).
 Shapes: N prompts of at most P tokens, n samples a prompt, T, V, d as in decode.py; R slots; k rows
 that enter together, with m different prompts.
 """
-import itertools
 from dataclasses import dataclass
 from typing import Any, Callable
 

@@ -1,15 +1,14 @@
-"""Problems and prompts: what is asked, how, and which answers are right.
+"""What a task is: problems, prompts in several styles, token budgets, and a grader.
 
-    python -m demos.prompts       # prompts, budgets and grades of the tasks that need no file, 4 seconds
+    python -m demos.prompts              # prompts and grades of the tasks without files, 4 seconds
     python train.py                                                        # sums, the embedded task
     python train.py --task gsm8k --data gsm8k_train.jsonl --model FOLDER   # a real LLM
     python train.py --task math500 --data FOLDER --model Qwen/Qwen3-4B     # FOLDER has both splits
 
-A task is a list of problems for training, one for testing that shares no text with it (data.py),
-the styles in which a problem can be asked, and a grader. To add one that reads files: a function
-from a row to a Problem (data.py), and a line in KINDS.
+    completion ~ LM(task.prompt(problem, style)),   r = task.grade(completion, problem), 0 or 1
 
-    r = grade(text, problem),  text ~ LM(prompt(problem, style)),  0 or 1, at the end only
+The training and the held-out problems share no text (utils/problem_files.py). To add a task that
+reads files, write a function that makes a Problem of a row, and add a line to FILE_TASKS below.
 
 Deviations from the paper: (1) its prompt templates are not published; ours are below. (2) Its
 tasks are MATH, AIME and CodeContests; sums and addition are for LMs that two cores can run.
@@ -27,22 +26,29 @@ from utils.problem_files import Problem, Source, flat, split
 from verify import extract_answer, grade_answer, grade_function, grade_program
 
 
+# ---- a task -------------------------------------------------------------------------------------
 class Style(NamedTuple):
-    """A way to ask. alone: a prompt without examples; ask, replies: how examples ask and answer.
+    """A way to ask a question.
 
-    Of several replies, each example shows the next one.
+    instruction: the prompt, with {question} in it.
+    example_question, example_answers: how the examples before it are written; if there are several
+        answers, the first example gets the first of them, the second example the second, and so on.
+    stop: in a plain prompt with examples, the string that ends a completion.
     """
-    alone: str
-    replies: tuple[str, ...] = (" {answer}\n\n",)
-    ask: str = "Question: {question}\nAnswer:"
-    stop: str = "\n"                   # in a plain prompt with examples, what ends an answer
+    instruction: str
+    example_question: str = "Question: {question}\nAnswer:"
+    example_answers: tuple[str, ...] = (" {answer}\n\n",)
+    stop: str = "\n"
 
 
 @dataclass
 class Task:
-    """chat: through the tokenizer's chat template, where it has one. examples: before a question.
+    """Problems, how they are asked, and how a completion is graded.
 
-    grade: (text, problem) -> r. scripted_oracle: a policy that sees the problem, no competitor.
+    grade: (completion, problem) -> 0 or 1.
+    chat: prompts go through the tokenizer's chat template, if it has one.
+    scripted_oracle: makes a policy that knows the problem (tiny.py); most tasks have none.
+    examples: problems that every prompt shows with their answers. thinking: see `LM.ask`.
     """
     name: str
     train: list[Problem]
@@ -56,106 +62,141 @@ class Task:
     thinking: bool = False
 
     @property
-    def programs(self) -> bool:
-        """Are answers programs, which are run?"""
-        return bool(self.train[0].tests or self.train[0].check)
+    def runs_programs(self) -> bool:
+        """Are the answers programs, which the grader runs?"""
+        first = self.train[0]
+        return bool(first.tests or first.check)
 
-    def prompt(self, problem: Problem, style: str) -> str:
-        """Examples first; a plain prompt with examples needs no instruction beside them."""
-        s = self.styles[style]
-        shown = "".join((s.ask + reply).format(**vars(x))
-                        for x, reply in zip(self.examples, itertools.cycle(s.replies)))
-        last = s.ask if self.examples and not self.chat else s.alone
-        return shown + last.format(question=problem.question)
+    @property
+    def plain_examples(self) -> bool:
+        """Do examples come before the question, outside of any chat template?"""
+        return bool(self.examples) and not self.chat
+
+    def prompt(self, problem: Problem, style_name: str) -> str:
+        style = self.styles[style_name]
+        text = ""
+        for example, answer in zip(self.examples, itertools.cycle(style.example_answers)):
+            template = style.example_question + answer
+            text += template.format(**vars(example))
+        # In a plain prompt the examples show what is wanted, so it needs no instruction
+        question = style.example_question if self.plain_examples else style.instruction
+        return text + question.format(question=problem.question)
 
     @property
     def stop(self) -> str | None:
-        """What ends an answer in a plain prompt with examples: the model would ask on."""
-        style = next(iter(self.styles.values()))
-        return style.stop if self.examples and not self.chat else None
+        """What ends a completion after plain examples; there the LM would ask the next question."""
+        first_style = next(iter(self.styles.values()))
+        return first_style.stop if self.plain_examples else None
 
-    def show(self, count: int, styles: list[str]) -> None:
-        """Moves `count` training problems to the examples: the first of the shorter half, if that
-        has as many (ours: prefill costs)."""
-        needed = any("{solution}" in reply for style in styles for reply in self.styles[style].replies)
-        worked = [x for x in self.train if x.answer and (x.solution or not needed)]
-        if len(worked) < count or len(self.train) == count:
-            raise UserError(f"--shots {count} needs as many training problems with a solution to "
-                            f"show, and one more; there are {len(worked)} of {len(self.train)}"
-                            + "; --styles once shows no work" * (needed and not worked))
-        lengths = [len(x.question + x.solution + x.answer) for x in worked]
-        most = sorted(lengths)[max(count, len(lengths) // 2 + 1) - 1] if count else 0
-        self.examples = [x for x, length in zip(worked, lengths) if length <= most][:count]
-        shown = set(map(id, self.examples))
+    def add_examples(self, count: int, styles: list[str]) -> None:
+        """Moves `count` training problems to the examples. Raises UserError if they are too few."""
+        if count == 0:
+            return
+        # Examples need an answer, and a solution as well if one of the styles shows it
+        answers = "".join("".join(self.styles[name].example_answers) for name in styles)
+        needs_solution = "{solution}" in answers
+        candidates = [x for x in self.train if x.answer and (x.solution or not needs_solution)]
+        if len(candidates) < count or len(self.train) == count:
+            message = (f"--shots {count} needs {count} training problems with a solution to show, "
+                       f"and one more; there are {len(candidates)} of {len(self.train)}")
+            if needs_solution and not candidates:
+                message += "; --styles direct shows no solutions"
+            raise UserError(message)
+
+        # The first of the shorter half (ours: every prompt has to be read with all its examples)
+        lengths = [len(x.question + x.solution + x.answer) for x in candidates]
+        enough = max(count, len(lengths) // 2 + 1)
+        limit = sorted(lengths)[enough - 1]
+        short = [x for x, length in zip(candidates, lengths) if length <= limit]
+        self.examples = short[:count]
+        shown = {id(x) for x in self.examples}
         self.train = [x for x in self.train if id(x) not in shown]
 
 
-# ---- made on the spot ---------------------------------------------------------------------------
-def sums(source: Source) -> Task:
-    """Worked sums of the embedded LM; `tiny.split_of` keeps the splits apart. Needs no file."""
-    def some(split: str, count: int) -> list[Problem]:
-        distinct = dict.fromkeys(text for _, text in itertools.islice(
-            tiny.problems(split, seed=0), count * 2))
-        return [Problem(text, str(sum(map(int, text.split("+")))), difficulty=text.count("+") + 1)
-                for text in itertools.islice(distinct, count)]
+# ---- styles -------------------------------------------------------------------------------------
+SOLUTION_AND_ANSWER = " {solution} The answer is {answer}.\n\n"
+ONLY_ANSWER = " The answer is {answer}.\n\n"
+ANSWERS = {
+    "cot": Style(                      # chain of thought
+        "{question}\nThink step by step and end with: The answer is <answer>.",
+        example_answers=(SOLUTION_AND_ANSWER,)),
+    "direct": Style(                   # the answer at once
+        "{question}\nGive the answer alone, without any explanation."),
+    "either": Style(                   # as the model decides
+        "{question}\nEnd with: The answer is <answer>.",
+        example_answers=(SOLUTION_AND_ANSWER, ONLY_ANSWER))}
 
+
+def code_style(instruction: str) -> Style:
+    """In a plain prompt, examples show a code block, and the prompt ends where the code begins."""
+    return Style(instruction, example_question="{question}\n```python\n",
+                 example_answers=("{answer}\n```\n\n",), stop="```")
+
+
+PROGRAMS = {
+    "cot": code_style(
+        "{question}\n\nExplain your idea in a few sentences, then write a Python 3 program that "
+        "reads stdin and writes stdout, in one ```python block."),
+    "direct": code_style(
+        "{question}\n\nWrite a Python 3 program that reads stdin and writes stdout, in one "
+        "```python block and nothing else.")}
+FUNCTIONS = {
+    "cot": code_style(
+        "Explain your idea in a few sentences, then write this whole Python function in one "
+        "```python block.\n\n{question}"),
+    "direct": code_style(
+        "Write this whole Python function in one ```python block and nothing else.\n\n{question}"),
+    "bare": code_style(                # for base models, which continue the function's header
+        "{question}")}
+
+
+# ---- tasks that need no file --------------------------------------------------------------------
+def sums(source: Source) -> Task:
+    """Worked sums of the embedded LM (tiny.py)."""
     source.refuse_files("sums")
-    return Task("sums", some("train", source.train), some("test", source.test),
-                {"cot": Style("{question}:"), "direct": Style("{question}?")},
-                (18, 24, 30, 37, 44), chat=False, scripted_oracle=tiny.scripted_oracle,
-                grade=functools.partial(grade_answer, extract=tiny.answer))
+    return Task(
+        name="sums",
+        train=sum_problems("train", source.train),
+        test=sum_problems("test", source.test),
+        styles={"cot": Style("{question}:"), "direct": Style("{question}?")},
+        budgets=(18, 24, 30, 37, 44),                # ours: whole solutions have 13 to 72 tokens
+        grade=functools.partial(grade_answer, extract=tiny.extract_sum),
+        chat=False,
+        scripted_oracle=tiny.scripted_oracle)
+
+
+def sum_problems(part: str, count: int) -> list[Problem]:
+    """`count` different sums of one part; `tiny.split_of` keeps the parts apart."""
+    generated = itertools.islice(tiny.problems(part, seed=0), 2 * count)         # some come twice
+    distinct = dict.fromkeys(text for _, text in generated)
+    problems = []
+    for text in itertools.islice(distinct, count):
+        numbers = [int(x) for x in text.split("+")]
+        problems.append(Problem(text, answer=str(sum(numbers)), difficulty=len(numbers)))
+    return problems
 
 
 def addition(source: Source) -> Task:
-    """Two numbers from 2 to 30, added: with --shots, a task for a small real LLM. Needs no file.
+    """Two numbers from 2 to 30: with --shots, a task for a small real LLM.
 
-    Ours: at 135 M parameters the problems below are solved too rarely to learn from (RESULTS.md).
-    Budgets: with a digit a token, 6 hold an answer at once, 8 the work of half of the problems, 16
-    everything.
+    Ours: LLMs of 135 M parameters solve too few problems of the tasks below (docs/results.md).
     """
     source.refuse_files("addition")
-    problems = [Problem(f"{a}+{b}", str(a + b), f"{a}+{b}={a + b}.")
-                for a, b in itertools.product(range(2, 31), repeat=2)]
-    return Task("addition", *split(problems, None, source.train, source.test), ANSWERS, (6, 8, 16),
-                grade=grade_answer)
+    problems = []
+    for a, b in itertools.product(range(2, 31), repeat=2):
+        problems.append(Problem(f"{a}+{b}", answer=str(a + b), solution=f"{a}+{b}={a + b}."))
+    train, test = split(problems, None, source.train, source.test)
+    # Ours: with one token a digit, 6 tokens suffice for an answer at once, 8 for half of the
+    # solutions, 16 for all of them
+    return Task("addition", train, test, ANSWERS, budgets=(6, 8, 16), grade=grade_answer)
 
 
-# ---- answers ------------------------------------------------------------------------------------
-
-
-WORK, SAID = " {solution} The answer is {answer}.\n\n", " The answer is {answer}.\n\n"
-ANSWERS = {                                # with chain of thought, without, as the model decides
-    "cot": Style("{question}\nThink step by step and end with: The answer is <answer>.", (WORK,)),
-    "direct": Style("{question}\nGive the answer alone, without any explanation."),
-    "either": Style("{question}\nEnd with: The answer is <answer>.", (WORK, SAID))}
-
-
-# ---- programs -----------------------------------------------------------------------------------
-
-
-# How examples show code in a plain prompt: a prompt then ends where the code begins.
-CODE = (("{answer}\n```\n\n",), "{question}\n```python\n", "```")
-PROGRAMS = {
-    "cot": Style("{question}\n\nExplain your idea in a few sentences, then write a Python 3 "
-                  "program that reads stdin and writes stdout, in one ```python block.", *CODE),
-    "direct": Style("{question}\n\nWrite a Python 3 program that reads stdin and writes stdout, in "
-                  "one ```python block and nothing else.", *CODE)}
-FUNCTIONS = {
-    "cot": Style("Explain your idea in a few sentences, then write this whole Python function in "
-                  "one ```python block.\n\n{question}", *CODE),
-    "direct": Style("Write this whole Python function in one ```python block and nothing else.\n\n"
-                  "{question}", *CODE),
-    "bare": Style("{question}", *CODE)}                   # the header goes on: for base models
-
-
-# ---- from a row to a problem --------------------------------------------------------------------
+# ---- tasks from files: from a row to a problem --------------------------------------------------
 def math_problem(row: dict) -> Problem | None:
-    """MATH and its kin. Some copies have no answer, only the last box of the solution.
-
-    Two of MATH's training problems have an empty one, and are left out.
-    """
+    """MATH, MATH-500 and AIME. None for two of MATH's training problems, whose box is empty."""
     solution = row.get("solution") or ""
     answer = row.get("answer")
+    # Some copies have no answer, only the last box of the solution
     if answer in (None, "") and "\\boxed" in solution:
         answer = extract_answer(solution[solution.rfind("\\boxed"):])
     if answer == "":
@@ -163,69 +204,76 @@ def math_problem(row: dict) -> Problem | None:
     if not isinstance(answer, (str, int, float)):
         raise ValueError("neither an answer nor a boxed one in its solution")
     digits = re.findall(r"\d+", str(row.get("level")))              # 5, "Level 5", "Level ?", None
-    return Problem(row["problem"].strip(), str(answer), flat(solution),
-                   int(digits[0]) if digits else None)
+    difficulty = int(digits[0]) if digits else None
+    return Problem(row["problem"].strip(), str(answer), flat(solution), difficulty)
 
 
 def gsm8k_problem(row: dict) -> Problem:
-    """The answer ends in "#### n"; its level is the number of steps, <<3+4=7>> in the text."""
-    work, mark, answer = row["answer"].rpartition("####")
+    """The answer ends in "#### n"; the difficulty is the number of calculations, <<3+4=7>>."""
+    solution, mark, answer = row["answer"].rpartition("####")
     if not (mark and answer.strip()):
         raise ValueError("no #### and number end its answer")
-    return Problem(row["question"].strip(), answer.strip(),
-                   flat(re.sub(r"<<.*?>>", "", work)), work.count("<<"))
+    without_calculations = re.sub(r"<<.*?>>", "", solution)
+    return Problem(row["question"].strip(), answer.strip(), flat(without_calculations),
+                   difficulty=solution.count("<<"))
+
+
+PYTHON_3 = 3           # CodeContests' number for a solution's language
 
 
 def code_contests_problem(row: dict) -> Problem | None:
-    """All of its tests; None for a problem that reads or writes named files."""
+    """With all of its tests. None for a problem that reads or writes named files."""
     if row.get("input_file") or row.get("output_file"):
         return None
-    tests = [pair for kind in ("public_tests", "private_tests", "generated_tests")
-             for pair in zip(*((row.get(kind) or {}).get(x, ()) for x in ("input", "output")))]
-    limit = row.get("time_limit") or {}
-    seconds = (limit.get("seconds") or 0) + (limit.get("nanos") or 0) / 1e9
-    solutions = row.get("solutions") or {"language": [], "solution": []}
-    shown = [text for language, text in zip(solutions["language"], solutions["solution"])
-             if language == 3]                                                         # Python 3
+    tests: list[tuple[str, str]] = []
+    for kind in ("public_tests", "private_tests", "generated_tests"):
+        found = row.get(kind) or {}
+        tests += zip(found.get("input", ()), found.get("output", ()))
     if not tests:
         raise ValueError("no tests")
-    return Problem(row["description"].strip(), (shown or [""])[0], tests=tests,
-                   seconds=max(Problem.seconds, 3 * seconds))
+
+    limit = row.get("time_limit") or {}
+    seconds = (limit.get("seconds") or 0) + (limit.get("nanos") or 0) / 1e9
+
+    # The first solution in Python 3, for examples
+    solutions = row.get("solutions") or {"language": [], "solution": []}
+    in_python = [text for language, text in zip(solutions["language"], solutions["solution"])
+                 if language == PYTHON_3]
+    answer = in_python[0] if in_python else ""
+    return Problem(row["description"].strip(), answer, tests=tests,
+                   seconds=max(Problem.seconds, 3 * seconds))     # ours: Python is slower than C++
 
 
 def humaneval_problem(row: dict) -> Problem:
-    if not re.search(rf"^def {row['entry_point']}\b", row["prompt"], re.MULTILINE):
+    name = row["entry_point"]
+    if not re.search(rf"^def {name}\b", row["prompt"], re.MULTILINE):
         raise ValueError("its prompt does not define its entry point")
-    return Problem(row["prompt"], row["canonical_solution"],
-                   check=f"{row['test']}\ncheck({row['entry_point']})\n")
+    check = f"{row['test']}\ncheck({name})\n"
+    return Problem(row["prompt"], row["canonical_solution"], check=check)
 
 
-# ---- the list -----------------------------------------------------------------------------------
-class Kind(NamedTuple):
-    """A task from files: names of its two splits in a folder, how a row is read, asked, graded."""
-    train: str
-    test: str
-    problem: Callable[[dict], Problem | None]
-    budgets: tuple[int, ...]
-    styles: dict[str, Style] = ANSWERS
-    grade: Callable[[str, Problem], float] = grade_answer
+# ---- the list of tasks --------------------------------------------------------------------------
+# name: training files, held-out files ("": cut off the training files), row -> problem, token
+# budgets (ours), styles, grader
+FILE_TASKS: dict[str, tuple] = {
+    "gsm8k": ("gsm8k*train*", "gsm8k*test*", gsm8k_problem, (64, 128, 256), ANSWERS, grade_answer),
+    "math": ("math_train*", "math_test*", math_problem, (128, 256, 512), ANSWERS, grade_answer),
+    "math500": ("math_train*", "math500*", math_problem, (128, 256, 512), ANSWERS, grade_answer),
+    # AIME has no training problems: train on MATH (paper)
+    "aime2024": ("math_train*", "aime2024*", math_problem, (512, 1024, 2048), ANSWERS,
+                 grade_answer),
+    "aime2025": ("math_train*", "aime2025*", math_problem, (512, 1024, 2048), ANSWERS,
+                 grade_answer),
+    "code_contests": ("code_contests*", "", code_contests_problem, (256, 512, 1024), PROGRAMS,
+                      grade_program),
+    "humaneval": ("humaneval*", "", humaneval_problem, (128, 256), FUNCTIONS, grade_function)}
 
 
-def from_files(name: str, kind: Kind, source: Source) -> Task:
-    return Task(name, *source.problems(kind.train, kind.test, kind.problem), kind.styles,
-                kind.budgets, grade=kind.grade)
+def task_from_files(name: str, source: Source) -> Task:
+    train_files, test_files, row_to_problem, budgets, styles, grade = FILE_TASKS[name]
+    train, test = source.problems(train_files, test_files, row_to_problem)
+    return Task(name, train, test, styles, budgets, grade)
 
 
-KINDS = {
-    "gsm8k": Kind("gsm8k*train*", "gsm8k*test*", gsm8k_problem, (64, 128, 256)),
-    "math": Kind("math_train*", "math_test*", math_problem, (128, 256, 512)),
-    "math500": Kind("math_train*", "math500*", math_problem, (128, 256, 512)),
-    "aime2024": Kind("math_train*", "aime2024*", math_problem, (512, 1024, 2048)),     # paper: MATH
-    "aime2025": Kind("math_train*", "aime2025*", math_problem, (512, 1024, 2048)),     # to AIME
-    "code_contests": Kind("code_contests*", "", code_contests_problem, (256, 512, 1024), PROGRAMS,
-                          grade_program),
-    "humaneval": Kind("humaneval*", "", humaneval_problem, (128, 256), FUNCTIONS, grade_function),
-}
-TASKS: dict[str, Callable[[Source], Task]] = {
-    "sums": sums, "addition": addition,
-    **{name: functools.partial(from_files, name, kind) for name, kind in KINDS.items()}}
+TASKS: dict[str, Callable[[Source], Task]] = {"sums": sums, "addition": addition}
+TASKS |= {name: functools.partial(task_from_files, name) for name in FILE_TASKS}

@@ -1,27 +1,26 @@
 """The embedded language model: a character-level Llama (0.64 M parameters) that adds numbers.
 
-    python -m demos.train_tiny                       # how often it is right, by the work left undone; seconds
-    python -m demos.train_tiny --train models/again  # trains it again, 8 minutes on 2 cores: tiny/ was made so
+    python -m demos.train_tiny                       # how often it is right, in seconds
+    python -m demos.train_tiny --train models/again  # trains it again, 8 minutes on 2 cores
     python -m demos.train_tiny models/again          # how often that one is right
 
-Its world is worked sums. After every line of work the writer stops with probability STOP and gives
-the answer at once, the rest of the sum done in its head; asked with "?" it always does so. And at
-every carry it may doubt, with probability DOUBT, and give up:
+This file is the world of that model: worked sums. After every running sum the writer stops with
+probability STOP and gives the answer at once, having added the other numbers in its head. If the
+prompt ends in "?" instead of ":", it does so from the start. At every carry the writer may also
+give up, with probability GIVE_UP:
 
-    7+8+5+9:7+8=15;15+5=20;20+9=29#29          the whole work: sure, long
-    7+8+5+9:7+8=15#29                          an early answer: short, less sure
+    7+8+5+9:7+8=15;15+5=20;20+9=29#29          the whole solution: long, and surely right
+    7+8+5+9:7+8=15#29                          an early answer: short, less surely right
     7+8+5+9:7+8=15;15+5=?                      given up: never right
     7+8+5+9?#29                                asked for the answer at once
 
-Greedy decoding never takes the less likely branch, so it runs out of tokens on long sums; a high
-temperature takes it, but gives up. The two have the same entropy and opposite needs: no
-temperature, top-k, top-p or min-p lets one through and not the other; the hidden state tells them
-apart. Nothing outside this file and its task in tasks.py knows about sums.
+Greedy decoding never takes the less likely branch, so it runs out of tokens on long sums. A high
+temperature takes it, but also gives up. The two branches have the same entropy and opposite needs:
+no temperature, top-k, top-p or min-p lets one through and not the other, but the hidden state tells
+them apart. Only this file, its task in tasks.py and demos/train_tiny.py know about sums.
 
-    loss = -mean log p(y_t | y_<t)  over the completions; a prompt has none
-
-Deviations from the paper: (1) its LM is Qwen3-4B, which lm.py loads; with this one the whole method
-runs in minutes on two cores.
+Deviations from the paper: (1) its LM is Qwen3-4B, which lm.py can load; with this LM the whole
+method runs in minutes on two cores.
 """
 import random
 import zlib
@@ -36,13 +35,13 @@ from lm import LM
 
 
 # ---- the world ----------------------------------------------------------------------------------
+CHARACTERS = "0123456789+=;#:?"        # a token each
 LENGTHS = range(3, 10)      # numbers in a sum (prototype)
-NUMBERS = range(2, 13)      # small enough for mental sums (how often right: report)
-STOP = 0.4                  # chance of an early answer after a line; < 0.5, so that greedy goes on
-DOUBT = STOP                # chance to give up at a carry: the same entropy, the opposite need
-AT_ONCE = 0.15              # share of the training traces that are asked with "?"
-CALLED = 0.25               # share that is called to answer after any line alike (see `traces`)
-CHARS = "0123456789+=;#:?"
+NUMBERS = range(2, 13)      # (ours: small enough to be added in the head)
+STOP = 0.4                  # chance of an early answer (prototype); below .5, so greedy goes on
+GIVE_UP = STOP              # chance to give up at a carry (ours: the same entropy as STOP)
+AT_ONCE = 0.15              # share of the training examples that are asked with "?" (ours)
+CUT_SHORT = 0.25            # share whose prompt already contains some running sums and "#" (ours)
 
 
 def split_of(problem: str) -> str:
@@ -51,76 +50,91 @@ def split_of(problem: str) -> str:
 
 
 def problems(split: str, seed: int) -> Iterator[tuple[list[int], str]]:
-    """Yields (numbers, text) of one split for ever, repeats included: `[7, 8, 5], "7+8+5"`."""
+    """Yields ([7, 8, 5], "7+8+5") of one split without end, with repeats."""
     rng = random.Random(f"{split} {seed}")
     while True:
-        numbers = rng.choices(NUMBERS, k=rng.choice(LENGTHS))
-        text = "+".join(map(str, numbers))
+        length = rng.choice(LENGTHS)
+        numbers = rng.choices(NUMBERS, k=length)
+        text = "+".join(str(number) for number in numbers)
         if split_of(text) == split:
             yield numbers, text
 
 
-def work(numbers: list[int], lines: int, rng: random.Random | None = None) -> str:
-    """The first `lines` lines of running sums, then the answer.
+def worked_solution(numbers: list[int], lines: int, rng: random.Random | None = None) -> str:
+    """The first `lines` running sums, then the answer: "7+8=15;15+5=20#29" for 7+8+5+9 and 2.
 
-    With `rng`, a line with a carry is given up with probability DOUBT.
+    If there is a random generator, the writer gives up at a carry with probability GIVE_UP.
     """
-    total, shown = numbers[0], []
+    total = numbers[0]
+    shown = []
     for number in numbers[1:1 + lines]:
         carry = total % 10 + number % 10 > 9
-        if rng and carry and rng.random() < DOUBT:
-            return ";".join([*shown, f"{total}+{number}=?"])
+        if rng and carry and rng.random() < GIVE_UP:
+            shown.append(f"{total}+{number}=?")
+            return ";".join(shown)
         shown.append(f"{total}+{number}={total + number}")
         total += number
     return ";".join(shown) + f"#{sum(numbers)}"
 
 
-def traces(seed: int) -> Iterator[tuple[str, str]]:
-    """Yields (prompt, completion) of the training world for ever.
-
-    The stops of the world itself are rarely late ones. In some traces the work so far and the mark
-    "#" are therefore part of the prompt, which has no loss: mental sums are learned after every
-    line alike, and the chance to stop stays as it is.
-    """
+def training_examples(seed: int) -> Iterator[tuple[str, str]]:
+    """Yields (prompt, completion) for the LM's training, without end. Prompts have no loss."""
     rng = random.Random(seed)
     for numbers, text in problems("lm", seed):
         kind = rng.random()
+
+        # 1. Asked for the answer at once: "7+8+5?" -> "#20"
         if kind < AT_ONCE:
-            yield text + "?", work(numbers, 0)
+            yield text + "?", worked_solution(numbers, lines=0)
             continue
-        if kind < AT_ONCE + CALLED:
-            shown, answer = work(numbers, rng.randrange(1, len(numbers) - 1)).split("#")
+
+        # 2. Made to answer after any line alike: "7+8+5+9:7+8=15#" -> "29". In the third kind, late
+        #    answers are rare. "#" is in the prompt, so the chance to stop is not learned from here
+        if kind < AT_ONCE + CUT_SHORT:
+            lines = rng.randrange(1, len(numbers) - 1)
+            shown, answer = worked_solution(numbers, lines).split("#")
             yield f"{text}:{shown}#", answer
             continue
+
+        # 3. The writer decides: it stops after each line with probability STOP
         lines = 1
         while lines < len(numbers) - 1 and rng.random() > STOP:
             lines += 1
-        yield text + ":", work(numbers, lines, rng)
+        yield text + ":", worked_solution(numbers, lines, rng)
 
 
-def answer(text: str) -> str | None:
-    """What follows the mark; None where there is no mark, however right the sums before it."""
-    return text.partition("#")[2] or None
+def extract_sum(completion: str) -> str | None:
+    """What follows "#"; None without a "#", even if the running sums end in the right number."""
+    return completion.partition("#")[2] or None
 
 
-# ---- the scripted_oracle ------------------------------------------------------------------------------
+# ---- the scripted oracle ------------------------------------------------------------------------
 def solution_length(prompt: str) -> int:
-    """Tokens of the whole work for the prompt "7+8+5:", up to the answer's last digit."""
+    """Tokens of the whole solution for the prompt "7+8+5:", up to the answer's last digit."""
     numbers = [int(x) for x in prompt[:-1].split("+")]
-    return len(work(numbers, len(numbers)))
+    return len(worked_solution(numbers, lines=len(numbers)))
 
 
 def scripted_oracle(lm: LM, prompts: list[str], budgets: Tensor, temperature: float) -> Policy:
-    """A scripted oracle, no competitor and no proven bound: T = 1.25 at a fork (";" or
-    "#") when the whole work is longer than the budget, else greedy. prompts, budgets: one a row."""
-    fork = torch.tensor(sorted(lm.encode(";")[-1:] + lm.encode("#")[-1:]), device=lm.device)
-    fits = torch.tensor([solution_length(p) for p in prompts]) <= budgets                # (rows,)
+    """A policy written by hand, which knows the sum: what could be gained, but not a proven bound.
+
+    At a fork ("go on" or "answer now") it samples at the given temperature if the whole solution is
+    longer than the token budget; everywhere else it is greedy. prompts, budgets: one for each row.
+    """
+    fits = torch.tensor([solution_length(prompt) for prompt in prompts]) <= budgets      # (rows,)
     fits = fits.to(lm.device)
+    # The last token of the encoding, since some tokenizers put a token before each text
+    go_on = lm.encode(";")[-1]
+    answer_now = lm.encode("#")[-1]
+    fork = torch.tensor(sorted([go_on, answer_now]), device=lm.device)                   # (2,)
 
     def policy(state: State) -> Choice:
-        top = state.logits.topk(2).indices.sort(1).values                            # (R, 2)
-        strategies = torch.tensor(GREEDY, device=top.device).repeat(len(top), 1)
-        strategies[(top == fork).all(1) & ~fits[state.row], 0] = temperature
+        R = len(state.row)
+        strategies = torch.tensor(GREEDY, device=lm.device).repeat(R, 1)                 # (R, 4)
+        # At a fork, the two most likely tokens are ";" and "#", in either order
+        best_two = state.logits.topk(2).indices.sort(1).values                           # (R, 2)
+        at_fork = (best_two == fork).all(1)                                              # (R,)
+        strategies[at_fork & ~fits[state.row], 0] = temperature
         return Choice(strategies, filters=False)
 
     return policy

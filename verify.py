@@ -1,22 +1,18 @@
-r"""The reward: is the answer in this text correct, does the program in it pass its tests?
+r"""What a reward is: is the answer in this completion correct, does its program pass the tests?
 
-    python -m demos.verdicts                          # answers and programs with their verdicts, 1 second
-    python -m demos.verdicts "\frac12" "0.5"          # does the answer say what the gold answer says?
+    python -m demos.verdicts                   # answers and programs with their verdicts, 1 second
+    python -m demos.verdicts "\frac12" "0.5"   # are these two answers equal?
 
-    answer = extract_answer(text);  r = answer is not None and math_equal(answer, gold)
-    r = sandbox.run_tests(extract_program(text), [("1 2\n", "3\n")], seconds=10, ..).passed
+    r = 1 if math_equal(extract_answer(completion), gold), else 0
+    r = 1 if run_tests(extract_program(completion), tests, seconds, megabytes).passed, else 0
 
-Answers are looked for as a reader would: the last \boxed{}, else what follows the last "####" of
-GSM8K, else "the answer is ...", else the last number. Both answers are brought to one notation
-(notation.py), then compared by their structure: choices, words, lists, tuples, intervals, matrices
-and relations; and at the leaves by value (symbols.py). What is wrongly called equal rewards a wrong
-answer, so where the texts leave a doubt the answers differ: 0.333 is not 1/3.
+`extract_answer` looks where a human reader looks: the last \boxed{}, else the number behind GSM8K's
+"####", else "the answer is ...", else the last number. `math_equal` (grading/answers.py) compares
+the structure of two answers, then the values. In doubt they differ, as 0.333 and 1/3 do, since a
+wrong "equal" rewards a wrong answer. `run_tests` (grading/sandbox.py) runs programs with limits.
 
-Programs run in sandbox.py, within limits.
-
-Deviations from the paper: (1) which answers are equal is ours to say, in the files named above.
+Deviations from the paper: (1) it does not say when two answers are equal; grading/ decides it.
 """
-import itertools
 import re
 import secrets
 from typing import Callable
@@ -27,107 +23,151 @@ from utils.errors import UserError
 from utils.problem_files import Problem
 
 
-# ---- the answer in a text -----------------------------------------------------------------------
-NUMBER = (r"(?:(?<![\w)}])-)?(?:\\[dt]?frac\{\d+\}\{\d+\}|"
-          r"(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:/\d+)?)")
-BRACE = re.compile(r"\\(?:boxed|fbox)(?:\s*(?P<open>\{)|\s*(?P<bare>[\w./-]+))|\\.|[{}]", re.DOTALL)
-GSM8K = re.compile(rf"####[ \t]*\$?({NUMBER})(?=[ \t]*(?:%|[a-z]+)?\.?[ \t]*$)", re.MULTILINE)
-SAID = re.compile(r"\banswers?\b(?: (?:to|for|of) [^.\n]{1,100}?)?[\s*]*"
-                  r"(?:(?:is|are|was|(?:should|must|will|would) be)\b|[:=\n])[\s:*]*"
-                  r"(?:(?:therefore|thus|indeed|simply|just|then|hence)\b,?\s*)?", re.IGNORECASE)
-MATHS = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+# ---- the answer in a completion -----------------------------------------------------------------
+# re.VERBOSE skips spaces and comments in a pattern; there [ ] is a space and [#] is a "#".
+NUMBER = r"""
+    (?: (?<![\w)}]) - )?             # a minus sign, but not the one of 7-5
+    (?: \\[dt]?frac\{\d+\}\{\d+\}    # \frac{1}{2}, or digits: 12  1,234.50  .5  1/2
+      | (?: \d+ (?:,\d{3})* (?:\.\d+)? | \.\d+ ) (?:/\d+)? )"""
+BOX_OR_BRACE = re.compile(r"""
+    \\ (?:boxed|fbox)                # a box ..
+    (?: \s* (?P<open>\{)             #     .. that opens with a brace: \boxed{x+1}
+      | \s* (?P<bare>[\w./-]+) )     #     .. or has no braces: \boxed 7
+    | \\ .                           # an escaped character: \{ is not a brace
+    | [{}]                           # a brace
+    """, re.VERBOSE | re.DOTALL)
+GSM8K = re.compile(rf"""
+    [#]{{4}} [ \t]* \$? ({NUMBER})   # the mark "####", perhaps a dollar sign, the answer,
+    (?= [ \t]* (?:%|[a-z]+)? \.? [ \t]* $ )    # and to the line's end a unit, a full stop
+    """, re.VERBOSE | re.MULTILINE)
+ANSWER_IS = re.compile(r"""
+    \b answers? \b                               # "answer" or "answers"
+    (?: [ ] (?:to|for|of) [ ] [^.\n]{1,100}? )?  # perhaps "to the question"
+    [\s*]*                                       # spaces, and the stars of **bold** text
+    (?: (?: is | are | was | (?:should|must|will|would) [ ] be ) \b    # a verb
+      | [:=\n] )                                 # or a sign in its place
+    [\s:*]*
+    (?: (?:therefore|thus|indeed|simply|just|then|hence) \b ,? \s* )?  # "is therefore 5"
+    """, re.VERBOSE | re.IGNORECASE)
+FORMULA = re.compile(r"""
+    \$\$? ([^$]+) \$\$? | \\\( (.+?) \\\) | \\\[ (.+?) \\\]     # $x$ or $$x$$, \(x\), \[x\]
+    """, re.VERBOSE | re.DOTALL)
+NUMBER_ENDS = re.compile(rf"""
+    ({NUMBER}) (?= [.,;!*\s]* $                      # after the number the line ends,
+      | [.,;]? \s+ (?! (?:and|or) [ ] [-$\\\d] ) [a-z(] )    # or goes on in words, not "and 2"
+    """, re.VERBOSE)
 
 
 def extract_answer(text: str) -> str | None:
-    """The final answer of a text, or None where there is none.
-
-    Of a thinking model's text what `_spoken` says. A text whose only box never closes has none.
-    """
+    """The final answer of a completion, or None. A thinking model's thoughts do not count."""
     # assignment 11
-    text = _spoken(text)
+    text = _without_thinking(text)
+
+    # The last box; there is no answer if the only box was cut off
     boxes, cut_off = _boxes(text)
     if boxes or cut_off:
         return boxes[-1] if boxes else None
-    if marked := GSM8K.findall(text):
+
+    # The last number behind "####", as in GSM8K
+    marked = GSM8K.findall(text)
+    if marked:
         return marked[-1]
-    for said in reversed(list(SAID.finditer(text))):
-        if answer := _said(text[said.end():said.end() + LONGEST]):
+
+    # The last "the answer is" that an answer follows
+    for said in reversed(list(ANSWER_IS.finditer(text))):
+        answer = _answer_at_start(text[said.end():said.end() + LONGEST])
+        if answer:
             return answer
-    numbers = re.findall(NUMBER, text)
+
+    # The last number
+    numbers = re.findall(NUMBER, text, re.VERBOSE)
     return numbers[-1] if numbers else None
 
 
-def _spoken(text: str) -> str:
-    """What follows a thinking model's last </think>; "" where <think> never closes: cut off."""
+def _without_thinking(text: str) -> str:
+    """What follows a thinking model's last </think>; "" if it was cut off while it was thinking."""
     if "<think>" in text and "</think>" not in text:
         return ""
     return text.rsplit("</think>", 1)[-1]
 
 
 def _boxes(text: str) -> tuple[list[str], bool]:
-    """What complete boxes enclose, in the order they open, without empty ones; is one cut off?"""
-    opened, boxes = [], {}
+    """(contents of the complete boxes that are not empty, as they open; is one cut off?)"""
     first = re.search(r"\\boxed|\\fbox", text)
-    for found in BRACE.finditer(text, first.start()) if first else ():
+    if not first:
+        return [], False
+    opened = []                        # the boxes and braces that are open at this point
+    content = {}                       # where a box begins -> what it contains
+    for found in BOX_OR_BRACE.finditer(text, first.start()):
         if found["open"] or found[0] == "{":
             opened.append(found)
         elif found["bare"]:
-            boxes[found.start()] = found["bare"].rstrip(".")
+            content[found.start()] = found["bare"].rstrip(".")
         elif found[0] == "}" and opened:
             start = opened.pop()
             if start["open"]:
-                boxes[start.start()] = text[start.end():found.start()].strip()
-    return [boxes[i] for i in sorted(boxes) if boxes[i]], any(brace["open"] for brace in opened)
+                content[start.start()] = text[start.end():found.start()].strip()
+
+    # A box inside another one closes first, so put them in the order in which they open
+    boxes = [content[start] for start in sorted(content) if content[start]]
+    return boxes, any(brace["open"] for brace in opened)
 
 
-def _said(tail: str) -> str:
-    """The answer at the beginning of what follows "the answer is"."""
-    if re.match(r"\$[\d,.]+(?:\s|$)", tail):                     # money, unlike $x$
-        tail = tail[1:]
-    maths = MATHS.match(tail)
-    if maths and not re.match(r",? *(?:and|or)? *[$\\]", tail[maths.end():]):          # $1$ and $2$
-        return next(filter(None, maths.groups())).strip()
-    line = tail.split("\n")[0]
-    more = r"[.,;]?\s+(?!(?:and|or) [-$\\\d])[a-z(]"               # a sentence goes on, not a list
-    if number := re.match(rf"({NUMBER})(?=[.,;!*\s]*$|{more})", line):
+def _answer_at_start(text: str) -> str:
+    """The answer at the start of what follows "the answer is"."""
+    # A dollar sign before an amount of money, $5, opens no formula, $x$
+    if re.match(r"\$[\d,.]+(?:\s|$)", text):
+        text = text[1:]
+
+    # A formula, unless it is the first of several: $1$ and $2$
+    formula = FORMULA.match(text)
+    if formula and not re.match(r",? *(?:and|or)? *[$\\]", text[formula.end():]):
+        return next(filter(None, formula.groups())).strip()
+
+    # A number, or else everything up to the end of the sentence, or up to "because" and the like
+    line = text.split("\n")[0]
+    number = NUMBER_ENDS.match(line)
+    if number:
         return number[1]
     return re.split(r"[.!]\s|[.!]$|\*\*| (?:because|since|which) ", line)[0].strip(" $*")
 
 
-# ---- programs -----------------------------------------------------------------------------------
-def extract_program(text: str) -> str:
-    """The last ```python block of a text, cut off or not, else the last block of no language.
+# ---- the program in a completion ----------------------------------------------------------------
+FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n?", re.MULTILINE)       # ```python; its language
 
-    Without a block the text itself; where its prompt opened the block, the text before the fence
-    that closes it. Of a thinking model's text what `_spoken` says.
+
+def extract_program(text: str) -> str:
+    """The last ```python block of a completion, cut off or not, else the last block of no language.
+
+    Else the whole text, or, if the prompt has opened the block, the text before the fence that
+    closes it. A thinking model's thoughts do not count.
     """
-    before, *fenced = re.split(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n?", _spoken(text),
-                               flags=re.MULTILINE)
-    blocks = list(zip(fenced[::4], fenced[1::4]))               # a fence opens, the next one closes
+    # split gives language, text, language, text ..; a fence opens a block, the next one closes it
+    before, *fenced = FENCE.split(_without_thinking(text))
+    blocks = list(zip(fenced[0::4], fenced[1::4]))
     python = [code for language, code in blocks if language.lower() in ("python", "python3", "py")]
+    plain = [code for language, code in blocks if not language]
     if python:
         return python[-1]
-    closing = len(fenced) % 4 == 2 and before.strip() and not fenced[0]
-    plain = [code for language, code in blocks if not language]
-    return before if closing or not plain else plain[-1]
+
+    # Code and an odd number of fences: the first one closes the block that the prompt has opened
+    opened_by_prompt = len(fenced) % 4 == 2 and before.strip() and not fenced[0]
+    return before if opened_by_prompt or not plain else plain[-1]
 
 
-def complete(header: str, name: str, code: str) -> str:
-    """A whole program of the function `name`, whose prompt was `header` (HumanEval).
-
-    code: the whole function, or what goes on from the header; that ends at the first line that is
-    indented no more.
-    """
-    own = re.compile(rf"^def {name}\b", re.MULTILINE)
-    if (known := own.search(header)) and own.search(code):
-        return header[:known.start()] + code                # imports and helpers
-    body = itertools.takewhile(lambda line: not line.strip() or line[0] in " \t#)]}",
-                               code.split("\n"))
-    return header + "\n".join(body)
+def complete_function(header: str, name: str, code: str) -> str:
+    """A program with HumanEval's function. code: the whole function, or what follows the header."""
+    definition = re.compile(rf"^def {name}\b", re.MULTILINE)
+    in_header = definition.search(header)
+    if in_header and definition.search(code):
+        return header[:in_header.start()] + code             # with the header's imports, helpers
+    # The body ends before the first line that is not indented
+    end_of_body = re.search(r"^[^\s#)\]}]", code, re.MULTILINE)
+    return header + (code[:end_of_body.start()] if end_of_body else code)
 
 
 # ---- rewards ------------------------------------------------------------------------------------
-MEGABYTES = 1024       # of a model's program (ours: CodeContests says 256, for C++)
+MEGABYTES = 1024       # memory of a model's program (ours: CodeContests says 256, for C++)
 
 
 def grade_answer(text: str, problem: Problem,
@@ -141,18 +181,19 @@ def grade_program(text: str, problem: Problem) -> float:
 
 
 def grade_function(text: str, problem: Problem) -> float:
-    """The check must come to its end: only there is the secret printed. What else it prints goes
-    to stderr. (Function and check share a process: no test against an answer that cheats.)"""
+    """Runs HumanEval's check behind the function: only if the check ends, the secret is printed."""
+    # Function and check share a process: this does not stop a function that cheats on purpose
     name = re.findall(r"check\((\w+)\)", problem.check)[-1]
+    function = complete_function(problem.question, name, extract_program(text))
     secret = secrets.token_hex(8)
     program = ("import sys\nsys.stdout = sys.stderr\n"
-               f"{complete(problem.question, name, extract_program(text))}\n{problem.check}\n"
+               f"{function}\n{problem.check}\n"
                f"print({secret!r}, file=sys.__stdout__)\n")
     return reward_of(run_tests(program, [("", secret)], problem.seconds, MEGABYTES))
 
 
 def reward_of(verdict: Verdict) -> float:
-    """r; a program that could not be run is neither right nor wrong: UserError."""
+    """0 or 1. Raises UserError if the program could not be run: it is neither right nor wrong."""
     if verdict.status == "unsupported":
         raise UserError(f"programs cannot be run here: {verdict.reason}")
     return float(verdict.passed)

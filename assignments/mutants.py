@@ -178,11 +178,11 @@ MUTANTS = [
     (11, "the first of several ####",
      "marked[-1]", "marked[0]"),
     (11, "the first \"the answer is\"",
-     "reversed(list(SAID.finditer(text)))", "SAID.finditer(text)"),
+     "reversed(list(ANSWER_IS.finditer(text)))", "ANSWER_IS.finditer(text)"),
     (11, "the first number",
      "numbers[-1]", "numbers[0]"),
     (11, "what was thought counts as said",
-     "text = _spoken(text)", "pass"),
+     "text = _without_thinking(text)", "pass"),
     (11, "an empty answer instead of none",
      "numbers[-1] if numbers else None", "numbers[-1] if numbers else ''"),
 ]

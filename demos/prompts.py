@@ -2,23 +2,31 @@
 
     python -m demos.prompts                                  # 4 seconds
 """
-from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program        # first: then Ctrl-C prints one line while torch loads
 
-from tasks import addition, sums
+from tasks import Task, addition, sums
 from utils.options import Parser
 from utils.problem_files import Source
 
 
+def print_task(task: Task, before_answer: str) -> None:
+    """before_answer: what a completion of this task writes before its answer."""
+    print(f"{task.name}: {len(task.train)} training problems, token budgets {task.budgets}")
+    for style, problem in zip(task.styles, task.train):
+        print(f"  {style:7}{task.prompt(problem, style)!r}")
+        # The right answer, a wrong one, and the right one in another form
+        right = before_answer + problem.answer
+        completions = [right, right + "0", "= " + problem.answer]
+        grades = [f"{text!r} {task.grade(text, problem):g}" for text in completions]
+        print(" " * 9 + "graded " + ", ".join(grades))
+
+
 def main() -> None:
-    Parser(prog="demos.prompts", description="Prompts and grades of the tasks that need no file.")\
-        .parse_args()
-    for make, mark in ((sums, "#"), (addition, "The answer is ")):
-        task = make(Source("", "", 100, 10, []))
-        print(f"{task.name}: {len(task.train)} training problems, token budgets {task.budgets}")
-        for style, problem in zip(task.styles, task.train):
-            texts = (mark + problem.answer, f"{mark}{problem.answer}0", f"= {problem.answer}")
-            print(f"  {style:7}{task.prompt(problem, style)!r}\n{'':9}graded " + ", ".join(
-                f"{text!r} {task.grade(text, problem):g}" for text in texts))
+    parser = Parser(prog="demos.prompts", description="Prompts and grades of tasks without files.")
+    parser.parse_args()
+    source = Source("", "", train=100, test=10)
+    print_task(sums(source), before_answer="#")
+    print_task(addition(source), before_answer="The answer is ")
 
 
 if __name__ == "__main__":

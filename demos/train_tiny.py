@@ -1,12 +1,10 @@
-"""Trains the embedded LM, or reports how often it is right.
+"""Trains the embedded LM (tiny.py), or reports how often it is right.
 
-    python -m demos.train_tiny                         # how often it is right, by the work left undone
+    python -m demos.train_tiny                         # how often it is right, in seconds
     python -m demos.train_tiny --train models/again    # trains it again, 8 minutes on 2 cores
     python -m demos.train_tiny models/again            # how often that one is right
-
-    loss = -mean log p(y_t | y_<t)  over the completions; a prompt has none
 """
-from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program        # first: then Ctrl-C prints one line while torch loads
 
 import itertools
 import math
@@ -22,16 +20,17 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from decode import GREEDY, rollout, static
+from decode import GREEDY, generate, static
 from lm import LM, TINY
-from tiny import CHARS, LENGTHS, problems, traces, work
+from tiny import CHARACTERS, LENGTHS, problems, training_examples, worked_solution
 from utils.errors import UserError
 from utils.options import Parser
 
+VOCABULARY = {token: i for i, token in enumerate(["<pad>", "<eos>", *CHARACTERS])}
+
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    vocabulary = {token: i for i, token in enumerate(["<pad>", "<eos>", *CHARS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    tokenizer = Tokenizer(models.WordLevel(VOCABULARY, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>",
@@ -47,32 +46,30 @@ def make_model() -> LlamaForCausalLM:
 
 
 def packed_rows(seed: int, rows: int, length: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yields (ids, positions, labels), each (rows, length), for ever.
+    """Yields (ids, positions, labels), each (rows, length), without end.
 
-    Traces are packed end to end; positions start again at 0 with each of them, from which
-    transformers makes the block-diagonal attention mask. Labels are -100 on prompt and padding:
-    the model learns how to answer, not which sums are asked.
+    A row contains as many examples as fit. Positions start again at 0 with each of them; from that
+    transformers makes an attention mask in which each one sees only itself. Prompts and padding
+    have the label -100, no loss: the LM learns how to answer, not which sums are asked.
     """
-    encode = {c: i for i, c in enumerate(CHARS, start=2)}
-    stream, held = traces(seed), None
+    examples = training_examples(seed)
+    prompt, completion = next(examples)
     while True:
         ids = torch.zeros(rows, length, dtype=torch.long)
-        positions, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+        positions = torch.zeros_like(ids)
+        labels = torch.full_like(ids, -100)
         for row in range(rows):
             start = 0
-            while True:
-                prompt, completion = held or next(stream)
-                text = [encode[c] for c in prompt + completion] + [1]
-                end = start + len(text)
-                if end > length:
-                    held = prompt, completion
-                    positions[row, start:] = torch.arange(length - start)   # padding: its own block
-                    break
-                held = None
-                ids[row, start:end] = torch.tensor(text)
-                positions[row, start:end] = torch.arange(len(text))
+            while start + len(prompt + completion) < length:          # one token more: <eos>
+                tokens = [VOCABULARY[c] for c in [*prompt, *completion, "<eos>"]]
+                end = start + len(tokens)
+                ids[row, start:end] = torch.tensor(tokens)
+                positions[row, start:end] = torch.arange(len(tokens))
                 labels[row, start + len(prompt):end] = ids[row, start + len(prompt):end]
+                # The next example goes behind this one, or, if it does not fit, into the next row
+                prompt, completion = next(examples)
                 start = end
+            positions[row, start:] = torch.arange(length - start)     # padding sees only itself
         yield ids, positions, labels
 
 
@@ -82,9 +79,9 @@ def train(model: LlamaForCausalLM, steps: int, rows: int = 64, length: int = 128
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=0.05)
     bar = tqdm(range(steps), desc="training the LM")
     for step, (ids, positions, labels) in zip(bar, packed_rows(seed, rows, length)):
-        warm = min(1.0, (step + 1) / 100)
+        warm_up = min(1.0, (step + 1) / 100)
         for group in optimizer.param_groups:
-            group["lr"] = peak * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = peak * warm_up * 0.5 * (1 + math.cos(math.pi * step / steps))
         logits = model(ids, position_ids=positions).logits                      # (rows, length, V)
         loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
         optimizer.zero_grad()
@@ -97,35 +94,33 @@ def train(model: LlamaForCausalLM, steps: int, rows: int = 64, length: int = 128
 
 
 def report(lm: LM, count: int = 1500) -> str:
-    """Held-out accuracy by how many numbers were still to be added when the answer had to come.
+    """Held-out accuracy by how many numbers were still to be added when the answer had to come."""
+    # For each sum and each number of lines, the prompt contains these lines, all right, and "#"
+    cases, prompts = [], []
+    for numbers, text in itertools.islice(problems("test", seed=1), count):
+        for lines in range(len(numbers)):
+            kind = "answer after some work, %" if lines else "asked for it at once, %"
+            shown, answer = worked_solution(numbers, lines).split("#")
+            cases.append((kind, len(numbers) - 1 - lines, answer))
+            prompts.append(f"{text}{':' if lines else '?'}{shown}#")
+    episodes = generate(lm, prompts, static(torch.tensor([GREEDY])), budgets=4)
+    right = defaultdict(list)                               # (kind, numbers left) -> right or not
+    for (kind, left, answer), episode in zip(cases, episodes):
+        right[kind, left].append(lm.text(episode.tokens) == answer)
 
-    The work so far, all of it right, and the mark "#" are put in its mouth.
-    """
-    right = {":": defaultdict(list), "?": defaultdict(list)}
-    sums = itertools.islice(problems("test", 1), count)
-    cases = [(numbers, text, lines) for numbers, text in sums for lines in range(len(numbers))]
-    prompts = [text + ":?"[lines == 0] + work(numbers, lines).split("#")[0] + "#"
-               for numbers, text, lines in cases]
-    episodes = rollout(lm, [lm.encode(p) for p in prompts],
-                       static(torch.tensor([GREEDY])),
-                       torch.full((len(prompts),), 4), torch.zeros(len(prompts)).long())
-    for (numbers, _, lines), episode in zip(cases, episodes):
-        ok = lm.text(episode.tokens) == str(sum(numbers))
-        right[":?"[lines == 0]][len(numbers) - 1 - lines].append(ok)
-    lefts = range(max(LENGTHS))
-    table = ["numbers left to add".ljust(28) + "".join(f"{n:6}" for n in lefts)]
-    for ending, name in ((":", "answer after some work"), ("?", "asked for it at once")):
-        cells = [right[ending][n] for n in lefts]
-        table.append(f"{name}, %".ljust(28) + "".join(
-            f"{100 * sum(ok) / len(ok):6.0f}" if ok else "     -" for ok in cells))
-    return "\n".join(table)
+    table = "numbers left to add         " + "".join(f"{left:6}" for left in range(max(LENGTHS)))
+    for kind in ("answer after some work, %", "asked for it at once, %"):
+        cells = [right[kind, left] for left in range(max(LENGTHS))]
+        table += f"\n{kind:28}"
+        table += "".join(f"{100 * sum(x) / len(x):6.0f}" if x else "     -" for x in cells)
+    return table
 
 
 def main() -> None:
-    parser = Parser(description="How often is the embedded LM right? Or train it again.")
-    parser.add_argument("lm", nargs="?", default=TINY, help="folder of the LM (default tiny/)")
-    parser.add_argument("--train", metavar="FOLDER", help="train an LM on sums, and write it there")
-    parser.add_argument("--steps", type=int, default=1400, help="of training (default 1400)")
+    parser = Parser(description="Reports how often the embedded LM is right, or trains it again.")
+    parser.add_argument("lm", nargs="?", default=TINY, help="folder (default: the embedded LM's)")
+    parser.add_argument("--train", metavar="FOLDER", help="train an LM on sums and write it there")
+    parser.add_argument("--steps", type=int, default=1400, help="of training (1400)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default 0)")
     args = parser.parse_args()
     if not args.train:
@@ -133,13 +128,14 @@ def main() -> None:
     if args.steps < 1:
         raise UserError("--steps must be at least 1")
     torch.manual_seed(args.seed)
-    model, start = make_model(), time.time()
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, writes {args.train}")
+    model = make_model()
+    print(f"{model.num_parameters():,} parameters; writes {args.train}")
+    start = time.time()
     loss = train(model, args.steps, seed=args.seed)
     model.save_pretrained(args.train)
     make_tokenizer().save_pretrained(args.train)
-    print(f"loss {loss:.3f} after {(time.time() - start) / 60:.1f} minutes; "
-          f"wrote {args.train}\nnext: ./run train.py --model {shlex.quote(args.train)}")
+    print(f"loss {loss:.3f} after {(time.time() - start) / 60:.1f} minutes; wrote {args.train}\n"
+          f"next: ./run train.py --model {shlex.quote(args.train)}")
 
 
 if __name__ == "__main__":

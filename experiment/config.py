@@ -206,5 +206,5 @@ def make_task(config: Config) -> Task:
     styles = config.all_styles()
     if not set(styles) <= set(task.styles) or len(set(styles)) < len(styles):
         raise UserError(f"--styles of {task.name}, each once: {', '.join(task.styles)}")
-    task.show(config.shots, styles)
+    task.add_examples(config.shots, styles)
     return task

@@ -109,10 +109,10 @@ def collect(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Ten
 
     try:
         episodes = generate(lm, prompts, policy, budgets, n, seed, rows,
-                            on_end if task.programs else None, on_step)
+                            on_end if task.runs_programs else None, on_step)
         with clock("grading, or waiting for it"):
             for row, episode in enumerate(episodes):
-                if task.programs:
+                if task.runs_programs:
                     episode.reward = verdicts[row].result()
                 else:
                     episode.reward = grade(row // n, episode.tokens)

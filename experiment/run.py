@@ -123,7 +123,7 @@ def print_first_example(run: Run) -> None:
     """Prints a prompt, a completion and its reward: here the user sees why a reward is 0."""
     task = run.task
     problem = task.train[0]
-    if task.programs:
+    if task.runs_programs:
         print("programs run with: " + isolation())
     prompt = task.prompt(problem, run.config.all_styles()[0])
     greedy = static(torch.tensor([GREEDY]))

@@ -38,7 +38,7 @@ from experiment.reward_table import Arm, collect
 from features import P_MAX_COLUMN, distribution_features
 from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
-from utils.detokenizer import Pieces
+from utils.detokenizer import Detokenizer
 from utils.files import write
 from utils.problem_files import Problem
 
@@ -167,7 +167,7 @@ def generations(held: HeldOut, problems: list[Problem], episodes: list[Episode],
 
 def token_entries(lm: LM, notes: list[Note]) -> list[dict]:
     """The text of each token, special tokens included, and its numbers."""
-    pieces, entries = Pieces(lm.tokenizer.decode), []
+    pieces, entries = Detokenizer(lm.tokenizer.decode), []
     for x in notes:
         text = pieces.add(x.token, last=x is notes[-1])
         entry = {"text": text, "action": x.action, "decision": bool(x.decision),
@@ -182,7 +182,7 @@ def choice_lines(held: HeldOut, bandits: dict) -> Iterable[tuple]:
     """bandits: (kind, styles) -> (bandit, metadata of its file). Shares of 0 are left out."""
     budgets = held.run.task.budgets
     difficulties = [p.difficulty for p in held.run.task.test]
-    rising = sorted(set(difficulties) - {None})
+    rising: list[int | None] = [*sorted({d for d in difficulties if d is not None})]
     if None in difficulties:
         rising = [None, *rising]
     Bs = sorted({held.Bs[0], held.Bs[-1]})

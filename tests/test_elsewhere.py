@@ -1,4 +1,4 @@
-"""A run used elsewhere: the example as it stands, decode.py and the rivals, the card, the hub."""
+"""A run used elsewhere: the example as it stands, sample.py and the baselines, the card, the hub."""
 import dataclasses
 import json
 import os
@@ -26,7 +26,7 @@ from lm import LM, TINY
 from pomdp import TokenPolicy
 from experiment.reward_table import embed_prompts
 from experiment.adapters import arms_to_json, load_adapter, run_folder, save_adapter
-from sample import contenders
+from sample import policies_to_compare
 from experiment.tables import make_table
 
 ROOT = os.path.dirname(os.path.dirname(TINY))
@@ -129,14 +129,14 @@ def test_an_adapter_sets_how_its_lm_is_asked(tmp_path):
     assert lm.prompt_format == plain | {"stop": "#"} and lm.encode("#")[0] in lm.ends
 
 
-# ---- decode.py ----------------------------------------------------------------------------------
+# ---- sample.py ----------------------------------------------------------------------------------
 def decode(monkeypatch, capsys, *arguments):
     monkeypatch.setattr(sys, "argv", ["sample.py", *arguments])
     runpy.run_path(os.path.join(ROOT, "sample.py"), run_name="__main__")
     return capsys.readouterr().out
 
 
-def test_contenders_are_those_of_the_evaluation(lm):
+def test_policies_to_compare_are_those_of_the_evaluation(lm):
     task = make_task(CONFIG)
     run, token = Run(lm, task, CONFIG, "runs/sums", None), object()
     held, named = HeldOut(run, {}, embed_prompts(lm, task, task.test, "cot", 64), [1], None), set()
@@ -145,7 +145,7 @@ def test_contenders_are_those_of_the_evaluation(lm):
         choice = held.choice(*bandit, 1, t).tolist()
         for i, problem in enumerate(task.test):
             prompt = task.prompt(problem, "cot")
-            found = contenders(run, token, prompt, T, list(BUDGETS), problem)
+            found = policies_to_compare(run, token, prompt, T, list(BUDGETS), problem)
             labels, (greedy, best, ours, sequence) = list(found), found.values()
             assert labels[:3] == ["greedy", f"best static at T = {BUDGETS[t]}, {BEST[t].strategy}",
                                   "token level"]
@@ -154,7 +154,7 @@ def test_contenders_are_those_of_the_evaluation(lm):
                 assert labels[3] == f"sequence level, {ARMS[choice[i]]}"
                 assert sequence[0] == task.prompt(problem, ARMS[choice[i]].style)
                 named.add((i, choice[i]))
-        assert len(contenders(run, token, "1+2:", T, list(BUDGETS), None)) == 3
+        assert len(policies_to_compare(run, token, "1+2:", T, list(BUDGETS), None)) == 3
     assert len(named) > len(task.test)                   # arms of one problem differ with T
 
 

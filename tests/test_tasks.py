@@ -10,16 +10,14 @@ from types import SimpleNamespace
 import pytest
 
 import tasks
+import tiny
 import verify
 from demos import prompts
-import tiny
-from utils.errors import UserError
-from tasks import code_contests_problem, math_problem
-from utils.problem_files import Problem, Source, split
-from tasks import TASKS
-from verify import grade_function, grade_program
 from grading.sandbox import Verdict
-from verify import extract_program
+from tasks import TASKS, code_contests_problem, math_problem
+from utils.errors import UserError
+from utils.problem_files import Problem, Source, split
+from verify import extract_program, grade_function, grade_program
 
 
 def test_sums_share_no_problem_between_splits_nor_with_the_lm_training():
@@ -38,10 +36,10 @@ def test_sums_have_right_answers():
         assert task.grade(f"2+{p.answer}={p.answer}", p) == task.grade("", p) == 0   # no mark yet
 
 
-def test_the_training_traces_follow_the_world_and_the_tokenizer_keeps_them(lm):
+def test_the_training_examples_follow_the_world_and_the_tokenizer_keeps_them(lm):
     given_up = carries = early = forks = 0
     called = []
-    for prompt, completion in itertools.islice(tiny.traces(0), 2000):
+    for prompt, completion in itertools.islice(tiny.training_examples(0), 2000):
         assert lm.text(lm.encode(prompt + completion)) == prompt + completion
         if prompt.endswith("#"):                                  # called to answer after some line
             called.append(prompt.count("=") / (prompt.split(":")[0].count("+") - 1))
@@ -57,8 +55,8 @@ def test_the_training_traces_follow_the_world_and_the_tokenizer_keeps_them(lm):
         stops = not up and len(lines) < prompt.count("+")
         early += stops and bool(lines)
         forks += max(0, len(lines) - 1) + (stops and bool(lines))
-    assert len(called) / 2000 == pytest.approx(tiny.CALLED, abs=0.03) and max(called) == 1
-    assert given_up / carries == pytest.approx(tiny.DOUBT, abs=0.05)
+    assert len(called) / 2000 == pytest.approx(tiny.CUT_SHORT, abs=0.03) and max(called) == 1
+    assert given_up / carries == pytest.approx(tiny.GIVE_UP, abs=0.05)
     assert early / forks == pytest.approx(tiny.STOP, abs=0.05)
 
 
@@ -90,7 +88,7 @@ def test_split_keeps_the_same_text_on_one_side_and_the_test_part_for_any_trainin
         split(problems[:1], None, 1, 1)
 
 
-def test_the_yardstick_is_hot_at_forks_when_the_whole_work_does_not_fit(lm):
+def test_the_scripted_oracle_is_not_greedy_at_forks_when_the_whole_solution_does_not_fit(lm):
     import torch
     from batch import State
     from decode import GREEDY
@@ -200,7 +198,7 @@ def test_examples_come_from_training_problems_and_set_the_stop(tmp_path):
     task = TASKS["gsm8k"](Source(lines(tmp_path / "x.jsonl", rows), "", 20, 20))
     before = list(task.train)
     assert task.stop is None and task.prompt(task.test[0], "direct").startswith("What is")
-    task.show(2, ["cot", "direct"])
+    task.add_examples(2, ["cot", "direct"])
     assert len(task.train) == 18 and all(x in before and x not in task.train
                                          for x in task.examples)
     a, b = task.examples
@@ -213,19 +211,19 @@ def test_examples_come_from_training_problems_and_set_the_stop(tmp_path):
     task.chat = True                     # an instruction in the user's turn, behind the examples
     assert task.stop is None and task.prompt(task.test[0], "direct").endswith("explanation.")
     with pytest.raises(UserError, match="one more; there are 18 of 18"):
-        task.show(18, ["cot"])
+        task.add_examples(18, ["cot"])
     for x in task.train:
         x.solution = ""
-    task.show(16, ["direct"])
+    task.add_examples(16, ["direct"])
     assert len(task.examples) == 16 and len(task.train) == 2
-    with pytest.raises(UserError, match="--styles once"):
-        task.show(1, ["cot"])
+    with pytest.raises(UserError, match="--styles direct"):
+        task.add_examples(1, ["cot"])
 
 
 def test_questions_may_hold_braces(tmp_path):
     rows = [{"problem": rf"$\frac{{{i}}}{{2}}$", "answer": "{x}"} for i in range(9)]
     task = TASKS["math"](Source(lines(tmp_path / "x.jsonl", rows), "", 9, 2))
-    task.show(1, ["direct"])
+    task.add_examples(1, ["direct"])
     assert task.test[0].question in task.prompt(task.test[0], "direct")
 
 

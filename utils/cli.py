@@ -1,5 +1,10 @@
-"""How every program here behaves: a mistake, Ctrl-C or a full disk gets one line and a failing exit
-status; a closed pipe (| head) no line.
+"""How every program ends: after a mistake, Ctrl-C or a full disk, with one line and status 1.
+
+Only programs import this file, as their first import, because importing it changes the process:
+  1. It replaces sys.excepthook. Importing torch takes seconds, and Ctrl-C in that time should print
+     one line too, not a traceback.
+  2. It sets TQDM_MININTERVAL, if the user has not: a progress bar moves every second on a terminal,
+     but every ten seconds in a log file, which keeps all the lines. tqdm reads it when imported.
 """
 import gc
 import io
@@ -10,35 +15,39 @@ from typing import Callable
 
 from utils.errors import UserError
 
-# Progress bars move every second on a terminal; a file keeps every move, so there every 10 seconds.
-# tqdm reads this when it is imported, and this file is imported first.
-os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "10")
-
 
 def run_program(program: str, main: Callable[[], None], stopped: str = "stopped") -> None:
-    for stream in (sys.stdout, sys.stderr):          # a console of Windows lacks ₀, ≤ and the like
+    """Calls main(). program: its name in messages. stopped: the message after Ctrl-C."""
+    # A Windows console lacks characters such as ₀ and ≤: print "?" in their place
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    gc.freeze()       # 340,000 objects of torch and its like: looking at them takes a second
+    # torch and others have made 340,000 objects; the garbage collector need not look at them again
+    gc.freeze()
     try:
         try:
             main()
         finally:
-            print(end="", flush=True)                # here, not at exit, where an error is a riddle
+            # Write what is still buffered: an error at exit could no longer be caught
+            print(end="", flush=True)
     except UserError as error:
-        sys.exit(f"{program}: {' '.join(str(error).split())}")
+        one_line = " ".join(str(error).split())
+        sys.exit(f"{program}: {one_line}")
     except KeyboardInterrupt:
         sys.exit(f"{program}: {stopped}")
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)         # what could not be printed goes there
-        sys.exit(1 if isinstance(error, BrokenPipeError) else f"{program}: {error}")
+        # Python flushes stdout again at exit: send what could not be written to nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):                 # | head: no message is needed
+            sys.exit(1)
+        sys.exit(f"{program}: {error}")
 
 
 def interrupted_import(kind: type[BaseException], error: BaseException,
                        trace: TracebackType | None) -> None:
-    """Ctrl-C before `run_program` is reached: importing torch takes seconds."""
+    """One line for a Ctrl-C that comes before `run_program` is called."""
     if kind is KeyboardInterrupt:
-        spec = getattr(sys.modules["__main__"], "__spec__", None)           # python -m demos.regret
+        spec = getattr(sys.modules["__main__"], "__spec__", None)      # of python -m demos.regret
         program = spec.name if spec else os.path.basename(sys.argv[0])
         print(f"{program}: stopped", file=sys.stderr)
     else:
@@ -46,3 +55,4 @@ def interrupted_import(kind: type[BaseException], error: BaseException,
 
 
 sys.excepthook = interrupted_import
+os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "10")

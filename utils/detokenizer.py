@@ -1,23 +1,27 @@
-"""Text of tokens that come one by one."""
+"""Turns tokens into text while they are sampled, one by one."""
 from dataclasses import dataclass, field
 from typing import Callable
 
 
 @dataclass
-class Pieces:
-    """What each token adds to a text: together they are the text, and none holds half a character.
+class Detokenizer:
+    """What each new token adds to a completion; no piece ends within a character.
 
-    A token alone may lose the space before it, or hold a part of a character: it is decoded behind
-    the piece before it, and adds "" until the character is complete.
+    A token that is decoded alone may lose the space before it, or be a part of a character. So a
+    token is decoded together with those before it, and adds "" until its character is complete.
     """
     decode: Callable[[list[int]], str]
-    before: list[int] = field(default_factory=list)        # the tokens of the last piece
-    new: list[int] = field(default_factory=list)           # those that have added nothing yet
+    printed: list[int] = field(default_factory=list)        # the tokens of the last piece
+    waiting: list[int] = field(default_factory=list)        # the tokens that have added nothing yet
 
     def add(self, token: int, last: bool) -> str:
-        self.new.append(token)
-        old, text = self.decode(self.before), self.decode(self.before + self.new)
-        if text == old or text.endswith("\N{REPLACEMENT CHARACTER}") and not last:
+        """The text that this token adds. last: is it the completion's last token?"""
+        self.waiting.append(token)
+        before = self.decode(self.printed)
+        text = self.decode(self.printed + self.waiting)
+        incomplete = text.endswith("\N{REPLACEMENT CHARACTER}") and not last
+        if incomplete or text == before:
             return ""
-        self.before, self.new = self.new, []
-        return text[len(old):]
+        self.printed = self.waiting
+        self.waiting = []
+        return text[len(before):]

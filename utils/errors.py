@@ -1,6 +1,5 @@
-"""The one exception that a user sees: a mistake that can be mended."""
-
+"""The one exception whose message is written for the user."""
 
 
 class UserError(Exception):
-    """Something the user can mend: shown as one line, exit status 1."""
+    """A mistake that the user can correct. Programs print it as one line and exit with status 1."""

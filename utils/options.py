@@ -1,4 +1,4 @@
-"""Options of the command line: given in full, and refused in one line."""
+"""Command line options: given by their full names; a wrong one raises a UserError."""
 import argparse
 from typing import Any, NoReturn
 
@@ -6,21 +6,24 @@ from utils.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """Options are given in full; a wrong one is a UserError."""
+    """An ArgumentParser without abbreviations, whose errors are UserErrors."""
 
     def __init__(self, **options: Any):
         super().__init__(allow_abbrev=False, **options)
 
     def print_help(self, file: Any = None) -> None:
-        print(self.format_help(), end="", file=file)        # argparse hides that it could not print
+        # argparse ignores a full disk or a closed pipe; print raises the error
+        print(self.format_help(), end="", file=file)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see --help)")
 
 
 def whole_numbers(text: str, flag: str) -> list[int]:
-    """"1,2" -> [1, 2]; "" -> []."""
+    """"1,2" -> [1, 2]; "" -> []. Raises UserError for anything else."""
+    if not text:
+        return []
     try:
-        return [int(x) for x in text.split(",")] if text else []
+        return [int(x) for x in text.split(",")]
     except ValueError:
-        raise UserError(f"{flag} takes whole numbers by commas, not {text!r}")
+        raise UserError(f"{flag} takes whole numbers separated by commas, not {text!r}")

@@ -8,12 +8,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from decode import Strategy, generate, rollout, static
+from decode import Strategy, generate, prompt_key, rollout, static
 from lm import LM
 from pomdp import TokenPolicy
 from sample import MARKS, Stream, coloured
-from utils.detokenizer import Pieces
-from utils.random_streams import prompt_key
+from utils.detokenizer import Detokenizer
 
 TEXT = "naïve 漢字 über 🙂👩‍🔬 don't , stop . Ωμέγα 数学は楽しい! a  b\n\tc "
 BROKEN = "\N{REPLACEMENT CHARACTER}"
@@ -62,7 +61,7 @@ def bytes_lm():
 
 
 def told(decode, tokens):
-    pieces = Pieces(decode)
+    pieces = Detokenizer(decode)
     return [pieces.add(t, i == len(tokens) - 1) for i, t in enumerate(tokens)]
 
 
@@ -111,7 +110,8 @@ def test_each_token_is_seen_before_the_next_is_asked_for(lm, bytes_lm, which, mo
             seen.append(screen.seen)
             return policy(state)
 
-        episode, = generate(lm, [prompt], Stream(lm, watched, False, prompt), 30, seed=4)
+        episode, = generate(lm, [prompt], watched, 30, seed=4,
+                            on_step=Stream(lm, False, prompt))
         silent, = generate(lm, [prompt], policy, 30, seed=4)
         assert torch.equal(episode.tokens, silent.tokens)
         assert screen.seen == prompt + lm.text(episode.tokens) and seen[0] == ""
@@ -125,7 +125,7 @@ def test_marks_and_colours_stand_at_decisions_and_leave_the_text_as_it_is(lm, co
     torch.manual_seed(1)
     adapter = TokenPolicy(lm.d, 44)
     torch.nn.init.normal_(adapter.actor[-1].weight, std=0.3)
-    episode, = generate(lm, ["7+8+5+9:"], Stream(lm, adapter, colour), 44, seed=1)
+    episode, = generate(lm, ["7+8+5+9:"], adapter, 44, seed=1, on_step=Stream(lm, colour))
     shown = capsys.readouterr().out
     mark = re.compile(r"\x1b\[\d+m(.)\x1b\[0m" if colour else f"(.)[{MARKS}]")
     assert mark.sub(r"\1", shown) == lm.text(episode.tokens)
