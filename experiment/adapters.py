@@ -82,7 +82,7 @@ def load_adapter(path: str, lm: LM) -> tuple[Any, dict]:
     if about["actions"] != list(TEMPERATURES):
         raise UserError(f"{path} was trained for the actions {about['actions']}, "
                         f"not for {list(TEMPERATURES)}")
-    asked = {k: about[k] for k in lm.prompt_format if k in about}      # none in older bandits' files
+    asked = {k: about[k] for k in lm.prompt_format if k in about}  # none in older bandits' files
     if asked and asked != lm.prompt_format:
         lm.set_prompt_format(**asked)
     adapter = ADAPTERS[about["kind"]](lm, about)
