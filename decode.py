@@ -248,7 +248,7 @@ def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, k
 def generate(lm: LM, prompts: list[str], policy: Policy, budgets: int | Tensor, n: int = 1,
              seed: int = 0, rows: int = 512,
              on_end: OnEnd | None = None, on_step: OnStep | None = None) -> list[Episode]:
-    """`rollout` of texts, encoded as `LM.set_prompt_format` says; their draws are keyed by their own characters.
+    """`rollout` of texts, put as `LM.set_prompt_format` says; a text's characters key its draws.
 
     budgets: one for all rows, or (N * n,).
     """
