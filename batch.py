@@ -27,6 +27,7 @@ capital letter is a prompt's token, a small one a sampled token, _ is the column
 These are 5 steps for 9 tokens; {a, b} as one batch and then {c} would take 4 + 3 = 7. When `used`
 reaches the end of the cache, all rows move back to its start. The cache is a quarter longer than
 the longest row, so that this is rare (ours: one copy costs a step or two).
+
 Shapes: N prompts of at most P tokens, n samples a prompt, T, V, d as in decode.py; R slots; k rows
 that enter together, with m different prompts.
 """

@@ -92,11 +92,10 @@ def medians(repeats: int, **ways: Callable[[], object]) -> dict[str, float]:
 
 def compare(lm: LM, prompts: Tensor, lengths: Tensor, n: int, rows: int, repeats: int) -> float:
     """Prints our speed and that of `generate`; returns our seconds."""
-    keys = torch.arange(len(prompts))
     theirs = partial(generate, lm, prompts.to(lm.device), lengths, n, rows)
-    ours = partial(rollout, lm, prompts.tolist(), FIXED, lengths, keys, n, rows=rows)
-    growing = partial(theirs, "dynamic")
-    seconds = medians(repeats, ours=ours, growing=growing, static=partial(theirs, "static"))
+    ours = partial(rollout, lm, prompts.tolist(), FIXED, lengths, torch.arange(len(prompts)), n)
+    seconds = medians(repeats, ours=partial(ours, rows=rows), growing=partial(theirs, "dynamic"),
+                      static=partial(theirs, "static"))
     best = min(seconds["growing"], seconds["static"])
     speed = ", ".join(f"{name} {lengths.sum() / s:,.0f}" for name, s in seconds.items())
     print(f"{min(len(lengths), rows):4} rows: {best / seconds['ours']:.2f} times as fast as "
@@ -145,8 +144,8 @@ def main() -> None:
     prompts = torch.randint(5, len(lm.tokenizer), (o.prompts, o.prompt))
     lengths = (torch.randn(o.prompts * o.samples) * SIGMA - SIGMA ** 2 / 2).exp() * o.mean
     lengths = lengths.round().long().clamp(1, longest)
-    print(f"{o.prompts} prompts of {o.prompt} tokens, {o.samples} completions each of "
-          f"{lengths.min()} to {lengths.max()} tokens, mean {lengths.float().mean():.0f}; {o.rows} rows")
+    print(f"{o.prompts} prompts of {o.prompt} tokens, {o.samples} completions each; {o.rows} rows")
+    print(f"{lengths.min()} to {lengths.max()} tokens, {lengths.float().mean():.0f} on average")
     compare(lm, prompts, lengths, o.samples, o.rows, o.repeats)
     seconds = compare(lm, prompts[:1], torch.tensor([longest]), 1, 1, o.repeats)
     if lm.device.type == "cuda":

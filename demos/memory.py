@@ -2,7 +2,7 @@
 
     python -m demos.memory MODEL --rows 64 --tokens 1024
 """
-from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
 from lm import DTYPES, cache_length, model_folder, pick_device_and_dtype
 from utils.errors import UserError

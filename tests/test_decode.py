@@ -381,7 +381,7 @@ def test_prompts_of_one_beginning_stay_together_and_share_it():
     prompts = [chat + once + [1, 3], chat + work + [2], chat + once + [4], chat + work + [1], [3]]
     order, shared = shared_prefixes(prompts)
     assert order == [3, 1, 0, 2, 4] and shared == [49, 39, 49, 39, 0]
-    assert shared_prefixes([[1, 2]] * 3)[1] == [0] * 3                     # fewer than 16: not worth it
+    assert shared_prefixes([[1, 2]] * 3)[1] == [0] * 3                # fewer than 16: not worth it
 
 
 def test_a_shared_beginning_is_computed_once_a_call(lm, monkeypatch):
