@@ -292,6 +292,7 @@ class EpisodeRecorder:
         self.decisions: list[tuple] = []
 
     def add(self, state: State, y: Tensor, choice: Choice) -> None:
+        """Records one step of R rows: their tokens y (R,) and the choice behind them."""
         self.tokens[state.row, state.step] = y.int()
         if choice.action is not None:
             self.action[state.row, state.step] = choice.action.to(torch.int8)
@@ -318,13 +319,12 @@ class EpisodeRecorder:
 
     def _decisions_of_rows(self, e: Tensor) -> list[tuple[Tensor, ...]]:
         """Of each row's decisions: steps (F,), logp (F,), h (F, d), distribution (F, K)."""
-        R = len(self.lengths)
         if not self.decisions:
             nothing = (torch.zeros(0, dtype=torch.long), torch.zeros(0), e[:0], torch.zeros(0, 0))
-            return [nothing] * R
+            return [nothing] * len(self.lengths)
         # Lay the decisions of all steps end to end, one tensor a field
         row, *fields = [torch.cat(parts).cpu() for parts in zip(*self.decisions)]
         # Sort them by row; the sort is stable, so a row's decisions stay in the order of steps
         order = row.argsort(stable=True)
-        counts = row.bincount(minlength=R).tolist()
+        counts = row.bincount(minlength=len(self.lengths)).tolist()
         return list(zip(*(field[order].split(counts) for field in fields)))

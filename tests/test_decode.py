@@ -62,8 +62,9 @@ def test_all_ties_at_top_k_stay_as_in_transformers():
 
 
 @pytest.mark.assignment_1
-def test_probabilities_of_no_numbers_are_none():
-    logits = torch.zeros(6, 5)
+@pytest.mark.parametrize("V", [5, 3000])
+def test_probabilities_of_no_numbers_are_none(V):
+    logits = torch.zeros(6, V)
     logits[:3, 2] = torch.nan
     strategies = torch.tensor([GREEDY, Strategy(1.0), Strategy(0.7, 5, 0.9, 0.1)] * 2)
     assert probs(logits, strategies).isnan().any(1).tolist() == [True] * 3 + [False] * 3
