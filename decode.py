@@ -73,9 +73,9 @@ def has_filters(strategies: Tensor) -> bool:
     return bool(((strategies[:, 1] > 0) | (strategies[:, 2] < 1)).any())
 
 
-# Vocabularies up to this size are sorted as a whole; beyond it `rank_few` is faster. On one core, in
-# ms: 0.3 against 0.5 for 512 x 24 logits, 3 against 2 for 64 x 1,000, 280 against 13 for 64 x 49,152.
-# The vocabulary alone decides, so that a row's probabilities do not depend on the other rows.
+# Up to this vocabulary size the full sort is faster, beyond it `rank_few`. On one core, in ms: 0.3
+# against 0.5 for 512 x 24 logits, 3 against 2 for 64 x 1,000, 280 against 13 for 64 x 49,152. The
+# vocabulary alone decides, so that a row's probabilities do not depend on the other rows.
 FULL_SORT = 1000
 
 
@@ -267,7 +267,7 @@ def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, k
 def generate(lm: LM, prompts: list[str], policy: Policy, budgets: int | Tensor, n: int = 1,
              seed: int = 0, rows: int = 512,
              on_end: OnEnd | None = None, on_step: OnStep | None = None) -> list[Episode]:
-    """`rollout` of text, encoded as `LM.ask` says. budgets: one for all rows, or (N * n,)."""
+    """`rollout` of text, encoded as `LM.set_prompt_format` says. budgets: one for all rows, or (N * n,)."""
     ids = [lm.encode(prompt) for prompt in prompts]
     keys = torch.tensor([prompt_key(prompt) for prompt in prompts])
     budgets = torch.as_tensor(budgets).expand(len(prompts) * n)
@@ -292,6 +292,7 @@ class EpisodeRecorder:
         self.decisions: list[tuple] = []
 
     def add(self, state: State, y: Tensor, choice: Choice) -> None:
+        """Records one step of R rows: their tokens y (R,) and the choice behind them."""
         self.tokens[state.row, state.step] = y.int()
         if choice.action is not None:
             self.action[state.row, state.step] = choice.action.to(torch.int8)
@@ -318,13 +319,12 @@ class EpisodeRecorder:
 
     def _decisions_of_rows(self, e: Tensor) -> list[tuple[Tensor, ...]]:
         """Of each row's decisions: steps (F,), logp (F,), h (F, d), distribution (F, K)."""
-        R = len(self.lengths)
         if not self.decisions:
             nothing = (torch.zeros(0, dtype=torch.long), torch.zeros(0), e[:0], torch.zeros(0, 0))
-            return [nothing] * R
+            return [nothing] * len(self.lengths)
         # Lay the decisions of all steps end to end, one tensor a field
         row, *fields = [torch.cat(parts).cpu() for parts in zip(*self.decisions)]
         # Sort them by row; the sort is stable, so a row's decisions stay in the order of steps
         order = row.argsort(stable=True)
-        counts = row.bincount(minlength=R).tolist()
+        counts = row.bincount(minlength=len(self.lengths)).tolist()
         return list(zip(*(field[order].split(counts) for field in fields)))

@@ -2,7 +2,7 @@
 
     python -m demos.sampler                                  # 4 seconds
 """
-from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                     # first: Ctrl-C while torch loads gets a line
 
 import torch
 
@@ -13,7 +13,7 @@ from utils.random_streams import prompt_key, row_keys, uniforms
 
 
 def demonstrate(draws: int = 20_000) -> float:
-    """Prints the shares of six tokens, and p; the largest difference in standard errors of a share."""
+    """Prints the shares of six tokens, and p; the largest difference, in standard errors."""
     strategies = [Strategy(), Strategy(0.5), Strategy(1.25, top_k=4), Strategy(top_p=0.8),
                   Strategy(1.5, min_p=0.3)]
     p = probs(torch.linspace(2, -1, 6).expand(5, 6), torch.tensor(strategies))       # (5, V)

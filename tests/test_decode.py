@@ -63,8 +63,9 @@ def test_all_ties_at_top_k_stay_as_in_transformers():
 
 
 @pytest.mark.assignment_1
-def test_probabilities_of_no_numbers_are_none():
-    logits = torch.zeros(6, 5)
+@pytest.mark.parametrize("V", [5, 3000])
+def test_probabilities_of_no_numbers_are_none(V):
+    logits = torch.zeros(6, V)
     logits[:3, 2] = torch.nan
     strategies = torch.tensor([GREEDY, Strategy(1.0), Strategy(0.7, 5, 0.9, 0.1)] * 2)
     assert probs(logits, strategies).isnan().any(1).tolist() == [True] * 3 + [False] * 3
@@ -162,7 +163,7 @@ def test_probabilities_do_not_depend_on_the_neighbours_in_their_last_bit(V):
     pool = torch.tensor(strategy_pool() + [Strategy(1.0, 300), Strategy(5.0, 0, 0.99)])
     for seed in range(4):
         generator = torch.Generator().manual_seed(seed)
-        logits = many_logits(V, 64, generator).bfloat16()      # 8 bits: most logits have their equal
+        logits = many_logits(V, 64, generator).bfloat16()      # 8 bits: most logits are tied
         strategies = pool[torch.randint(len(pool), (64,), generator=generator)]
         together = probs(logits, strategies)
         for rows in torch.randperm(64, generator=generator).split([1] * 40 + [7, 17]):
@@ -204,7 +205,7 @@ def test_greedy_equals_generate_for_left_padded_prompts(config, model):
 
 # ---- the simple loop is the oracle of the fast one ----------------------------------------------
 ARCHITECTURES = [(LlamaConfig, LlamaForCausalLM), (Qwen3Config, Qwen3ForCausalLM)]
-SHARED = [[7, 8, 9, 10] * 5, [30, 31, 32] * 6]                     # two beginnings of 20 and 18 tokens
+SHARED = [[7, 8, 9, 10] * 5, [30, 31, 32] * 6]               # beginnings of 20 and 18 tokens
 
 
 def same_episodes(simple, fast):

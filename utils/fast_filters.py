@@ -4,13 +4,14 @@ The sort of a whole vocabulary can take longer than a small LM's forward pass, a
 stay are mostly among the 256 best. `rank_few` applies the plain filter, `decode.top_k_top_p`, to
 these alone where that keeps the same tokens, else to the 4,096 best, else to all.
 
-A row's result does not depend on the other rows of the batch, not even in its last bit, for two
-reasons: each row uses the first size that is enough for itself, and candidates stay in the order
-of the vocabulary, so that the plain filter breaks ties between them as it does between all tokens.
-(One size for the whole batch would change which of several tied tokens stay. In bf16, whose logits
-are often tied, that happened in 53 of 1,920 random rows; in fp32 in none.)
+A row's result does not depend on the other rows of the batch, on a CPU not even in its last bit:
+each row uses the first size that is enough for itself. Candidates stay in the order of the
+vocabulary, so that the plain filter breaks ties between them as it does between all tokens. (An
+earlier version ranked as many tokens as the batch's widest row needed, in the order of `topk`. In
+bf16, where many logits are tied, the kept tokens of 53 in 1,920 random rows then depended on their
+neighbours; in fp32 of none.)
 
-R rows, V vocabulary.
+R rows, k of them not yet done, V vocabulary.
 """
 from typing import Callable
 
@@ -27,12 +28,12 @@ def rank_few(plain: Filter, x: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
     """What plain(x, top_k, top_p) returns, sooner: x (R, V) with -inf for what is left out."""
     out = x.clone()                                                                      # (R, V)
     filtered = (top_k > 0) | (top_p < 1)                                                 # (R, 1)
-    rows = filtered.squeeze(1).nonzero().squeeze(1)               # (k,) those still to be done
+    rows = filtered.squeeze(1).nonzero().squeeze(1)             # (k,) those that are not yet done
     for size in SIZES:
         if size >= x.shape[1] or len(rows) == 0:
             break
         columns, kept, done = _among_best(plain, x[rows], top_k[rows], top_p[rows], size)
-        # In the rows that are done, all but the candidates is left out
+        # In the rows that are done, only candidates stay
         finished = rows[done]
         out[finished] = -torch.inf
         out[finished[:, None], columns[done]] = kept[done]
