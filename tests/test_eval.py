@@ -69,7 +69,8 @@ def test_best_static_is_the_best_arm_on_average_of_each_parallel_and_token_budge
 
 
 def test_a_selection_is_the_same_after_json_and_a_damaged_one_is_refused():
-    selection = Selection(9, [.5, .6], [.5, .5], ARMS[:2], [ARMS[:2], ARMS[1:]], ARMS[2:], .1, .2, .3)
+    best = [ARMS[:2], ARMS[1:]]
+    selection = Selection(9, [.5, .6], [.5, .5], ARMS[:2], best, ARMS[2:], .1, .2, .3)
     told = json.loads(json.dumps(selection.to_json()))
     assert Selection.from_json(told) == selection
     assert told["names"] == [str(arm) for arm in ARMS[:2]]
@@ -80,7 +81,8 @@ def test_a_selection_is_the_same_after_json_and_a_damaged_one_is_refused():
 
 def test_filtered_problems_leave_the_table_the_embeddings_and_the_list():
     problems = [Problem(str(i), "") for i in range(3)]
-    s = ActionSet("cot", None, np.arange(3)[:, None, None, None], problems, torch.arange(3.0)[:, None])
+    table, e = np.arange(3)[:, None, None, None], torch.arange(3.0)[:, None]
+    s = ActionSet("cot", None, table, problems, e)
     drop_uninformative(s, np.array([True, False, True]))
     assert s.table.ravel().tolist() == s.e.ravel().tolist() == [0, 2]
     assert s.problems == [problems[0], problems[2]]
@@ -88,7 +90,7 @@ def test_filtered_problems_leave_the_table_the_embeddings_and_the_list():
         drop_uninformative(s, np.array([False, False]))
 
 
-def test_every_row_of_the_token_table_is_compared_with_best_static_beside_baselines_too(monkeypatch):
+def test_every_row_of_the_token_table_is_compared_with_best_static_and_no_baseline(monkeypatch):
     """The published methods are called baselines as well: the table must not take one of them."""
     rng = np.random.default_rng(4)
 

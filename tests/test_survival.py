@@ -112,18 +112,18 @@ def test_a_run_goes_on_with_other_rows_and_with_nothing_else(tmp_path, monkeypat
         open_folder(Config(name="c", lr=1.0), resume=True)
 
 
-@pytest.mark.parametrize("change", [{"more": 1}, {"lr": None}])              # None: the key is absent
+@pytest.mark.parametrize("change", [{"more": 1}, {"lr": None}])       # None: no such key
 def test_a_run_of_another_version_is_refused_by_name_and_left_as_it_is(
         tmp_path, monkeypatch, change):
     monkeypatch.chdir(tmp_path)
     options = {k: v for k, v in (vars(Config()) | change).items() if v is not None}
     os.makedirs("runs/sums.part")
     write("runs/sums.part/config.json", json.dumps(options))
-    with pytest.raises(UserError, match=r"sums.part/config.json is of another version of this code"):
+    with pytest.raises(UserError, match="sums.part/config.json is of another version"):
         open_folder(Config(), resume=True)
     assert read_json("runs/sums.part/config.json") == options
     os.replace("runs/sums.part", "runs/sums")
-    with pytest.raises(UserError, match=r"runs/sums/config.json is of another version of this code"):
+    with pytest.raises(UserError, match="runs/sums/config.json is of another version"):
         read_config("runs/sums")
 
 
