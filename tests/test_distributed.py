@@ -246,7 +246,7 @@ def test_one_process_has_all_and_pays_nothing():
 @pytest.mark.parametrize("count", [5, 1])                   # of 1 problem, one share is empty
 def test_shares_of_sampling_are_the_parts_of_the_whole(lm, count, monkeypatch):
     """Every row has a strategy of its own, and the length of its text as its reward."""
-    task = types.SimpleNamespace(programs=False, budgets=(18, 30), chat=False, thinking=False,
+    task = types.SimpleNamespace(runs_programs=False, budgets=(18, 30), chat=False, thinking=False,
                                  styles={"": None}, prompt=lambda p, style: p,
                                  grade=lambda text, p: len(text))
     problems = [f"{i}+8+5+9+7+6:" for i in range(3, 3 + count)]

@@ -1,4 +1,4 @@
-"""A run used elsewhere: the example as it stands, sample.py and the baselines, the card, the hub."""
+"""A run used elsewhere: the example as it stands, sample.py, the model card, the hub."""
 import dataclasses
 import json
 import os

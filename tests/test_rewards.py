@@ -22,7 +22,7 @@ def test_programs_are_graded_while_the_lm_decodes_others(lm, task, monkeypatch):
     prompts = [task.prompt(p, "cot") for p in task.train]
     told, forwards, forward = [], [], lm.forward
     monkeypatch.setattr(lm, "forward", lambda *x: forwards.append(0) or forward(*x))
-    monkeypatch.setattr(Task, "programs", True)
+    monkeypatch.setattr(Task, "runs_programs", True)
 
     def grade(prompt, tokens):
         told.append((threading.current_thread(), len(forwards)))
@@ -33,7 +33,7 @@ def test_programs_are_graded_while_the_lm_decodes_others(lm, task, monkeypatch):
     assert [x.reward for x in episodes] == right
     assert all(thread is not threading.main_thread() for thread, _ in told)
     assert min(at for _, at in told) < len(forwards) / 2
-    monkeypatch.setattr(Task, "programs", False)
+    monkeypatch.setattr(Task, "runs_programs", False)
     episodes = collect(lm, task, prompts, AT_T1, torch.full((48,), 40), 4, 0, 8, grade)
     assert [x.reward for x in episodes] == right
 

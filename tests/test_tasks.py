@@ -96,7 +96,8 @@ def test_the_scripted_oracle_is_not_greedy_at_forks_when_the_whole_solution_does
     logits = torch.zeros(3, 24)
     logits[:, lm.encode(";")[0]], logits[:, lm.encode("#")[0]] = 2.0, 1.5
     logits[2, lm.encode("7")[0]] = 5.0                                       # no fork
-    policy = tiny.scripted_oracle(lm, ["7+8+5:", "7+8+5:", "7+8+5:"], torch.tensor([40, 12, 12]), 1.25)
+    budgets = torch.tensor([40, 12, 12])
+    policy = tiny.scripted_oracle(lm, ["7+8+5:", "7+8+5:", "7+8+5:"], budgets, temperature=1.25)
     state = State(rows, None, logits, *[None] * 5)
     chosen = policy(state).strategies
     assert tiny.solution_length("7+8+5:") == len("7+8=15;15+5=20#20")
