@@ -6,13 +6,12 @@ Softmax bandit and LinUCB learn from the finished run's table of training reward
 its table of held-out rewards. Nothing is saved: good settings go into LR, ENTROPY and ALPHA of
 bandit.py.
 """
-from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
-import argparse
 import os
+from functools import partial
 
 import numpy as np
-from torch import nn
 from tqdm import tqdm
 
 import baselines                     # noqa: F401  (enters the paper's baselines in the registry)
@@ -28,7 +27,7 @@ from utils.errors import UserError
 from utils.options import Parser
 
 
-def options() -> argparse.Namespace:
+def main() -> None:
     parser = Parser(prog="demos.replay", description="Train a run's bandits again, in seconds.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
     parser.add_argument("--lr", type=float, default=LR,
@@ -39,11 +38,7 @@ def options() -> argparse.Namespace:
                         help=f"LinUCB: weight of the confidence bound (default {ALPHA:g})")
     parser.add_argument("--steps", type=int, help="softmax: training steps (default: the run's)")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each (default 1)")
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = options()
+    args = parser.parse_args()
     config = read_config(args.folder)
     steps = config.bandit_steps if args.steps is None else args.steps
     if min(args.seeds, steps) < 1 or args.lr <= 0 or min(args.entropy, args.alpha) < 0:
@@ -52,27 +47,23 @@ def main() -> None:
     run = Run(lm, task, config, args.folder, RewardStore(os.path.join(args.folder, "rewards.npz")))
     actions = select(run)[-1]                          # the action set of all prompt styles
     x, pull = bandit_data(run, actions.e, actions.table)
-    n_arms = len(actions.arms)
-
-    def softmax(seed: int) -> nn.Module:
-        return train_softmax(x, pull, n_arms, steps, lr=args.lr, entropy_bonus=args.entropy, seed=seed)
-
-    def linucb(seed: int) -> nn.Module:
-        return train_linucb(x, pull, n_arms, config.linucb_steps, alpha=args.alpha, seed=seed)
-
+    size = len(actions.arms)
+    learners = {"softmax bandit": partial(train_softmax, x, pull, size, steps, lr=args.lr,
+                                          entropy_bonus=args.entropy),
+                "LinUCB": partial(train_linucb, x, pull, size, config.linucb_steps,
+                                  alpha=args.alpha)}
     with tqdm(total=2 * args.seeds, desc="replay", unit=" bandits") as bar:
         held = held_out(run, bar)
         baseline = held.best_static(held.told["sets"][actions.styles])
         policies: dict[str, Cells] = {"best static": baseline}
-        for name, training in (("softmax bandit", softmax), ("LinUCB", linucb)):
+        for name, train in learners.items():
             of_seeds = []
             for seed in range(args.seeds):
-                bandit = training(seed)
+                bandit = train(seed=seed)
                 of_seeds.append(held.chosen(bandit, {"parts": CONTEXT_PARTS}, actions.arms))
                 bar.update()
             policies[name] = {at: np.concatenate([c[at] for c in of_seeds]) for at in baseline}
-    Bs = [held.Bs[0], held.Bs[-1]]
-    table = make_table("Sequence level", "", Bs, policies, baseline)
+    table = make_table("Sequence level", "", [held.Bs[0], held.Bs[-1]], policies, baseline)
     print(show(table, task.budgets), LEGEND, sep="\n\n")
 
 
