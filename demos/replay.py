@@ -10,8 +10,10 @@ from utils.cli import run_program                    # first: Ctrl-C while torch
 
 import os
 from functools import partial
+from typing import Callable
 
 import numpy as np
+from torch import nn
 from tqdm import tqdm
 
 import baselines                     # noqa: F401  (enters the paper's baselines in the registry)
@@ -48,10 +50,10 @@ def main() -> None:
     actions = select(run)[-1]                          # the action set of all prompt styles
     x, pull = bandit_data(run, actions.e, actions.table)
     size = len(actions.arms)
-    learners = {"softmax bandit": partial(train_softmax, x, pull, size, steps, lr=args.lr,
-                                          entropy_bonus=args.entropy),
-                "LinUCB": partial(train_linucb, x, pull, size, config.linucb_steps,
-                                  alpha=args.alpha)}
+    learners: dict[str, Callable[..., nn.Module]] = {
+        "softmax bandit": partial(train_softmax, x, pull, size, steps, lr=args.lr,
+                                  entropy_bonus=args.entropy),
+        "LinUCB": partial(train_linucb, x, pull, size, config.linucb_steps, alpha=args.alpha)}
     with tqdm(total=2 * args.seeds, desc="replay", unit=" bandits") as bar:
         held = held_out(run, bar)
         baseline = held.best_static(held.told["sets"][actions.styles])

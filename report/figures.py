@@ -30,7 +30,7 @@ except ImportError:
     matplotlib = None
 
 # Colours that the colour-blind can tell apart (Okabe and Ito 2008); dashes and markers for grey
-LOOK = {
+LOOK: dict[str, dict[str, Any]] = {
     "token level": dict(color="#D55E00", linestyle="-", marker="o"),
     "best static": dict(color="#000000", linestyle=(0, (5, 2)), marker="s"),
     "softmax bandit": dict(color="#0072B2", linestyle=(0, (7, 2, 1, 2)), marker="^"),

@@ -1,6 +1,6 @@
 """One page about a run: its tables, its figures, and completions that show every token's action.
 
-    python -m report.page runs/sums                 # writes runs/sums/report.html, readable anywhere
+    python -m report.page runs/sums               # writes runs/sums/report.html, readable anywhere
 
 Made from the files of the run's folder alone, in the frame of page.html with the look of page.css.
 The page has no script and loads nothing from elsewhere. Without matplotlib it has no figures.

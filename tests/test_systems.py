@@ -99,7 +99,8 @@ def test_the_loop_and_the_token_policy_never_use_float64(lm):
     prompts, policy = ["7+8+5+9:", "3+4+5:"], TokenPolicy(lm.d, 12)
     with Types() as types:
         episodes = rollout(lm, [lm.encode(x) for x in prompts], partial(policy, explore=True),
-                           torch.full((4,), 12), torch.tensor([prompt_key(x) for x in prompts]), n=2)
+                           torch.full((4,), 12),
+                           torch.tensor([prompt_key(x) for x in prompts]), n=2)
         for i, x in enumerate(episodes):
             x.reward = float(i % 2)
         ppo_update(policy, torch.optim.Adam(policy.parameters()), episodes, 0, 0.01)
