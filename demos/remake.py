@@ -2,7 +2,7 @@
 
     python -m demos.remake runs/sums
 """
-from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
 import os
 

@@ -6,10 +6,11 @@ Softmax bandit and LinUCB learn from the finished run's table of training reward
 its table of held-out rewards. Nothing is saved: good settings go into LR, ENTROPY and ALPHA of
 bandit.py.
 """
-from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
-import argparse
 import os
+from functools import partial
+from typing import Callable
 
 import numpy as np
 from torch import nn
@@ -28,7 +29,7 @@ from utils.errors import UserError
 from utils.options import Parser
 
 
-def options() -> argparse.Namespace:
+def main() -> None:
     parser = Parser(prog="demos.replay", description="Train a run's bandits again, in seconds.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
     parser.add_argument("--lr", type=float, default=LR,
@@ -39,42 +40,34 @@ def options() -> argparse.Namespace:
                         help=f"LinUCB: weight of the confidence bound (default {ALPHA:g})")
     parser.add_argument("--steps", type=int, help="softmax: training steps (default: the run's)")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each (default 1)")
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = options()
+    args = parser.parse_args()
     config = read_config(args.folder)
     steps = config.bandit_steps if args.steps is None else args.steps
     if min(args.seeds, steps) < 1 or args.lr <= 0 or min(args.entropy, args.alpha) < 0:
         raise UserError("--seeds, --steps, --lr must be above 0, --entropy, --alpha not below it")
     lm, task = load(config)
     run = Run(lm, task, config, args.folder, RewardStore(os.path.join(args.folder, "rewards.npz")))
-    actions = select_action_sets(run)[-1]                          # the action set of all prompt styles
+    actions = select_action_sets(run)[-1]             # the action set of all prompt styles
     arms = actions.selection.arms
     x, reward = bandit_problem(actions.e, actions.table, task.budgets)
     pull = replay(reward)
-    n_arms = len(arms)
-
-    def softmax(seed: int) -> nn.Module:
-        return train_softmax(x, pull, n_arms, steps, lr=args.lr, entropy_bonus=args.entropy, seed=seed)
-
-    def linucb(seed: int) -> nn.Module:
-        return train_linucb(x, pull, n_arms, config.linucb_steps, alpha=args.alpha, seed=seed)
-
+    size = len(arms)
+    learners: dict[str, Callable[..., nn.Module]] = {
+        "softmax bandit": partial(train_softmax, x, pull, size, steps, lr=args.lr,
+                                  entropy_bonus=args.entropy),
+        "LinUCB": partial(train_linucb, x, pull, size, config.linucb_steps, alpha=args.alpha)}
     with tqdm(total=2 * args.seeds, desc="replay", unit=" bandits") as bar:
         held = held_out(run, bar)
         baseline = held.best_static(held.sets[actions.styles])
         policies: dict[str, Cells] = {"best static": baseline}
-        for name, training in (("softmax bandit", softmax), ("LinUCB", linucb)):
+        for name, train in learners.items():
             of_seeds = []
             for seed in range(args.seeds):
-                bandit = training(seed)
+                bandit = train(seed=seed)
                 of_seeds.append(held.chosen(bandit, {"parts": CONTEXT_PARTS}, arms))
                 bar.update()
             policies[name] = {at: np.concatenate([c[at] for c in of_seeds]) for at in baseline}
-    Bs = [held.Bs[0], held.Bs[-1]]
-    table = make_table("Sequence level", "", Bs, policies, baseline)
+    table = make_table("Sequence level", "", [held.Bs[0], held.Bs[-1]], policies, baseline)
     print(show(table, task.budgets), LEGEND, sep="\n\n")
 
 

@@ -90,15 +90,6 @@ def load_adapter(path: str, lm: LM) -> tuple[Any, dict]:
     if about["kind"] not in ADAPTERS:
         raise UserError(f"{path} is an adapter of kind {about['kind']!r}; the kinds known here are "
                         f"{', '.join(ADAPTERS)}")
-    adapter = build(path, tensors, about, lm)
-    asked = {name: about[name] for name in lm.prompt_format if name in about}   # none in old bandits' files
-    if asked and asked != lm.prompt_format:
-        lm.set_prompt_format(**asked)
-    return adapter, about
-
-
-def build(path: str, tensors: dict, about: dict, lm: LM) -> Any:
-    """The adapter with its weights. Raises UserError if its shape is not what `about` says."""
     try:
         adapter = ADAPTERS[about["kind"]](lm, about)
         adapter.load_state_dict(tensors)
@@ -107,4 +98,7 @@ def build(path: str, tensors: dict, about: dict, lm: LM) -> Any:
     except (RuntimeError, TypeError, ValueError) as error:
         lines = str(error).splitlines()                      # of torch: a title, then the tensors
         raise UserError(f"{path} does not fit: {lines[min(1, len(lines) - 1)].strip()}")
-    return adapter.eval()
+    asked = {name: about[name] for name in lm.prompt_format if name in about}   # none in old bandits' files
+    if asked and asked != lm.prompt_format:
+        lm.set_prompt_format(**asked)
+    return adapter.eval(), about

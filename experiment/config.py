@@ -94,13 +94,12 @@ class Config:
         parts = self.parts.split(",")
         variants = {"token": Variant(parts)}
         if self.baselines:
-            blind = [part for part in parts if part != "budget"]
-            variants["token-no-budget"] = Variant(blind)
-            variants["token-entropy"] = Variant(["entropy", "budget"])
-            variants["token-reinforce"] = Variant(parts, learner="reinforce")
-            variants["token-lpo"] = Variant(parts, learner="lpo")
-            variants["token-easy"] = Variant(parts, easy=True)
-            variants["token-inner"] = Variant(parts, inner=True)
+            variants |= {"token-no-budget": Variant([p for p in parts if p != "budget"]),
+                         "token-entropy": Variant(["entropy", "budget"]),
+                         "token-reinforce": Variant(parts, learner="reinforce"),
+                         "token-lpo": Variant(parts, learner="lpo"),
+                         "token-easy": Variant(parts, easy=True),
+                         "token-inner": Variant(parts, inner=True)}
         return variants
 
 
@@ -133,10 +132,8 @@ def parse(argv: list[str]) -> tuple[Config, bool, bool]:
             parser.add_argument(flag(field.name), type=kind, metavar=metavar, help=text)
     # An option that was not given is absent, and keeps the preset's value or the default
     given = vars(parser.parse_args(argv))
-    resume = given.pop("resume", False)
-    profile = given.pop("profile", False)
-    quick = given.pop("quick", False)
-    full = given.pop("full", False)
+    flags = ("resume", "profile", "quick", "full")
+    resume, profile, quick, full = (given.pop(name, False) for name in flags)
     if given.get("name") == "":
         raise UserError("--name is empty")
     if quick and full:
@@ -178,10 +175,7 @@ def check(config: Config) -> None:
 
 
 def load(config: Config) -> tuple[LM, Task]:
-    """The LM and the task, the LM set to prompt and to stop as the task needs it.
-
-    The task comes first: a mistake in its options is found before the LM takes its time to load.
-    """
+    """The LM, which is told how to prompt and where to stop, and the task: first, as it is fast."""
     task = make_task(config)
     lm = config.load_lm()
     task.chat = task.chat and bool(lm.tokenizer.chat_template)

@@ -1,4 +1,4 @@
-"""The model card: README.md of a run's folder, so that the folder can be uploaded to a hub as it is.
+"""The model card: README.md of a run's folder, which can then be uploaded to a hub as it is.
 
     python -m demos.remake runs/sums           # writes it again; train.py writes it when it ends
 
@@ -29,8 +29,7 @@ def header(config: Config) -> str:
               "pipeline_tag": "text-generation",
               "tags": ["adaptive-decoding", "reinforcement-learning", "arxiv:2603.09065"]}
     if is_hub_id(model_folder(config.model)):
-        fields["base_model"] = config.model
-        fields["base_model_relation"] = "adapter"
+        fields |= {"base_model": config.model, "base_model_relation": "adapter"}
     # A hub id has a slash; behind a colon is the configuration of the data set
     sources = [x.partition(":")[0] for x in (config.data, config.test_data) if "/" in x]
     data_sets = [x for x in dict.fromkeys(sources) if is_hub_id(x) and not os.path.exists(x)]
@@ -41,24 +40,21 @@ def header(config: Config) -> str:
 
 def result_table(table: dict, budgets: list[int]) -> str:
     """Pass@1 in Markdown, without the single arms; below it the table's note."""
-    heads = [table["title"]] + [f"T = {T}" for T in budgets]
-    lines = [table_line(heads), "|---" * len(heads) + "|"]
+    rows = [[table["title"]] + [f"T = {T}" for T in budgets], ["---"] * (1 + len(budgets))]
     for row in table["rows"]:
         cells = [row["cells"].get(f"pass@1[{t}]") for t in range(len(budgets))]
         if all(cells) and not row["name"].startswith("arm: "):
             name = row["name"] if row["competitor"] else row["name"] + " °"
-            lines.append(table_line([name] + [cell_text(cell) for cell in cells]))
-    return "\n".join([*lines, "", table["note"]])
-
-
-def table_line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+            rows.append([name] + [cell_text(cell) for cell in cells])
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", table["note"]])
 
 
 def cell_text(cell: dict) -> str:
-    if "difference" not in cell:
-        return percent(cell)
-    return f"{percent(cell)}; {difference(cell)}"
+    return percent(cell) + (f"; {difference(cell)}" if "difference" in cell else "")
+
+
+def arm_line(styles: str, arms: list) -> str:
+    return f"  - styles {styles}: {'; '.join(str(arm) for arm in arms_from_json(arms))}"
 
 
 def options(config: Config) -> str:
@@ -75,12 +71,10 @@ def options(config: Config) -> str:
 
 def asked(config: Config, about: dict) -> str:
     """How the LM is prompted."""
-    parts = ["in the LM's chat template" if about.get("chat") else "plain"]
-    if about.get("thinking"):
-        parts.append("thinking")
-    if config.shots:
-        parts.append(f"{config.shots} examples before each")
-    return ", ".join(parts)
+    parts = ["in the LM's chat template" if about.get("chat") else "plain",
+             "thinking" if about.get("thinking") else "",
+             f"{config.shots} examples before each" if config.shots else ""]
+    return ", ".join(part for part in parts if part)
 
 
 def example(config: Config, prompt: str, budget: int) -> str:
@@ -101,20 +95,12 @@ def card(config: Config, folder: str) -> str:
     prompt = read_json(f"{folder}/generations.json")[0]["prompt"]
     _, about = read_adapter(f"{folder}/token-{config.seed}.safetensors")
     budgets = run["budgets"]
-    arms = []
-    for styles, selected in sets.items():
-        names = [str(arm) for arm in arms_from_json(selected["arms"])]
-        arms.append(f"  - styles {styles}: {'; '.join(names)}")
     return TEMPLATE.read_text(encoding="utf-8").format(
-        run=run, about=about, header=header(config),
-        name=config.name or config.task,
-        lm=public_name(config.model),
+        run=run, about=about, header=header(config), options=options(config),
+        name=config.name or config.task, lm=public_name(config.model),
         embedded=", which comes with the code" if config.model == "tiny" else "",
-        styles=", ".join(run["styles"]),
-        budgets=", ".join(str(T) for T in budgets),
+        styles=", ".join(run["styles"]), budgets=", ".join(str(T) for T in budgets),
         actions=", ".join(action_names(about["actions"])),
-        arms="\n".join(arms),
+        arms="\n".join(arm_line(styles, selected["arms"]) for styles, selected in sets.items()),
         tables="\n\n".join(result_table(table, budgets) for table in results["tables"]),
-        example=example(config, prompt, budgets[len(budgets) // 2]),
-        options=options(config),
-        asked=asked(config, about))
+        example=example(config, prompt, budgets[len(budgets) // 2]), asked=asked(config, about))

@@ -70,8 +70,7 @@ class TraceRecorder:
 
     def __init__(self, token: TokenPolicy):
         self.token = token
-        self.integers: list[Tensor] = []       # of each step (R, 6): the first fields of Note
-        self.floats: list[Tensor] = []         # (R, 5): the others
+        self.steps: list[list[Tensor]] = []        # of each step the fields of Note, (R,) each
 
     def __call__(self, state: State, choice: Choice, q: Tensor, y: Tensor) -> None:
         """q (R, V): what the tokens y (R,) were sampled from."""
@@ -83,19 +82,15 @@ class TraceRecorder:
         entropy_after = torch.special.entr(q).sum(1)                             # -sum q log q
         decision = torch.zeros_like(state.row)
         decision[choice.decision_rows] = 1
-        # stack makes copies, since the loop changes its state in place; they stay on the device
-        integers = [state.row, state.step, state.tokens_left, y, choice.action, decision]
-        floats = [p, dist[:, P_MAX_COLUMN], dist[:, 0], entropy_after, value]
-        self.integers.append(torch.stack(integers, 1))
-        self.floats.append(torch.stack(floats, 1))
+        fields = [state.row, state.step, state.tokens_left, y, choice.action, decision,
+                  p, dist[:, P_MAX_COLUMN], dist[:, 0], entropy_after, value]
+        self.steps.append([x.clone() for x in fields])        # the loop changes its state in place
 
     def notes(self, rows: int) -> list[list[Note]]:
         """The notes of each row of the call, in the order of its tokens."""
         notes: list[list[Note]] = [[] for _ in range(rows)]
-        integers = torch.cat(self.integers).tolist()
-        floats = torch.cat(self.floats).tolist()
-        for fields, more in zip(integers, floats):
-            note = Note(*fields, *more)
+        columns = [torch.cat(column).tolist() for column in zip(*self.steps)]
+        for note in map(Note, *columns):
             if note.tokens_left > 0:               # 0: the slot of a row that has ended
                 notes[note.row].append(note)
         return notes
@@ -115,7 +110,6 @@ def watch(held: HeldOut, problems: list[Problem],
 
 # ---- the four files -----------------------------------------------------------------------------
 def token_lines(notes: list[list[Note]], budgets: tuple[int, ...]) -> Iterable[tuple]:
-    """notes: of `watch`."""
     for row, of_row in enumerate(notes):
         problem, t = divmod(row, len(budgets))
         for x in of_row:
@@ -180,22 +174,19 @@ def token_entries(lm: LM, notes: list[Note]) -> list[dict]:
 
 def choice_lines(held: HeldOut, bandits: dict) -> Iterable[tuple]:
     """bandits: (kind, styles) -> (bandit, metadata of its file). Shares of 0 are left out."""
-    budgets = held.run.task.budgets
+    budgets, Bs = held.run.task.budgets, sorted({held.Bs[0], held.Bs[-1]})
     difficulties = [p.difficulty for p in held.run.task.test]
-    rising: list[int | None] = [*sorted({d for d in difficulties if d is not None})]
-    if None in difficulties:
-        rising = [None, *rising]
-    Bs = sorted({held.Bs[0], held.Bs[-1]})
+    total = Counter(difficulties)
+    rising = sorted(total, key=lambda d: -1 if d is None else d)
     for (kind, styles), (bandit, about) in bandits.items():
         arms = arms_from_json(about["arms"])
         for B, t in itertools.product(Bs, range(len(budgets))):
             choice = held.choice(bandit, about["parts"], B, t).tolist()          # (P,)
             counts = Counter(zip(difficulties, choice))
-            for difficulty, arm in itertools.product(rising, range(len(arms))):
-                share = counts[difficulty, arm] / difficulties.count(difficulty)
-                if share:
-                    shown = "" if difficulty is None else difficulty
-                    yield kind, styles, B, budgets[t], shown, str(arms[arm]), share
+            for d, arm in itertools.product(rising, range(len(arms))):
+                if counts[d, arm]:
+                    yield (kind, styles, B, budgets[t], "" if d is None else d, str(arms[arm]),
+                           counts[d, arm] / total[d])
 
 
 def as_csv(columns: tuple[str, ...], lines: Iterable[tuple]) -> str:

@@ -2,12 +2,6 @@
 
     python -m report.figures runs/sums               # PNG and SVG into runs/sums/figures/
 
-| figure | from | figure | from |
-|---|---|---|---|
-| accuracy, pass_at_k, coverage | results.json | entropy, temperature | tokens.csv |
-| training, learners | metrics.csv | lengths | lengths.csv |
-| regret | metrics.csv, results.json | choices | choices.csv |
-
 A figure is a function of `Data`; its docstring is its caption on the page (page.py). If a run does
 not have what a figure needs, one line says so. Needs matplotlib, which is optional.
 
@@ -15,7 +9,7 @@ not have what a figure needs, one line says so. Needs matplotlib, which is optio
 
 Readable in grey: no two lines of a panel share dash pattern and marker. Same files, same bytes.
 """
-from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
 import io
 import os
@@ -200,8 +194,7 @@ def lengths(data: Data) -> "Figure":
     """How long completions get, in a panel for each token budget T. A line is the share of
     completions with at most this many tokens; its jump at the right edge is the truncated ones."""
     names = ("greedy", "best static", "token level")
-    budgets = sorted({int(line["budget"]) for line in data.select("lengths.csv")
-                      if line["policy"] in names})
+    budgets = sorted({int(line["budget"]) for line in data.select("lengths.csv")})
     figure, axes = panels(1, len(budgets), 1.2 + 1.5 * len(budgets), 3.2, sharey=True)
     for ax, T in zip(axes[0], budgets):
         for name in names:
@@ -263,15 +256,11 @@ def choices(data: Data) -> "Figure":
     """Which arm the softmax bandit chooses for which prompts (B = 1). The darker, the larger the
     share of the prompts of that difficulty; the shares of a column add up to 100 %. A panel is a
     token budget T."""
-    lines = [line for line in data.select("choices.csv", parallel="1")
-             if line["adapter"].split()[0] == "softmax"]
-    budgets = list(dict.fromkeys(line["budget"] for line in lines))
-    difficulties = sorted({line["difficulty"] for line in lines}, key=as_number)
-    arms: dict[str, list[str]] = {}                            # of each set of styles
-    for line in lines:
-        names = arms.setdefault(line["styles"], [])
-        if line["arm"] not in names:
-            names.append(line["arm"])
+    lines = data.select("choices.csv", adapter="softmax", parallel="1")
+    budgets = unique(lines, "budget")
+    difficulties = unique(lines, "difficulty")                 # the file has them in rising order
+    arms = {styles: unique([x for x in lines if x["styles"] == styles], "arm")
+            for styles in unique(lines, "styles")}
     heights = [len(names) for names in arms.values()]
     figure, axes = panels(len(arms), len(budgets), 3.0 + 1.5 * len(budgets),
                           0.8 + 0.3 * sum(heights) + 0.3 * len(arms), sharey="row", sharex=True,
@@ -297,8 +286,9 @@ def choices(data: Data) -> "Figure":
     return figure
 
 
-def as_number(difficulty: str) -> float:
-    return float(difficulty or 0)                              # problems without one come first
+def unique(lines: list[dict], column: str) -> list[str]:
+    """The values of a column, in the order of the file."""
+    return list(dict.fromkeys(line[column] for line in lines))
 
 
 FIGURES = (accuracy, pass_at_k, coverage, training, learners, entropy, lengths, regret, temperature,
@@ -317,14 +307,10 @@ def pictures(data: Data) -> Iterable[tuple[str, dict[str, bytes]]]:
             except Missing as missing:
                 print(f"{draw.__name__}: left out, {missing}")
                 continue
-            yield draw.__name__, {kind: picture(figure, kind) for kind in ("png", "svg")}
-
-
-def picture(figure: "Figure", kind: str) -> bytes:
-    data = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else None       # no date: the same bytes
-    figure.savefig(data, format=kind, dpi=130, metadata=metadata)
-    return data.getvalue()
+            png, svg = io.BytesIO(), io.BytesIO()
+            figure.savefig(png, format="png", dpi=130)
+            figure.savefig(svg, format="svg", dpi=130, metadata={"Date": None})   # the same bytes
+            yield draw.__name__, {"png": png.getvalue(), "svg": svg.getvalue()}
 
 
 def main() -> None:

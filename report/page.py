@@ -1,11 +1,11 @@
 """One page about a run: its tables, its figures, and completions that show every token's action.
 
-    python -m report.page runs/sums                 # writes runs/sums/report.html, readable anywhere
+    python -m report.page runs/sums               # writes runs/sums/report.html, readable anywhere
 
-Made from the files of the run's folder alone (see run_data.py). It has no script and loads nothing
-from elsewhere. Without matplotlib the page has no figures, and says so.
+Made from the files of the run's folder alone, in the frame of page.html with the look of page.css.
+The page has no script and loads nothing from elsewhere. Without matplotlib it has no figures.
 """
-from utils.cli import run_program                      # first: Ctrl-C while torch loads gets one line
+from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
 import os
 import re
@@ -19,31 +19,14 @@ from report.run_data import Data, Missing
 from utils.files import write
 from utils.options import Parser
 
-PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" \
-content="width=device-width, initial-scale=1"><title>Adaptive decoding</title><style>
-{css}</style></head><body>
-<h1>Adaptive decoding: {name}</h1>
-<p>LM {lm}, task {task}, prompt styles {styles}; {problems} held-out problems, {samples} samples \
-each, training seeds: {seeds}.</p>
-<h2>Tables</h2>
-<p class=soft>{legend} ± is half of a 95 % interval.</p>
-{tables}
-<h3>The paper's figures</h3><p class=soft>Of another model, Qwen3-4B, on MATH, CodeContests and \
-AIME: only the order of the rows can be compared.</p>
-{paper}
-<h2>Figures</h2>
-{figures}
-<h2>Held-out completions, token by token</h2>
-{completions}
-</body></html>
-"""
+HERE = Path(__file__).parent
 
 
+# ---- tables -------------------------------------------------------------------------------------
 def soft(text: str) -> str:
     return f"<p class=soft>{escape(text)}</p>"
 
 
-# ---- tables -------------------------------------------------------------------------------------
 def html_table(head: list[str], rows: list[list[str]]) -> str:
     """Cells are HTML already; the box scrolls, not the page."""
     lines = ["<tr>" + "".join(f"<th>{x}</th>" for x in head) + "</tr>"]
@@ -54,9 +37,8 @@ def html_table(head: list[str], rows: list[list[str]]) -> str:
 def cell_html(cell: dict | None) -> str:
     if cell is None:
         return ""
-    if "difference" not in cell or not any(cell["difference_interval"]):
-        return percent(cell)
-    return f"{percent(cell)}<br><small>{difference(cell)}</small>"
+    compared = any(cell.get("difference_interval", ()))
+    return percent(cell) + (f"<br><small>{difference(cell)}</small>" if compared else "")
 
 
 def result_table(table: dict, budgets: list[int]) -> str:
@@ -76,10 +58,8 @@ def result_table(table: dict, budgets: list[int]) -> str:
 def paper_table(lines: list) -> str:
     """The paper's own figures; lines: (what was measured, row of the tables -> %)."""
     names = list(dict.fromkeys(name for _, values in lines for name in values))
-    rows = []
-    for what, values in lines:
-        cells = [f"{values[name]:g}" if name in values else "" for name in names]
-        rows.append([escape(what), *cells])
+    rows = [[escape(what)] + [f"{values[name]:g}" if name in values else "" for name in names]
+            for what, values in lines]
     return html_table(["Qwen3-4B, %"] + [escape(name) for name in names], rows)
 
 
@@ -114,9 +94,8 @@ def token_html(x: dict) -> str:
 
 
 def completion_html(x: dict) -> str:
-    verdict = "right" if x["reward"] else "wrong"
-    if x["truncated"] and not x["reward"]:
-        verdict = "wrong, ran out of tokens"
+    wrong = "wrong, ran out of tokens" if x["truncated"] else "wrong"
+    verdict = "right" if x["reward"] else wrong
     tokens = "".join(token_html(token) for token in x["tokens"])
     return (f'<div class=text><code>{escape(x["prompt"])}{tokens}</code><br>'
             f'<small>{len(x["tokens"])} of {x["budget"]} tokens; answer {escape(x["answer"])}: '
@@ -139,8 +118,8 @@ def completions(data: Data) -> str:
 def page(data: Data) -> str:
     results = data.results
     about = results["about"]
-    return PAGE.format(
-        css=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+    return (HERE / "page.html").read_text(encoding="utf-8").format(
+        css=(HERE / "page.css").read_text(encoding="utf-8"),
         name=escape(os.path.basename(os.path.abspath(data.folder))),
         lm=escape(about["lm"]), task=escape(about["task"]),
         styles=escape(", ".join(about["styles"])),

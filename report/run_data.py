@@ -20,8 +20,7 @@ class Data:
     def __init__(self, folder: str):
         if not os.path.isdir(folder):
             raise UserError(f"there is no folder {folder} (train.py makes run folders)")
-        self.folder = folder
-        self.lines = functools.cache(self._lines)
+        self.folder, self.lines = folder, functools.cache(self._lines)
 
     def _path(self, name: str) -> str:
         path = os.path.join(self.folder, name)
@@ -72,20 +71,16 @@ class Data:
         filled = ~np.isnan(y)
         if not filled.any():
             raise Missing(f"metrics.csv has no {column} of {adapter}")
-        masks = [(seed == s) & filled for s in np.unique(seed)]
-        return [(x[mask], y[mask]) for mask in masks]
+        return [(x[on], y[on]) for on in ((seed == s) & filled for s in np.unique(seed))]
 
     def points(self, name: str, cells: dict) -> np.ndarray | None:
-        """(4, points): x, mean and 95 % interval in %, of the first table with such a row.
-
-        cells: x -> the cell's name in results.json.
-        """
+        """(4, points): x, mean and 95 % interval in %, of the first table with such a row; cells: x
+        -> the cell's name in results.json."""
         for table in self.results["tables"]:
             for row in table["rows"]:
-                found = [(x, row["cells"][c]) for x, c in cells.items() if c in row["cells"]]
+                found = {x: row["cells"][c] for x, c in cells.items() if c in row["cells"]}
                 if row["name"] == name and found:
-                    x = [at for at, _ in found]
-                    mean = [100 * cell["mean"] for _, cell in found]
-                    low, high = 100 * np.array([cell["interval"] for _, cell in found]).T
-                    return np.array([x, mean, low, high])
+                    lines = [(x, 100 * cell["mean"], *(100 * end for end in cell["interval"]))
+                             for x, cell in found.items()]
+                    return np.array(lines).T
         return None

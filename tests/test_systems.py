@@ -7,17 +7,16 @@ import io
 import os
 import struct
 import sys
-from types import SimpleNamespace
-
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from utils.cli import run_program
 from decode import rollout
 from pomdp import TokenPolicy, ppo_update
+from utils.cli import run_program
 from utils.random_streams import prompt_key
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -98,10 +97,11 @@ class Types(TorchDispatchMode):
 
 
 def test_the_loop_and_the_token_policy_never_use_float64(lm):
-    texts, policy = ["7+8+5+9:", "3+4+5:"], TokenPolicy(lm.d, 12)
+    prompts, policy = ["7+8+5+9:", "3+4+5:"], TokenPolicy(lm.d, 12)
     with Types() as types:
-        episodes = rollout(lm, [lm.encode(x) for x in texts], partial(policy, explore=True),
-                           torch.full((4,), 12), torch.tensor([prompt_key(x) for x in texts]), n=2)
+        episodes = rollout(lm, [lm.encode(x) for x in prompts], partial(policy, explore=True),
+                           torch.full((4,), 12),
+                           torch.tensor([prompt_key(x) for x in prompts]), n=2)
         for i, x in enumerate(episodes):
             x.reward = float(i % 2)
         ppo_update(policy, torch.optim.Adam(policy.parameters()), episodes, 0, 0.01)
