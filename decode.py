@@ -267,7 +267,7 @@ def rollout(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Tensor, k
 def generate(lm: LM, prompts: list[str], policy: Policy, budgets: int | Tensor, n: int = 1,
              seed: int = 0, rows: int = 512,
              on_end: OnEnd | None = None, on_step: OnStep | None = None) -> list[Episode]:
-    """`rollout` of text, encoded as `LM.set_prompt_format` says. budgets: one for all rows, or (N * n,)."""
+    """`rollout` of text, put as `LM.set_prompt_format` says; budgets: one for all, or (N * n,)."""
     ids = [lm.encode(prompt) for prompt in prompts]
     keys = torch.tensor([prompt_key(prompt) for prompt in prompts])
     budgets = torch.as_tensor(budgets).expand(len(prompts) * n)

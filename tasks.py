@@ -48,7 +48,8 @@ class Task:
     grade: (completion, problem) -> 0 or 1.
     chat: prompts go through the tokenizer's chat template, if it has one.
     scripted_oracle: makes a policy that knows the problem (tiny.py); most tasks have none.
-    examples: problems that every prompt shows with their answers. thinking: see `LM.set_prompt_format`.
+    examples: problems that every prompt shows with their answers.
+    thinking: see `LM.set_prompt_format`.
     """
     name: str
     train: list[Problem]

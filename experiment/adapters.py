@@ -98,7 +98,8 @@ def load_adapter(path: str, lm: LM) -> tuple[Any, dict]:
     except (RuntimeError, TypeError, ValueError) as error:
         lines = str(error).splitlines()                      # of torch: a title, then the tensors
         raise UserError(f"{path} does not fit: {lines[min(1, len(lines) - 1)].strip()}")
-    asked = {name: about[name] for name in lm.prompt_format if name in about}   # none in old bandits' files
+    # Files of older bandits do not say how the LM was asked
+    asked = {name: about[name] for name in lm.prompt_format if name in about}
     if asked and asked != lm.prompt_format:
         lm.set_prompt_format(**asked)
     return adapter.eval(), about

@@ -70,11 +70,11 @@ def test_files_that_are_no_adapters_are_named(lm, tmp_path):
 
 def refusal(path, lm):
     """The message of the UserError, which is one line that names the file."""
-    before = dict(lm.asked)
+    before = dict(lm.prompt_format)
     with pytest.raises(UserError) as refused:
         load_adapter(path, lm)
     message = str(refused.value)
-    assert path in message and "\n" not in message and lm.asked == before
+    assert path in message and "\n" not in message and lm.prompt_format == before
     return message
 
 

@@ -21,8 +21,8 @@ README = open(os.path.join(ROOT, "README.md"), encoding="utf-8").read()
 PATHS = [path for pattern in ("*.py", "baselines/*.py", "demos/*.py", "experiment/*.py",
                               "report/*.py", "utils/*.py")
          for path in sorted(glob.glob(os.path.join(ROOT, pattern)))]
-HEADS = {os.path.relpath(path, ROOT): ast.get_docstring(ast.parse(open(path, encoding="utf-8").read()))
-         for path in PATHS}
+HEADS = {os.path.relpath(path, ROOT):
+         ast.get_docstring(ast.parse(open(path, encoding="utf-8").read())) for path in PATHS}
 START = r"(?:\./run|python3?|torchrun)\s"
 # Those that read a run's folder or need none, and end in seconds.
 QUICK = ("sample.py", "eval.py", "demos.memory", "report.figures", "demos.replay", "report.page",

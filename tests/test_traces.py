@@ -41,7 +41,7 @@ FILES = ("tokens.csv", "lengths.csv", "generations.json", "choices.csv", "README
 def held(lm):
     task = make_task(CONFIG)
     run = Run(lm, task, CONFIG, "", None)
-    return HeldOut(run, {}, embed_prompts(lm, task, task.test, 64), [1, 2], None)
+    return HeldOut(run, {}, embed_prompts(lm, task, task.test, "cot", 64), [1, 2], None)
 
 
 @pytest.fixture(scope="module")
