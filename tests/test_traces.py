@@ -89,7 +89,8 @@ def folder(lm, token, tmp_path_factory):
     (folder / "selection.json").write_text(json.dumps({
         "both_arms": [], "sets": {"cot,direct": {
             "best_static": [arms_to_json(line) for line in (BEST, BEST[::-1])],
-            "arms": arms_to_json(ARMS)}}}))
+            "arms": arms_to_json(ARMS), "best_of_all": [], "candidates": 3, "coverage": [],
+            "top_average": [], "constant": 0, "noise": 0, "bound": 0}}}))
     save_adapter(str(folder / "token-3.safetensors"), token.state_dict(), "token", lm, horizon=30,
                  parts=token.parts)
     for kind, bandit in bandits(lm).items():
