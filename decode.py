@@ -49,7 +49,7 @@ class Strategy(NamedTuple):
     def __str__(self) -> str:
         if self.temperature == 0:
             return "greedy"
-        text = f"T={self.temperature:g}"
+        text = f"tau={self.temperature:g}"
         for name, value, off in zip(("k", "p", "min-p"), self[1:], Strategy()[1:]):
             if value != off:
                 text += f" {name}={value:g}"

@@ -11,9 +11,9 @@ The other tokens, i = 1 .. F, are the steps of the decision process.
 |---|---|---|
 | o_i | observation [h_t; e; f(p_t); b_t] of features.py | (F, D) |
 | a_i | action: greedy or a temperature, one of A = 4; replaces that of the sequence level | (F,) |
-| V_i | the critic's value(o_i), an estimate of the reward to come | (F,) |
-| A_i | advantage: how much better a_i was than V_i; A'_i: normalised in its minibatch | (F,) |
-| G_i | return, the critic's target: A_i + V_i, from the values before the update | (F,) |
+| v_i | the critic's value of o_i, an estimate of the reward to come | (F,) |
+| A_i | advantage: how much better a_i was than v_i; A'_i: normalised in its minibatch | (F,) |
+| G_i | return, the critic's target: A_i + v_i, from the values before the update | (F,) |
 | rho_i | probability ratio pi(a_i|o_i) / pi_old(a_i|o_i) | (F,) |
 | gamma | discount, 1: within its budget a right answer is worth the same early or late | |
 | lambda | .95: near 0 the advantage has the critic's bias, near 1 the reward's variance | |
@@ -21,9 +21,9 @@ The other tokens, i = 1 .. F, are the steps of the decision process.
 | entropy_bonus | weight of the policy's entropy H(pi) | |
 
 1. Generalised advantage estimation (Schulman et al. 2016). No reward comes before the end, so one
-   temporal difference is delta_i = V_{i+1} - V_i, with V_{F+1} = r; n of them add up to the n-step
-   estimate V_{i+n} - V_i. GAE is their mean under weights (1 - lambda) lambda^(n-1):
-       A_i = sum_l lambda^l delta_{i+l};    lambda = 1: A_i = r - V_i;    lambda = 0: A_i = delta_i
+   temporal difference is delta_i = v_{i+1} - v_i, with v_{F+1} = r; n of them add up to the n-step
+   estimate v_{i+n} - v_i. GAE is their mean under weights (1 - lambda) lambda^(n-1):
+       A_i = sum_l lambda^l delta_{i+l};    lambda = 1: A_i = r - v_i;    lambda = 0: A_i = delta_i
 2. Proximal policy optimisation (Schulman et al. 2017), means over a minibatch of M decisions:
        L = mean[-min(rho A', clip(rho, 1 - epsilon, 1 + epsilon) A')]
            + mean[(value(o) - G)^2] / 2 - entropy_bonus mean[H(pi)]
@@ -62,8 +62,8 @@ NO_ACTION = -1                         # Choice.action where the policy is switc
 
 
 def action_names(temperatures: Sequence[float]) -> list[str]:
-    """The actions' names for people, such as "greedy" and "T = 0.5"."""
-    return ["greedy" if t == 0 else f"T = {t:g}" for t in temperatures]
+    """The actions' names for people, such as "greedy" and "tau = 0.5"."""
+    return ["greedy" if t == 0 else f"tau = {t:g}" for t in temperatures]
 
 
 # ---- the policy ---------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def action_shares(action: Tensor) -> dict[str, float]:
     """How often each temperature was chosen."""
     counts = action.bincount(minlength=len(TEMPERATURES))
     shares = (counts / len(action)).tolist()
-    return {f"share_T{t:g}": share for t, share in zip(TEMPERATURES, shares)}
+    return {f"share_tau{t:g}": share for t, share in zip(TEMPERATURES, shares)}
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> float:
@@ -199,21 +199,21 @@ def mean_log(logs: list[dict[str, Tensor]]) -> dict[str, float]:
 def gae(values: Tensor, lengths: list[int], rewards: Tensor, lam: float = LAMBDA) -> Tensor:
     """Advantages (F,) of the decisions of E episodes laid end to end; values (F,), rewards (E,).
 
-    A_i = delta_i + lambda A_{i+1}, delta_i = V_{i+1} - V_i, from each episode's end to its start.
+    A_i = delta_i + lambda A_{i+1}, delta_i = v_{i+1} - v_i, from each episode's end to its start.
     """
     # assignment 7
-    V = values.tolist()
-    advantage = [0.0] * len(V)
+    v = values.tolist()
+    advantage = [0.0] * len(v)
     end = 0
     for length, reward in zip(lengths, rewards.tolist()):
         start = end
         end = start + length
-        next_value = reward                                                    # V_{F+1} = r
+        next_value = reward                                                    # v_{F+1} = r
         next_advantage = 0.0
         for i in reversed(range(start, end)):
-            delta = next_value - V[i]
+            delta = next_value - v[i]
             advantage[i] = delta + lam * next_advantage
-            next_value = V[i]
+            next_value = v[i]
             next_advantage = advantage[i]
     return torch.tensor(advantage)
 
@@ -252,7 +252,7 @@ def ppo_update(policy: TokenPolicy, optimizer: Optimizer, episodes: list[Episode
 
     # Values before the update, advantages, and what the critic shall learn to predict
     with torch.no_grad():
-        values = policy.critic(obs).squeeze(1).cpu()                           # V (F,)
+        values = policy.critic(obs).squeeze(1).cpu()                           # v (F,)
     advantage = gae(values, lengths.tolist(), rewards)                         # A (F,)
     target = (advantage + values).to(obs.device)                               # G (F,)
     returns = rewards.repeat_interleave(lengths)                               # r (F,)

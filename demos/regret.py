@@ -19,7 +19,7 @@ from utils.options import Parser
 
 KINDS = ("short", "medium", "long")                                            # of prompts
 BUDGETS = (12, 24, 36)                                                         # T
-ARMS = ("cot greedy", "cot T=1", "cot T=1.25", "direct greedy")
+ARMS = ("cot greedy", "cot tau=1", "cot tau=1.25", "direct greedy")
 # E[r|x, s] (9, 4): the contexts are every kind at every T, in this order
 MEANS = torch.tensor([[.4, .5, .6, .8], [.9, .8, .7, .8], [.9, .8, .7, .8],    # short
                       [.0, .1, .3, .4], [.3, .5, .6, .4], [.9, .7, .6, .4],    # medium

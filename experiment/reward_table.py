@@ -40,7 +40,7 @@ class Arm(NamedTuple):
     def __str__(self) -> str:
         strategy = str(self.strategy)
         if self.token:
-            strategy = strategy.replace("T=1", "token level")
+            strategy = strategy.replace("tau=1", "token level")
         return f"{self.style} {strategy}"
 
 

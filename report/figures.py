@@ -151,7 +151,7 @@ def training(data: Data) -> "Figure":
     seeds, thin lines are single seeds."""
     figure, axes = panels(2, 1, 6.6, 5.2, sharex=True, height_ratios=(3, 2))
     for temperature, name, look in zip(TEMPERATURES, ACTIONS, LOOKS):
-        curves = data.curves("token", f"share_T{temperature:g}")
+        curves = data.curves("token", f"share_tau{temperature:g}")
         plot_seeds(axes[0, 0], [(x, 100 * y) for x, y in curves], look, name)
     plot_seeds(axes[1, 0], data.curves("token", "validation"), LOOKS[4], "validation")
     axes[0, 0].set_ylabel("share of decisions, %")

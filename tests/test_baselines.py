@@ -80,7 +80,7 @@ def learned(update, episodes, rounds: int = 20):
 def test_lpo_prefers_the_actions_of_right_texts_to_those_of_wrong_ones_of_the_same_prompt():
     p, log = learned(lpo_update, [episode(0, [2, 2], 1.0), episode(0, [3, 3, 3], 0.0)])
     assert p[2] > 0.5 > 0.1 > p[3] and log["pairs"] == 1 and log["margin"] > 1
-    assert log["share_T1"] == pytest.approx(0.4) and log["decisions"] == 5
+    assert log["share_tau1"] == pytest.approx(0.4) and log["decisions"] == 5
     for same in ([episode(0, [2, 2], 1.0), episode(0, [3], 1.0)],
                  [episode(0, [2, 2], 1.0), episode(1, [3], 0.0)]):         # of different prompts
         p, log = learned(lpo_update, same)
@@ -127,7 +127,7 @@ def test_reinforce_has_the_gradient_of_ppo_at_ratio_one_and_that_worked_by_hand(
 def test_reinforce_raises_what_was_right_and_does_nothing_where_all_is_alike():
     update = lambda *x: reinforce_update(*x, entropy_bonus=0.0)                    # noqa: E731
     p, log = learned(update, [episode(0, [1, 1], 1.0), episode(1, [2, 2], 0.0)])
-    assert p[1] > 0.5 > 0.1 > p[2] and log["share_T0.5"] == 0.5
+    assert p[1] > 0.5 > 0.1 > p[2] and log["share_tau0.5"] == 0.5
     p, _ = learned(update, [episode(0, [1, 1], 1.0), episode(1, [2, 2], 1.0)])
     assert torch.allclose(p, torch.full((4,), 0.25))
 

@@ -163,7 +163,7 @@ def test_an_iteration_with_one_decision_or_none_has_numbers_and_no_warning(updat
 
 
 def test_ppo_learns_which_temperature_pays(lm):
-    """A made reward, 1 where most decisions are T = 1.25: PPO must find it."""
+    """A made reward, 1 where most decisions are tau = 1.25: PPO must find it."""
     torch.manual_seed(0)
     policy = TokenPolicy(lm.d, 24)
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
@@ -175,7 +175,7 @@ def test_ppo_learns_which_temperature_pays(lm):
             chosen = x.action[x.decision_steps]
             x.reward = float((chosen == 3).float().mean()) if len(chosen) else 0.0
         log = ppo_update(policy, optimizer, episodes, seed=i, entropy_bonus=0.0)
-    assert log["share_T1.25"] > 0.9
+    assert log["share_tau1.25"] > 0.9
 
 
 def test_mlp_has_three_layers_and_starts_at_zero():

@@ -191,7 +191,7 @@ def test_an_action_of_ones_own(tmp_path):
     done = subprocess.run([sys.executable, written(tmp_path, "myaction.py"), *MINE], text=True,
                           cwd=tmp_path, env=os.environ | {"PYTHONPATH": ROOT}, capture_output=True)
     assert done.returncode == 0, done.stderr
-    assert "share_T1.5" in (tmp_path / "runs" / "sums" / "metrics.csv").read_text()
+    assert "share_tau1.5" in (tmp_path / "runs" / "sums" / "metrics.csv").read_text()
 
 
 def test_a_bandit_of_ones_own(tmp_path, finish):

@@ -14,7 +14,7 @@ from report.run_data import Data
 from utils.errors import UserError
 
 BUDGETS, DIFFICULTIES = (18, 24, 30, 37, 44), range(3, 16)
-ARMS = ("cot greedy", "cot T=0.75 k=2 p=0.8", "direct T=1.25 p=0.8 min-p=0.03")
+ARMS = ("cot greedy", "cot tau=0.75 k=2 p=0.8", "direct tau=1.25 p=0.8 min-p=0.03")
 #         name: (Pass@1 at the smallest and the largest budget, gain of Pass@8)
 POLICIES = {"greedy": (.10, .57, 0), "best static": (.24, .57, .45), "mixed static": (.2, .4, .5),
             "softmax bandit": (.255, .66, .42), "LinUCB": (.23, .65, .42), "LPO": (.24, .6, .42),
@@ -77,7 +77,7 @@ def metrics(rng):
                 now = 1 - np.exp(-i / 40)
                 T = np.array((.25 + .2 * now, .25 - .2 * now, .25 - .1 * now, .25 + .1 * now))
                 T = np.abs(T + rng.normal(0, .01, 4))
-                line = dict(zip(("share_T0", "share_T0.5", "share_T1", "share_T1.25"), T / T.sum()))
+                line = dict(zip(("share_tau0", "share_tau0.5", "share_tau1", "share_tau1.25"), T / T.sum()))
                 line["validation"] = ("" if i % 10 < 9 else
                                       .3 + (top - .26) * now + rng.normal(0, .01))
                 yield line | {"adapter": adapter, "seed": seed, "step": i,
@@ -261,7 +261,7 @@ def test_a_token_is_coloured_where_it_is_a_decision_and_tells_its_numbers():
     x = {"text": "<\n", "action": 3, "decision": True, "p": .25, "p_max": .5, "entropy": 1.2,
          "left": 7, "value": .4}
     html = page.token_html(x)
-    assert html.startswith('<span class="a3" title="T = 1.25; p = 0.250,') and "&lt;↵\n" in html
+    assert html.startswith('<span class="a3" title="tau = 1.25; p = 0.250,') and "&lt;↵\n" in html
     assert "7 tokens left" in html and "value 0.40" in html
     assert "class" not in page.token_html(x | {"decision": False})
 
