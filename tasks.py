@@ -23,7 +23,7 @@ from typing import Callable, NamedTuple
 import tiny
 from decode import Policy
 from utils.errors import UserError
-from utils.problem_files import Problem, Source, flat, split
+from utils.problem_files import Problem, Source, one_line, train_test_split
 from verify import extract_answer, grade_answer, grade_function, grade_program
 
 
@@ -116,8 +116,8 @@ def addition(source: Source) -> Task:
     source.refuse_files("addition")
     problems = [Problem(f"{a}+{b}", str(a + b), f"{a}+{b}={a + b}.")
                 for a, b in itertools.product(range(2, 31), repeat=2)]
-    return Task("addition", *split(problems, None, source.train, source.test), ANSWERS, (6, 8, 16),
-                grade=grade_answer)
+    return Task("addition", *train_test_split(problems, None, source.train, source.test),
+                ANSWERS, (6, 8, 16), grade=grade_answer)
 
 
 # ---- answers ------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def math_problem(row: dict) -> Problem | None:
     if not isinstance(answer, (str, int, float)):
         raise ValueError("neither an answer nor a boxed one in its solution")
     digits = re.findall(r"\d+", str(row.get("level")))              # 5, "Level 5", "Level ?", None
-    return Problem(row["problem"].strip(), str(answer), flat(solution),
+    return Problem(row["problem"].strip(), str(answer), one_line(solution),
                    int(digits[0]) if digits else None)
 
 
@@ -173,7 +173,7 @@ def gsm8k_problem(row: dict) -> Problem:
     if not (mark and answer.strip()):
         raise ValueError("no #### and number end its answer")
     return Problem(row["question"].strip(), answer.strip(),
-                   flat(re.sub(r"<<.*?>>", "", work)), work.count("<<"))
+                   one_line(re.sub(r"<<.*?>>", "", work)), work.count("<<"))
 
 
 def code_contests_problem(row: dict) -> Problem | None:
