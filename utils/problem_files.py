@@ -1,11 +1,10 @@
-"""Problems of a task: read from JSON Lines, parquet, a folder or the hub; two splits without overlap.
+"""Reads problems from JSON Lines, parquet, folders and hub ids into two splits without overlap.
 
     source = Source("FOLDER", "", train=500, test=100)
     train, test = source.problems("math_train*", "math500*", row_to_problem)
 
-A folder has a training and a held-out file, found by their names. A hub id has the splits "train"
-and "test". From a single file or split, the held-out problems are cut off. Parquet files and hub
-ids need the optional package `datasets`.
+A folder has a training and a held-out file, found by their names, and a hub id the splits "train"
+and "test". A single file or split is divided. Parquet and hub ids need the package `datasets`.
 """
 import fnmatch
 import json
@@ -13,8 +12,7 @@ import os
 import random
 import re
 from dataclasses import dataclass, field
-from types import ModuleType
-from typing import Callable
+from typing import Any, Callable
 
 from utils.errors import UserError
 
@@ -49,15 +47,13 @@ class Source:
     def refuse_files(self, task: str) -> None:
         """Raises UserError if options of files are given to a task that makes its own problems."""
         if self.data or self.test_data or self.difficulties:
-            raise UserError(f"the task {task} makes its own problems: it takes neither --data "
-                            "nor --difficulties")
+            raise UserError(f"the task {task} makes its own problems: no --data, no --difficulties")
 
     def problems(self, train: str, test: str,
                  row_to_problem: RowToProblem) -> tuple[list[Problem], list[Problem]]:
-        """Training and held-out problems. train, test: file names in a folder, such as "math_train*".
+        """Training and held-out problems. train, test: file names in a folder, "math_train*".
 
-        An exception of `row_to_problem` marks a bad row. If there are no held-out problems (a single
-        file, or test = ""), some of the training problems are held out.
+        If there are none to hold out (a single file, or test = ""), some of the others are.
         """
         if not self.data:
             raise UserError("this task needs --data: a file, a folder or a hub id")
@@ -65,10 +61,9 @@ class Source:
         if rows is None:
             raise UserError(f"{self.data} has no training part")
         pool = self._parse(rows, row_to_problem, self.data, "training")
-
-        if self.test_data and not test:
-            test = train
         data = self.test_data or self.data
+        if self.test_data:
+            test = test or train
         rows = self._rows(data, test, "test")
         held_out = None if rows is None else self._parse(rows, row_to_problem, data, "held-out")
         return train_test_split(pool, held_out, self.train, self.test)
@@ -76,8 +71,7 @@ class Source:
     def _parse(self, rows: Rows, row_to_problem: RowToProblem, data: str,
                part: str) -> list[Problem]:
         """The problems of the difficulties; all held-out problems if none has one, as in AIME."""
-        found = [parse_row(where, row, row_to_problem) for where, row in rows]
-        problems = [problem for problem in found if problem]
+        problems = [p for row in rows if (p := parse_row(*row, row_to_problem))]
         known = part == "training" or any(p.difficulty is not None for p in problems)
         if self.difficulties and known:
             problems = [p for p in problems if p.difficulty in self.difficulties]
@@ -103,10 +97,7 @@ class Source:
 def read_file(path: str) -> Rows:
     """The rows of a JSON Lines file, which are still text, or of a parquet file."""
     if path.endswith(".parquet"):
-        try:
-            rows = optional_datasets(path).load_dataset("parquet", data_files=path, split="train")
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"cannot read {path}: {error}")
+        rows = load_dataset(path, f"cannot read {path}", "parquet", data_files=path, split="train")
         return [(f"{path}, row {i}", row) for i, row in enumerate(rows)]
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -118,28 +109,27 @@ def read_file(path: str) -> Rows:
 
 
 def read_hub(data: str, part: str, only: bool) -> Rows | None:
-    """A split of a hub id, such as openai/gsm8k:main (its configuration follows the colon).
-
-    only: if the hub id has a single split, of whatever name, take that one.
-    """
+    """A split of a hub id, such as openai/gsm8k:main. only: take a single split of any name."""
     name, _, config = data.partition(":")
-    try:
-        splits = optional_datasets(data).load_dataset(name, config or None)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot load {data} from the hub, and there is no such file: {error}")
+    failure = f"cannot load {data} from the hub, and there is no such file"
+    splits = load_dataset(data, failure, name, config or None)
     if len(splits) == 1:
         part = next(iter(splits)) if only else ""
     rows = splits.get(part)
     return rows and [(f"{data}, {part}, row {i}", row) for i, row in enumerate(rows)]
 
 
-def optional_datasets(data: str) -> ModuleType:
+def load_dataset(data: str, failure: str, *args: str | None, **options: str) -> Any:
+    """datasets.load_dataset. Raises UserError without the package, or if it fails."""
     try:
         import datasets
     except ImportError:
         raise UserError(f"{data} is not a JSON Lines file on this machine; for hub ids and parquet "
                         "files install one more package: ./run -m pip install datasets")
-    return datasets
+    try:
+        return datasets.load_dataset(*args, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{failure}: {error}")
 
 
 def parse_row(where: str, row: str | dict, row_to_problem: RowToProblem) -> Problem | None:
@@ -162,14 +152,11 @@ def train_test_split(problems: list[Problem], held_out: list[Problem] | None, tr
                      test: int) -> tuple[list[Problem], list[Problem]]:
     """At most `train` and `test` problems, shuffled, without a question that is in both.
 
-    Without `held_out` problems the test problems are cut off first, so that they stay the same when
-    `train` grows.
+    Without `held_out` problems, the first of the others are: a larger `train` leaves them the same.
     """
-    pool = _shuffled(problems)
-    tests = _shuffled(held_out or [])
+    pool, tests = _shuffled(problems), _shuffled(held_out or [])
     if not tests:
-        count = min(test, len(pool) // 2)
-        tests = dict(list(pool.items())[:count])
+        tests = dict(list(pool.items())[:min(test, len(pool) // 2)])
     rest = [problem for question, problem in pool.items() if question not in tests]
     if not rest or not tests:
         raise UserError("at least two different problems are needed, one to train and one to test")
@@ -178,7 +165,6 @@ def train_test_split(problems: list[Problem], held_out: list[Problem] | None, tr
 
 def _shuffled(problems: list[Problem]) -> dict[str, Problem]:
     """The problems by their questions, without duplicates, in one random order."""
-    distinct = {one_line(problem.question).lower(): problem for problem in problems}
-    pairs = list(distinct.items())
+    pairs = list({one_line(p.question).lower(): p for p in problems}.items())
     random.Random(0).shuffle(pairs)
     return dict(pairs)
