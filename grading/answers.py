@@ -33,8 +33,8 @@ WORD = re.compile(r"-?(?=.*[A-Za-z]{3}|[A-Z]{2})[A-Za-z][A-Za-z\d.'-]*")
 def math_equal(answer: str, gold: str) -> bool:
     """Whether the answer says what the gold answer says; never raises.
 
-    It is symmetric, except that an answer may leave out what the question says: 5 answers x = 5, and
-    2516 answers 2516_8. The gold 5 accepts the right side of any equation except f = 0.
+    It is symmetric, but an answer may leave out what the question says: 5 answers x = 5, and 2516
+    answers 2516_8. The gold answer 5 accepts the right side of any equation except f = 0.
     """
     answer, gold = answer.strip(), gold.strip()
     if max(len(answer), len(gold)) > LONGEST:
