@@ -151,7 +151,7 @@ def transfer_tables(held: HeldOut) -> list[dict]:
     tables = []
     if hard.any() and run.done("token-easy", run.config.seed):
         tables.append(transfer_table(held, "token-easy", hard,
-                                     f"levels {listed(easy)}, tested on the others"))
+                                     f"difficulties {listed(easy)}, tested on the others"))
     if run.done("token-inner", run.config.seed):
         every = np.ones_like(hard)
         tables.append(transfer_table(held, "token-inner", every, f"T = {listed(inner)}"))

@@ -22,7 +22,7 @@ from typing import Callable, NamedTuple
 import tiny
 from decode import Policy
 from utils.errors import UserError
-from utils.problem_files import Problem, Source, flat, split
+from utils.problem_files import Problem, Source, one_line, train_test_split
 from verify import extract_answer, grade_answer, grade_function, grade_program
 
 
@@ -186,7 +186,7 @@ def addition(source: Source) -> Task:
     problems = []
     for a, b in itertools.product(range(2, 31), repeat=2):
         problems.append(Problem(f"{a}+{b}", answer=str(a + b), solution=f"{a}+{b}={a + b}."))
-    train, test = split(problems, None, source.train, source.test)
+    train, test = train_test_split(problems, None, source.train, source.test)
     # Ours: with one token a digit, 6 tokens suffice for an answer at once, 8 for half of the
     # solutions, 16 for all of them
     return Task("addition", train, test, ANSWERS, budgets=(6, 8, 16), grade=grade_answer)
@@ -206,7 +206,7 @@ def math_problem(row: dict) -> Problem | None:
         raise ValueError("neither an answer nor a boxed one in its solution")
     digits = re.findall(r"\d+", str(row.get("level")))              # 5, "Level 5", "Level ?", None
     difficulty = int(digits[0]) if digits else None
-    return Problem(row["problem"].strip(), str(answer), flat(solution), difficulty)
+    return Problem(row["problem"].strip(), str(answer), one_line(solution), difficulty)
 
 
 def gsm8k_problem(row: dict) -> Problem:
@@ -215,7 +215,7 @@ def gsm8k_problem(row: dict) -> Problem:
     if not (mark and answer.strip()):
         raise ValueError("no #### and number end its answer")
     without_calculations = re.sub(r"<<.*?>>", "", solution)
-    return Problem(row["question"].strip(), answer.strip(), flat(without_calculations),
+    return Problem(row["question"].strip(), answer.strip(), one_line(without_calculations),
                    difficulty=solution.count("<<"))
 
 

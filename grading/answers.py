@@ -23,10 +23,8 @@ from grading.notation import (NAME, RELATION, inside, interval, is_name, items, 
 
 LONGEST = 1000      # ours: characters; MATH has at most 159. Longer answers must be the same text
 MOST_ITEMS = 64     # ours: of a list or a set, because each item may be compared with each
-# A choice alone: (C), (c), C, C. or C)
-CHOICE = re.compile(r"\(([A-Za-z])\)|([A-Z])[.):]?")
-# A choice before its text, such as (C) 12; not (C)+1 or C,D
-CHOICE_AND_MORE = re.compile(r"(?:\(([A-Z])\)|([A-Z])[).:])[^-+*/^=(,]")
+CHOICE = re.compile(r"\(([A-Za-z])\)|([A-Z])[.):]?")                        # (C), (c), C, C. or C)
+CHOICE_AND_MORE = re.compile(r"(?:\(([A-Z])\)|([A-Z])[).:])[^-+*/^=(,]")    # (C) 12, not (C)+1
 # One word, with three letters or two capitals in a row
 WORD = re.compile(r"-?(?=.*[A-Za-z]{3}|[A-Z]{2})[A-Za-z][A-Za-z\d.'-]*")
 
@@ -35,9 +33,8 @@ WORD = re.compile(r"-?(?=.*[A-Za-z]{3}|[A-Z]{2})[A-Za-z][A-Za-z\d.'-]*")
 def math_equal(answer: str, gold: str) -> bool:
     """Whether the answer says what the gold answer says; never raises.
 
-    The two may change places with one exception, what the question says and an answer may leave
-    out: 5 answers the gold x = 5, and 2516 answers 2516_8. The gold 5 accepts the right side of
-    any equation except f = 0.
+    It is symmetric, but an answer may leave out what the question says: 5 answers x = 5, and 2516
+    answers 2516_8. The gold answer 5 accepts the right side of any equation except f = 0.
     """
     answer, gold = answer.strip(), gold.strip()
     if max(len(answer), len(gold)) > LONGEST:
@@ -49,8 +46,7 @@ def math_equal(answer: str, gold: str) -> bool:
     alone = [CHOICE.fullmatch(text) for text in (answer, gold)]
     named = [CHOICE.fullmatch(text) or CHOICE_AND_MORE.match(text) for text in (answer, gold)]
     if any(alone) and all(named):
-        letters = {(choice[1] or choice[2]).upper() for choice in named if choice}
-        return len(letters) == 1
+        return len({(choice[1] or choice[2]).upper() for choice in named if choice}) == 1
     try:
         return _equal(answer, gold)
     except RecursionError:           # brackets are nested too deeply

@@ -213,10 +213,10 @@ class _Reader:
                 base = self.factorial(base)
             else:
                 base = self.both(operator.mul, base, self.degree)
-        if self.peek in ("^", "**"):
-            self.next()
-            return self.raised(base, self.signed())
-        return base
+        if self.peek not in ("^", "**"):
+            return base
+        self.next()
+        return self.raised(base, self.signed())
 
     def atom(self) -> Number:
         token = self.next()

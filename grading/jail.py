@@ -2,12 +2,13 @@
 
     python jail.py REPORT SECONDS MEGABYTES PART ...      # REPORT: a pipe's number; PARTs: the plan
 
-1. Stage 0 chooses a user, computes the limits, unshares the namespaces and forks the supervisor.
-2. The supervisor makes the root folder, forks the program, waits for it, reports how it ended, and
-   kills what it left.
+    stage 0 ──forks──> supervisor ──forks──> program
+
+1. Stage 0 chooses a user, computes the limits and unshares the namespaces.
+2. The supervisor makes the root folder, reports how the program ended, and kills what it left.
 3. The program takes on limits and user, then execs an interpreter.
 
-A step of the plan that fails is reported, and nothing runs. Each run waits for these few imports.
+If a step of the plan fails, that is reported, and nothing runs. Each run waits for these imports.
 """
 import ctypes
 import os
@@ -60,9 +61,10 @@ def _stage0(report: int, seconds: float, megabytes: int, plan: list[str]) -> Non
     os.umask(0o022)
     user = _own_user() if USER in plan else os.getuid()
     try:
-        # The threads that the user has already count against the limit
-        running = sum(threads for _, _, owner, threads in _processes() if owner == user)
-        limits = _limits(TASKS if USER in plan else TASKS + running, seconds, megabytes)
+        tasks = TASKS
+        if USER not in plan:                       # what this user runs already counts too
+            tasks += sum(threads for _, _, owner, threads in _processes() if owner == user)
+        limits = _limits(tasks, seconds, megabytes)
         prctl(PDEATHSIG, signal.SIGKILL)
         _unshare(plan)
         supervisor = os.fork() if PROCESSES in plan else 0
@@ -151,8 +153,7 @@ def _supervise(report: int, plan: list[str], user: int, limits: list) -> None:
         _own_files(user)
     elif USER in plan:
         os.chown(".", user, user)
-    # The program reports through a pipe why it could not start; exec closes the pipe
-    failure, closed_by_exec = os.pipe()
+    failure, closed_by_exec = os.pipe()            # the program writes why it cannot start
     program = os.fork()
     if program == 0:
         _become_program(closed_by_exec, plan, user, limits)
@@ -191,7 +192,6 @@ def _own_files(user: int) -> None:
     _linux("mount", "tmpfs", root, "tmpfs", NOSUID | NODEV, f"size={DISK},mode=755")
     with open(f"{root}/program.py", "wb") as file:
         file.write(program)
-    # The interpreter and its libraries, read-only
     for prefix in dict.fromkeys(("", "/usr", "/usr/local", sys.base_prefix, sys.base_exec_prefix)):
         for name in ("bin", "lib", "lib64"):
             _bind(f"{prefix}/{name}", root)
@@ -202,7 +202,6 @@ def _own_files(user: int) -> None:
     os.symlink("/proc/self/fd/0", f"{root}/dev/stdin")
     attributes = struct.pack("4Q", ATTR_READ_ONLY | ATTR_NOSUID, 0, 0, 0)
     _linux("syscall", MOUNT_SETATTR, HERE, root, ALL_BELOW, attributes, len(attributes))
-    # /tmp, where the program may write, and its own /proc
     _linux("mount", "tmpfs", f"{root}/tmp", "tmpfs", NOSUID | NODEV,
            f"size={DISK},nr_inodes=1k,mode=700,uid={user}")
     try:

@@ -6,8 +6,7 @@ r"""One notation for answers: LaTeX or plain text in, a normal form out, which a
     interval(r"2<x\le5")                  ("x", "(2,5]")
 
 `normal` removes units, styles and spaces, and writes each symbol in one way. The functions below it
-take a normal form apart: items, brackets, matrices, both sides of an equation. All tables are ours:
-they know the notation of MATH's answers, and what language models write for it.
+take a normal form apart. The tables are ours: MATH's notation, and what LLMs write for it.
 """
 import itertools
 import re
@@ -30,7 +29,7 @@ PATTERNS = [
     # Sizes and spaces
     (r"\\!|\\(?:displaystyle|left|right|limits|[bB]igg?[lr]?)(?![a-zA-Z])\.?", ""),
     (r"\\phantom\s*(?:\{[^{}]*\}|.)", ""), (r"\\[,;: ]|~|\\q?quad\b", " "),
-    # Brackets, bars and the empty set
+    # Brackets and bars
     (r"\\(?:lbrace\b|\{)", "⦃"), (r"\\(?:rbrace\b|\})", "⦄"), (r"\\langle\b", "("),
     (r"\\rangle\b", ")"), (r"\\(?:emptyset|varnothing)\b", "⦃⦄"), (r"\\[lr]?vert\b|\\mid\b", "|"),
     # Commands with several names; degrees and percent
@@ -60,8 +59,8 @@ PATTERNS = [
     (r"(?<![\d.}\w^_)/])(\d+)\s+(\d+)/(\d+)(?![\d.])", r"(\1+\2/\3)")]
 REWRITES = [(re.compile(pattern.replace(r"\b", "(?![A-Za-z])")), new) for pattern, new in PATTERNS]
 TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
-# A unit at the end: a word or a short unit behind a space, or cm and its like without one; then
-# perhaps more words (m per hour, km/h), a full stop, ^2 or ^3. The name of a function is no unit.
+# A unit at the end: a word (no function) or a short unit behind a space, or cm and its like without
+# one. More words (km per hour), a full stop, ^2 or ^3 may follow.
 SHORT_UNITS = "cm|mm|km|ft|in|yd|mi|kg|mg|lb|lbs|oz|hr|hrs|mph|sq|cu|mL|ml"
 UNIT = re.compile(rf"(?<=[\d)}}\]])(?:\s+(?!(?:{'|'.join(WORDS)})\b)(?:[A-Za-z]{{3,}}|"
                   rf"(?:{SHORT_UNITS})\b)|(?:cm|mm|km|kg|mph)\b)"
@@ -146,8 +145,7 @@ def split(text: str, separators: str) -> list[str]:
 
 
 def inside(text: str) -> list[str] | None:
-    """The items of a tuple, set or interval; None where no one pair of brackets encloses the text.
-    """
+    """The items of a tuple, set or interval, which one pair of brackets encloses; else None."""
     if text[:1] not in ("(", "[", "⦃") or text[-1:] not in (")", "]", "⦄"):
         return None
     depths = _depths(text)

@@ -92,7 +92,7 @@ def run_tests(program: str, tests: list[tuple[str, str]], seconds: float,
 
 
 def isolation() -> str:
-    """One line: which parts of the isolation work on this system, found by trying them."""
+    """One line: which parts of the isolation work on this system, which was tried."""
     try:
         plan = _plan()
     except OSError as error:
@@ -138,7 +138,7 @@ def _run(plan: tuple[str, ...], program: str, text: str, seconds: float, megabyt
     try:
         with _slots, _folder(program) as folder:
             read, write = os.pipe()
-            # The venv's own interpreter, which needs no file of the venv
+            # The interpreter itself, which needs no file of a venv
             python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
             command = [python, "-I", "-S", "-B", os.path.abspath(jail.__file__),
                        str(write), str(seconds), str(megabytes), *plan]
@@ -241,16 +241,12 @@ class _Run:
         code, kilobytes = map(int, report[1].split()[1:])            # "ended", then these
         if code == -signal.SIGXCPU:
             return Verdict("timeout", f"more than {seconds:g} s of CPU")
-
-        # Python 3.13 may lack the memory to end its traceback with MemoryError
         errors = self.errors.decode(errors="replace").strip()
         last = errors.rpartition("\n")[2][:200]
         large = kilobytes > megabytes << 9                           # half of the limit
-        if code > 0:
-            out_of_memory = last.startswith("MemoryError") or large and "MemoryError" in errors
-        else:
-            out_of_memory = large and code == -signal.SIGKILL
-        if out_of_memory:
+        # Python 3.13 may lack the memory to end its traceback with MemoryError
+        out_of_memory = large and (code == -signal.SIGKILL or code > 0 and "MemoryError" in errors)
+        if out_of_memory or code > 0 and last.startswith("MemoryError"):
             return Verdict("memory", f"more than {megabytes} MB")
         if code > 0 and last:
             return Verdict("crashed", last)

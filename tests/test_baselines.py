@@ -233,7 +233,7 @@ def test_filtered_problems_reach_every_learner(finish, tmp_path):
     assert code == 0 and "left out" in out, err
 
 
-def test_no_transfer_table_where_the_tested_problems_have_no_levels():
+def test_no_transfer_table_where_the_tested_problems_have_no_difficulties():
     """AIME has none, and is tested after training on MATH, which has."""
     cells = {(1, 0): np.ones((1, 3))}
     run = SimpleNamespace(
@@ -244,4 +244,4 @@ def test_no_transfer_table_where_the_tested_problems_have_no_levels():
                            best_static=lambda selection: cells)
     assert [x["title"] for x in transfer_tables(held)] == ["Transfer: trained on T = 16"]
     run.task.test[0] = Problem("", "", difficulty=3)
-    assert "levels 0, 1, tested on the others" in transfer_tables(held)[0]["title"]
+    assert "difficulties 0, 1, tested on the others" in transfer_tables(held)[0]["title"]

@@ -77,7 +77,8 @@ def metrics(rng):
                 now = 1 - np.exp(-i / 40)
                 T = np.array((.25 + .2 * now, .25 - .2 * now, .25 - .1 * now, .25 + .1 * now))
                 T = np.abs(T + rng.normal(0, .01, 4))
-                line = dict(zip(("share_tau0", "share_tau0.5", "share_tau1", "share_tau1.25"), T / T.sum()))
+                shares = ("share_tau0", "share_tau0.5", "share_tau1", "share_tau1.25")
+                line = dict(zip(shares, T / T.sum()))
                 line["validation"] = ("" if i % 10 < 9 else
                                       .3 + (top - .26) * now + rng.normal(0, .01))
                 yield line | {"adapter": adapter, "seed": seed, "step": i,

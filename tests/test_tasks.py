@@ -16,7 +16,7 @@ from demos import prompts
 from grading.sandbox import Verdict
 from tasks import TASKS, code_contests_problem, math_problem
 from utils.errors import UserError
-from utils.problem_files import Problem, Source, split
+from utils.problem_files import Problem, Source, train_test_split
 from verify import extract_program, grade_function, grade_program
 
 
@@ -69,10 +69,10 @@ def test_a_bad_line_is_named_by_file_and_number(tmp_path):
     with pytest.raises(UserError, match=r"bad.jsonl, line 1"):
         TASKS["gsm8k"](Source(str(path), "", 5, 5))
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="no UTF-8"):
+    with pytest.raises(UserError, match="not UTF-8"):
         TASKS["gsm8k"](Source(str(path), "", 5, 5))
     path.write_text("")
-    with pytest.raises(UserError, match="holds no training problem"):
+    with pytest.raises(UserError, match="contains no training problem"):
         TASKS["gsm8k"](Source(str(path), "", 5, 5))
     with pytest.raises(UserError, match="cannot read"):
         TASKS["gsm8k"](Source(str(tmp_path / "missing.jsonl"), "", 5, 5))
@@ -80,12 +80,12 @@ def test_a_bad_line_is_named_by_file_and_number(tmp_path):
 
 def test_split_keeps_the_same_text_on_one_side_and_the_test_part_for_any_training_size():
     problems = [Problem(f"q{i % 30}", str(i)) for i in range(60)]
-    train, test = split(problems, None, 100, 10)
+    train, test = train_test_split(problems, None, 100, 10)
     assert len(test) == 10 and len(train) == 20
     assert not {p.question for p in train} & {p.question for p in test}
-    assert split(problems, None, 5, 10)[1] == test
+    assert train_test_split(problems, None, 5, 10)[1] == test
     with pytest.raises(UserError):
-        split(problems[:1], None, 1, 1)
+        train_test_split(problems[:1], None, 1, 1)
 
 
 def test_the_scripted_oracle_is_not_greedy_at_forks_when_the_whole_solution_does_not_fit(lm):
@@ -131,24 +131,24 @@ def test_a_folder_has_its_splits_by_name_and_they_share_no_text(tmp_path):
     task = TASKS["math500"](Source(str(tmp_path), "", 100, 100))
     assert len(task.train) == 39 and len(task.test) == 2
     assert all(p.question != "What is $3+1$?" for p in task.train)
-    task = TASKS["math500"](Source(str(tmp_path), "", 100, 1, levels=[2, 4]))
+    task = TASKS["math500"](Source(str(tmp_path), "", 100, 1, difficulties=[2, 4]))
     assert {p.difficulty for p in task.train} == {2, 4} and len(task.test) == 1
     with pytest.raises(UserError, match="no file named math_test"):        # never cut unasked
         TASKS["math"](Source(str(tmp_path), "", 100, 5))
     task = TASKS["math"](Source(str(tmp_path / "math_train.jsonl"), "", 100, 5))
     assert len(task.test) == 5 and len(task.train) == 35
     lines(tmp_path / "aime2024_test.jsonl", [{"problem": "hard", "answer": 0}])       # has no level
-    task = TASKS["aime2024"](Source(str(tmp_path), "", 100, 5, levels=[1]))
+    task = TASKS["aime2024"](Source(str(tmp_path), "", 100, 5, difficulties=[1]))
     assert [p.answer for p in task.test] == ["0"] and {p.difficulty for p in task.train} == {1}
     with pytest.raises(UserError, match="no file named gsm8k"):
         TASKS["gsm8k"](Source(str(tmp_path), "", 5, 5))
     with pytest.raises(UserError, match="--difficulties"):
-        TASKS["math500"](Source(str(tmp_path), "", 5, 5, levels=[9]))
+        TASKS["math500"](Source(str(tmp_path), "", 5, 5, difficulties=[9]))
 
 
 def test_held_out_problems_from_a_file_of_their_own(tmp_path):
     train, test = lines(tmp_path / "a.jsonl", MATH), lines(tmp_path / "b.jsonl", MATH[:4])
-    with pytest.raises(UserError, match="holds no held-out problem"):
+    with pytest.raises(UserError, match="contains no held-out problem"):
         TASKS["math"](Source(train, lines(tmp_path / "c.jsonl", []), 100, 100))
     task = TASKS["math"](Source(train, test, 100, 100))
     assert len(task.test) == 4 and len(task.train) == 36
