@@ -1,6 +1,8 @@
 """Several processes end with what one process ends with, whatever dies on the way."""
+import io
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -234,6 +236,17 @@ def test_what_processes_do_together_and_an_error_of_one_of_them_is_seen_once(tmp
     assert told == {"out0": "all is well\n", "out1": "", "err0": "",
                     "err1": "program: only here\n"}
     assert [process.exitcode for process in members] == [1, 1]
+
+
+def test_a_view_is_pickled_alone_and_every_dtype_comes_back():
+    whole = torch.arange(100_000.)
+    views = [whole[5:9], whole[:0], torch.tensor(True), whole[:6].view(2, 3).T,
+             whole[3:5].bfloat16(), torch.zeros(2, 0, dtype=torch.int8)]
+    buffer = io.BytesIO()
+    distributed.CompactPickler(buffer).dump(views)
+    assert len(buffer.getvalue()) < 2000
+    for ours, theirs in zip(views, pickle.loads(buffer.getvalue())):
+        assert torch.equal(ours, theirs) and ours.dtype == theirs.dtype and ours.shape == theirs.shape
 
 
 def test_one_process_has_all_and_pays_nothing():

@@ -10,7 +10,9 @@ call these functions in the same order.
 """
 import contextlib
 import datetime
+import io
 import os
+import pickle
 import signal
 import sys
 import time
@@ -165,11 +167,32 @@ def gather(part: Part) -> Part:
     return torch.cat(parts) if isinstance(part, Tensor) else np.concatenate(parts)
 
 
+class CompactPickler(pickle.Pickler):
+    """Pickles the numbers of a tensor alone. torch pickles a view with the whole storage that it
+    looks at: 240 episodes of one batch were 184 MB so, and are 0.8 MB here."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return NotImplemented                              # as pickle does it
+        numbers = value.contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        return tensor_of, (numbers, value.dtype, value.shape)
+
+
+def tensor_of(numbers: bytes, dtype: torch.dtype, shape: torch.Size) -> Tensor:
+    if not numbers:
+        return torch.zeros(shape, dtype=dtype)                 # frombuffer refuses empty ones
+    return torch.frombuffer(bytearray(numbers), dtype=dtype).view(shape)
+
+
 def gather_list(part: list[T]) -> list[T]:
-    """The lists of all processes as one, in rank order."""
-    parts = [part] * size()
-    _collective(dist.all_gather_object, parts, part)
+    """The lists of all processes as one, in rank order. Their tensors lie on the CPU."""
+    if size() == 1:
+        return part
+    buffer = io.BytesIO()
+    CompactPickler(buffer).dump(part)
+    parts = [b""] * size()
+    _collective(dist.all_gather_object, parts, buffer.getvalue())
     together = []
     for one in parts:
-        together += one
+        together += pickle.loads(one)
     return together
