@@ -246,7 +246,8 @@ def test_a_view_is_pickled_alone_and_every_dtype_comes_back():
     distributed.CompactPickler(buffer).dump(views)
     assert len(buffer.getvalue()) < 2000
     for ours, theirs in zip(views, pickle.loads(buffer.getvalue())):
-        assert torch.equal(ours, theirs) and ours.dtype == theirs.dtype and ours.shape == theirs.shape
+        assert torch.equal(ours, theirs) and ours.dtype == theirs.dtype
+        assert ours.shape == theirs.shape
 
 
 def test_one_process_has_all_and_pays_nothing():
