@@ -34,7 +34,7 @@ from features import CONTEXT_PARTS, PARALLEL_BUDGETS, context
 LR = 1e-3              # softmax bandit, Adam (prototype)
 ENTROPY = 0.1          # softmax bandit, entropy bonus (ours: see `train_softmax`)
 GRAD_NORM = 0.5        # gradients are clipped at this norm, here and in pomdp.py (prototype)
-ALPHA = 0.3            # LinUCB (ours: the bound's own value, 2.2 at delta = .1, explores too long)
+ALPHA = 0.3            # LinUCB (ours: at 2.2, the bound's for delta = .1, it explores too long)
 
 # (numbers of contexts (R,), actions (R,), random generator) -> rewards (R,) of 0 or 1
 Pull = Callable[[Tensor, Tensor, torch.Generator], Tensor]
@@ -104,7 +104,9 @@ def informative(table: np.ndarray) -> tuple[np.ndarray, float, float]:
     n = table.shape[2]
     constant = table.max((1, 2)) == table.min((1, 2))
     between = table.mean(2).var(1, ddof=1)                       # of the arms' means
-    within = table.var(2).mean(1) / max(n - 1, 1)                # unbiased variance, divided by n
+    # var(2) divides by n. The unbiased variance of a sample is n / (n - 1) times that, and the
+    # variance of a mean of n samples is 1 / n of it.
+    within = table.var(2).mean(1) / max(n - 1, 1)
     noise = ~constant & (between <= within)
     return ~constant & ~noise, constant.mean(), noise.mean()
 
@@ -200,8 +202,9 @@ def train_softmax(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: in
                   progress: Progress | None = None) -> SoftmaxBandit:
     """Trains on contexts x (X, D), whose rewards `pull` draws. Steps, batch and lr: prototype.
 
-    Entropy bonus .1 (ours): with the prototype's .02, an arm that is right in few contexts, such as
-    greedy, may be dropped before these are told apart: a seed of two lost 11 points at T = 44.
+    Entropy bonus .1 (ours): with the prototype's .02 the bandit may drop an arm that is right in
+    few contexts, such as greedy, before it can tell these contexts apart. Of two trainings one lost
+    11 points at T = 44 in this way.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):             # the caller's random state stays as it is

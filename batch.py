@@ -236,8 +236,11 @@ class Batch:
         return ended
 
     def _enter(self) -> None:
-        """Lets waiting rows enter once an eighth of the slots are empty (ours: a prefill costs a
-        step or more), or enough for the n rows of a prompt, but at most a quarter."""
+        """Lets waiting rows enter when max(1, R / 8, min(n, R / 4)) slots are empty.
+
+        Ours: a prefill costs a step or more, so it should fill an eighth of the slots; it should
+        serve all n rows of a prompt, but no row should wait for more than a quarter of the slots.
+        """
         R = len(self.row)
         enough = max(1, R // 8, min(self.n, R // 4))
         while self.waiting and int((~self.running).sum()) >= enough:
@@ -247,10 +250,12 @@ class Batch:
 
     def _select(self) -> tuple[Tensor, Tensor]:
         """Which waiting rows (k,) enter which empty slots (k,): the first rows with one prefix."""
-        # At most as many as slots are empty: all n rows of a prompt where possible, and no more
-        # prompts than one prefill reads.
+        # At most as many as slots are empty, all n rows of a prompt together where possible, and
+        # no more prompts than one prefill reads.
         empty = (~self.running).nonzero().squeeze(1)
-        count = len(empty) // self.n * self.n or len(empty)
+        count = len(empty)
+        if count >= self.n:
+            count -= count % self.n
         count = min(count, self.n * max(1, PREFILL_TOKENS // self.longest))
         rows = []
         prefix = self.prefixes[self.waiting[0] // self.n]

@@ -12,8 +12,11 @@ the sequence-level and the token-level adapter differ only in who chooses, and w
 `rollout_simple` is this loop as it stands. `rollout` gives the same episodes sooner: when a row
 ends, another one takes its slot in the batch (batch.py).
 
-Deviations from the paper: (1) none in the sampler, but each row draws from a random stream of its
-own, so that a completion does not depend on its neighbours (utils/random_streams.py).
+Each row draws from a random stream of its own: its uniform at step t is a hash of (seed, the text
+of the prompt, number of the sample, t), so a completion does not depend on its neighbours in the
+batch (utils/random_streams.py).
+
+Deviations from the paper: none.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -134,7 +137,7 @@ class Choice:
     """What a policy returns. One that learns fills all fields; the last five are recorded."""
     strategies: Tensor                     # (R, 4)
     filters: bool = True                   # False: no row has top-k or top-p on; nothing is ranked
-    action: Tensor | None = None           # (R,) -1 where the policy is off
+    action: Tensor | None = None           # (R,) -1 where the policy names none
     decision_rows: Tensor | None = None    # (F,) indices into the R rows: where the policy decides
     logp: Tensor | None = None             # (F,) log-probability of the action
     h: Tensor | None = None                # (F, d)

@@ -7,10 +7,11 @@
     Pass@B       1 - C(n - c, B) / C(n, B), c right among n samples               bandit.pass_at
     interval     bootstrap over problems and training seeds                  experiment/stats.py
     difference   the same bootstrap of (policy - reference), paired
-    *            p < .05 after Holm's correction for all differences of the same table
+    *            p < .05 after Holm's correction for the differences that the table shows by default
 
-Each table below names its rows, from the weakest policy to the strongest, and its reference: the
-policy that is subtracted from every row. `HeldOut` samples what is missing on disk.
+Each table below names its rows and its reference, the policy that is subtracted from every row.
+That is best static, except in "both levels" (the better level alone), ablations and transfer.
+`HeldOut` samples what is missing on disk.
 
 Differences are paired by problem: both policies are scored on the same problems. Within one prompt
 style they are paired by random numbers too. A draw is keyed by (seed, the prompt's text, sample,
@@ -165,11 +166,11 @@ def transfer_table(held: HeldOut, kind: str, tested: np.ndarray, trained_on: str
         "token level, trained so": held.token(kind),
         "token level, trained on all": held.token("token"),
     }
-    columns = policies["token level, trained so"].keys()         # it has fewer samples: B = 1 alone
+    # "trained so" has half of the samples, and so fewer columns (B, t): all rows get these alone
+    columns = policies["token level, trained so"].keys()
     rows = {}
     for name, cells in policies.items():
-        rows[name] = {at: values[:, tested] for at, values in cells.items()
-                      if at in columns or name == "best static"}
+        rows[name] = {at: cells[at][:, tested] for at in columns if at in cells}
     return make_table(
         f"Transfer: trained on {trained_on}", "Difference to the token level trained on all.",
         held.Bs[:1], rows, reference=rows["token level, trained on all"])

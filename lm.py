@@ -62,8 +62,9 @@ class LM:
         self.d = model.config.get_text_config().hidden_size
         self.vocabulary = len(tokenizer)                   # the head may be padded beyond it
 
-        # Can the attention skip masked columns between two tokens? Sliding windows and ALiBi
-        # measure distance in columns, and only sdpa takes the mask as we make it.
+        # Prompts that share a beginning of S tokens are padded behind it, S S S . . P P against
+        # S S S P P P P. Can the attention skip the gap? Sliding windows and ALiBi measure distance
+        # in columns, so there it would count as text, and only sdpa takes the mask as we make it.
         sliding = any(layer.is_sliding for layer in DynamicCache(config=model.config).layers)
         alibi = getattr(model.config, "alibi", False)
         sdpa = model.config._attn_implementation == "sdpa"

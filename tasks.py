@@ -199,7 +199,8 @@ def math_problem(row: dict) -> Problem | None:
     answer = row.get("answer")
     # Some copies have no answer, only the last box of the solution
     if answer in (None, "") and "\\boxed" in solution:
-        answer = extract_answer(solution[solution.rfind("\\boxed"):])
+        box = solution[solution.rfind("\\boxed"):]
+        answer = "" if re.match(r"\\boxed\s*\{\s*\}", box) else extract_answer(box)
     if answer == "":
         return None
     if not isinstance(answer, (str, int, float)):

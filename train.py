@@ -7,10 +7,13 @@
     python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128 --rows 64
     torchrun --nproc-per-node 8 train.py --model FOLDER ..      # a GPU each, the same results
 
-    1. reward table   reward[problem, arm, sample, token budget], sampled once
-    2. action sets    S, by greedy coverage of the table, and the baseline "best static"
-    3. bandits        replay the table                                              bandit.py
-    4. token level    PPO on fresh rollouts                                         pomdp.py
+    1. reward table   reward[problem, arm, sample, token budget], sampled once: 24 arms a style, 120
+                      problems, 8 samples (the default options; --help lists all of them)
+    2. action sets    |S| = 6 by greedy coverage of the table, and the baseline "best static"; then
+                      the arms of S are sampled on 280 more problems
+    3. bandits        replay the table of S                                         bandit.py
+    4. token level    150 iterations of PPO on 512 fresh rollouts each; the problems are others than
+                      the table's (with --filter the table's)                       pomdp.py
     5. both levels    a softmax bandit over S and the token policy
     6. evaluation     held-out problems, the tables                                 eval.py
 
@@ -34,7 +37,7 @@ from tqdm import tqdm
 
 import baselines                                 # noqa: F401  (enters itself in the registry)
 from bandit import bandit_problem, coverage, expected_rewards, informative, replay, top_by_average
-from decode import Episode, Strategy, strategy_pool
+from decode import Episode, Policy, Strategy, strategy_pool
 from eval import evaluate
 from experiment.adapters import arms_to_json, load_adapter, restore
 from experiment.config import Config, Variant, inner_budgets, lower_difficulties, parse
@@ -120,29 +123,28 @@ def select_action_sets(run: Run) -> list[ActionSet]:
     """The action set of the first style and, if there are more styles, that of all."""
     # Sample all candidates on a few problems, and choose S
     config = run.config
-    first = config.pool_problems
-    last = max(config.problems, first)
-    problems = run.task.train[:last]
+    few = config.pool_problems
+    all_of_them = max(config.problems, few)
+    problems = run.task.train[:all_of_them]
     e = embed_prompts(run.lm, run.task, problems, config.all_styles()[0], config.rows)
     arms = candidate_arms(config)
-    table = sample_arms(run, arms, 0, first, "1 reward table")
+    table = sample_arms(run, arms, 0, few, "1 reward table")                       # (P, S, n, T)
     sets = []
     for styles in config.style_sets():
+        # `own` numbers the arms of these styles among all, `chosen` those of S among `own`
         own = [i for i, arm in enumerate(arms) if arm.style in styles]
         chosen, selection = select_arms([arms[i] for i in own], table[:, own], config.arms)
         columns = [own[i] for i in chosen]
         sets.append(ActionSet(",".join(styles), selection, table[:, columns], problems, e))
-
     # Sample the chosen arms alone on the rest of the problems
-    if last > first:
+    if all_of_them > few:
         union: list[Arm] = []
         for s in sets:
             union += [arm for arm in s.selection.arms if arm not in union]
-        more = sample_arms(run, union, first, last, "2 action sets")
+        more = sample_arms(run, union, few, all_of_them, "2 action sets")
         for s in sets:
             columns = [union.index(arm) for arm in s.selection.arms]
             s.table = np.concatenate([s.table, more[:, columns]])
-
     # What the whole table says of each set
     for s in sets:
         kept, s.selection.constant, s.selection.noise = informative(s.table.mean(-1))
@@ -224,7 +226,6 @@ def train_token(run: Run, problems: list[Problem], budgets: list[int], kind: str
         policy = TokenPolicy(run.lm.d, max(run.task.budgets), variant.parts).to(run.lm.device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
     update = TOKEN_LEARNERS[variant.learner]
-
     checkpoint = run.file(kind, seed, "checkpoint")
     start, lines = restore(checkpoint, policy, optimizer)
     with TrainingLog(f"4 {kind} {seed}", config.iterations, lines) as log:
@@ -278,12 +279,17 @@ def train_both(run: Run, s: ActionSet, more: list[Arm], seed: int) -> None:
     kind = f"both {s.styles}"
     if run.done(kind, seed):
         return
-    policy, _ = load_adapter(run.file("token", seed), run.lm)
+    token_policy, _ = load_adapter(run.file("token", seed), run.lm)
     tables = []
     for arm in tqdm(more, desc=f"5 both levels {seed}"):
+        # At every token budget: the arm's prompts, and the token policy over the arm's filters
         prompts = [run.task.prompt(p, arm.style) for p in s.problems]
-        asked = prompts, policy.over(torch.tensor([arm.strategy]))
-        sample = partial(sample_policy, run.lm, run.task, s.problems, lambda t, budgets: asked,
+        policy = token_policy.over(torch.tensor([arm.strategy]))
+
+        def policy_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
+            return prompts, policy
+
+        sample = partial(sample_policy, run.lm, run.task, s.problems, policy_at,
                          run.config.samples, run.config.seed, run.config.rows)
         tables.append(run.rewards.get(f"train {arm} {seed}", sample))                   # (P, n, T)
         run.rewards.flush()
@@ -313,7 +319,7 @@ def train(run: Run) -> str:
     for s in sets:
         train_bandits(run, s)
 
-    # 4: the token level, on problems that the table does not have, and what it is compared with
+    # 4: the token level, on problems that the table does not have, and the published baselines
     rest = run.task.train[max(config.problems, config.pool_problems):] or run.task.train
     train_token_level(run, largest.problems if config.filter else rest)
     for baseline in published.values():

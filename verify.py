@@ -6,10 +6,13 @@ r"""What a reward is: is the answer in this completion correct, does its program
     r = 1 if math_equal(extract_answer(completion), gold), else 0
     r = 1 if run_tests(extract_program(completion), tests, seconds, megabytes).passed, else 0
 
-`extract_answer` looks where a human reader looks: the last \boxed{}, else the number behind GSM8K's
-"####", else "the answer is ...", else the last number. `math_equal` (grading/answers.py) compares
-the structure of two answers, then the values. In doubt they differ, as 0.333 and 1/3 do, since a
-wrong "equal" rewards a wrong answer. `run_tests` (grading/sandbox.py) runs programs with limits.
+`extract_answer` looks where a human reader looks: the last \boxed{}, else the number behind the
+"####" of GSM8K, else "the answer is ...", else the last number. `math_equal` (grading/answers.py) brings both
+answers to one notation and compares them by the first kind that fits: choice, word, union, list,
+equation, matrix, set or tuple; and the parts of these, or else the whole answers, by their values:
+exactly if they are rational, else at three random points to 200 digits. In doubt they differ, as
+0.333 and 1/3 do, since a wrong "equal" rewards a wrong answer. `run_tests` (grading/sandbox.py)
+runs programs within limits.
 
 Deviations from the paper: (1) it does not say when two answers are equal; grading/ decides it.
 """
@@ -142,7 +145,8 @@ def extract_program(text: str) -> str:
     Else the whole text, or, if the prompt has opened the block, the text before the fence that
     closes it. A thinking model's thoughts do not count.
     """
-    # split gives language, text, language, text ..; a fence opens a block, the next one closes it
+    # "Try:\n```python\nprint(1)\n```\nDone." is split into "Try:\n", "python", "print(1)\n", "",
+    # "Done.": what is before, then language, text, language, text ..; every second fence closes
     before, *fenced = FENCE.split(_without_thinking(text))
     blocks = list(zip(fenced[0::4], fenced[1::4]))
     python = [code for language, code in blocks if language.lower() in ("python", "python3", "py")]

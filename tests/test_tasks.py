@@ -306,3 +306,11 @@ def test_the_program_shows_every_style_and_its_grades(monkeypatch, capsys):
     out = capsys.readouterr().out
     grades = [[float(x) for x in re.findall(r"' ([01])", line)] for line in out.splitlines()]
     assert [x for x in grades if x] == [[1, 0, 0]] * 2 + [[1, 0, 1]] * 3     # sums want a mark
+
+
+def test_an_empty_box_leaves_the_problem_out_and_no_box_is_a_bad_line():
+    row = {"problem": "Draw it.", "level": "Level 1"}
+    assert math_problem(row | {"solution": r"As drawn: \boxed{ }."}) is None
+    assert math_problem(row | {"answer": "", "solution": r"First \boxed{3}, so \boxed{}."}) is None
+    with pytest.raises(ValueError, match="neither an answer nor a boxed one"):
+        math_problem(row | {"solution": "No box."})
