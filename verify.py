@@ -7,12 +7,12 @@ r"""What a reward is: is the answer in this completion correct, does its program
     r = 1 if run_tests(extract_program(completion), tests, seconds, megabytes).passed, else 0
 
 `extract_answer` looks where a human reader looks: the last \boxed{}, else the number behind the
-"####" of GSM8K, else "the answer is ...", else the last number. `math_equal` (grading/answers.py) brings both
-answers to one notation and compares them by the first kind that fits: choice, word, union, list,
-equation, matrix, set or tuple; and the parts of these, or else the whole answers, by their values:
-exactly if they are rational, else at three random points to 200 digits. In doubt they differ, as
-0.333 and 1/3 do, since a wrong "equal" rewards a wrong answer. `run_tests` (grading/sandbox.py)
-runs programs within limits.
+"####" of GSM8K, else "the answer is ...", else the last number. `math_equal` (grading/answers.py)
+brings both answers to one notation and compares them by the first kind that fits: choice, word,
+union, list, equation, matrix, set or tuple; and the parts of these, or else the whole answers, by
+their values: exactly if they are rational, else at three random points to 200 digits. In doubt they
+differ, as 0.333 and 1/3 do, since a wrong "equal" rewards a wrong answer. `run_tests`
+(grading/sandbox.py) runs programs within limits.
 
 Deviations from the paper: (1) it does not say when two answers are equal; grading/ decides it.
 """

@@ -104,9 +104,9 @@ def fit_autodeco(h: Tensor, logits_of: Callable[[Tensor], Tensor], target: Tenso
 @torch.no_grad()
 def read(lm: LM, completions: list[Ids], rows: int = 16) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """h (k, d), logits (k, V) in fp32 and the k tokens of `rows` completions at a time."""
-    heads_input = []                                          # h, as in lm.LM._keep
+    head_inputs = []                                          # h, as in LM._keep_h
     hook = lm.model.get_output_embeddings().register_forward_pre_hook(
-        lambda _module, inputs: heads_input.append(inputs[0]))
+        lambda _module, inputs: head_inputs.append(inputs[0]))
     try:
         for first in range(0, len(completions), rows):
             some = completions[first:first + rows]
@@ -119,7 +119,7 @@ def read(lm: LM, completions: list[Ids], rows: int = 16) -> Iterator[tuple[Tenso
                 predicts[i, len(prompt) - 1:len(prompt) + len(completion) - 1] = True
             with clock("LM forward"):
                 logits = lm.model(input_ids=ids, use_cache=False).logits[..., :lm.vocabulary]
-            yield heads_input.pop()[predicts], logits[predicts].float(), ids.roll(-1, 1)[predicts]
+            yield head_inputs.pop()[predicts], logits[predicts].float(), ids.roll(-1, 1)[predicts]
     finally:
         hook.remove()
 
@@ -127,8 +127,8 @@ def read(lm: LM, completions: list[Ids], rows: int = 16) -> Iterator[tuple[Tenso
 def token_weights(logits: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
     """w (K,): the LM's own p(y), and 0 for EASY of the tokens that are the LM's first choice.
 
-    p(y) (its paper's "dynamic fine-tuning") lowers the temperature: with it alone, tokens sampled
-    at 1 would teach 1 / 2. Leaving out easy tokens raises it.
+    Weighting by p(y) (its paper's "dynamic fine-tuning") lowers the temperature that is learned:
+    about 1 / 2 for tokens that were sampled at 1. Leaving out easy tokens raises it.
     """
     own = logits.softmax(-1).gather(1, target[:, None]).squeeze(1)
     out = torch.rand(len(target), generator=generator).to(own.device) < EASY

@@ -1,7 +1,7 @@
 """LPO, Latent Preference Optimization (Dhuliawala et al. 2024), a baseline at both levels: the
 choice, an arm or a temperature for each token, is a latent variable that a policy samples. Of two
-completions of a prompt, the right one's choice s+ is preferred to the wrong one's, s-. Their form
-"temperatures as tokens, separate", without a reference policy:
+completions of a prompt, the right one's choice s+ is preferred to the wrong one's, s-. Of their
+forms we take the one in which the choice is a separate head, trained without a reference policy:
 
     L = -mean log sigmoid(beta (log pi(s+) - log pi(s-)))
 

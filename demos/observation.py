@@ -28,7 +28,7 @@ def line_of(lm: LM, logits: Tensor, tokens_left: Tensor, budget: int) -> str:
     line += "".join(f"{p:6.2f}" for p in largest)
     line += f"{int(tokens_left):6}  " + "".join(column(x) for x in thresholds)
     if largest[0] <= DECISION_P_MAX:
-        line += f"  the policy decides: {first} or {second}"
+        line += f"  a decision: {first} or {second}"
     return line
 
 

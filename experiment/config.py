@@ -38,8 +38,8 @@ def option(default: Any, text: str) -> Any:
 
 @dataclass
 class Config:
-    """Values without a source are ours: with them the embedded LM's run takes minutes on 2 cores.
-    The steps of the bandits, and lr, entropy, iterations and batch of PPO: prototype."""
+    """The defaults are ours, so that a run of the embedded LM takes minutes on 2 cores. But the
+    bandits' steps, and PPO's lr, entropy, iterations and batch, are those of the prototype."""
     model: str = option("tiny", "the LM: a hub id or a local folder; tiny is the embedded LM")
     task: str = option("sums", "one of " + ", ".join(TASKS))
     data: str = option("", "the task's problems: a JSON Lines or parquet file, a folder, a hub id")

@@ -69,17 +69,18 @@ class HeldOut:
         """Of a policy that sees the budget; policy_at as in `sample_policy`."""
         return self._table(name, sample_policy, policy_at, n=n)
 
-    def _table(self, name: str, sample: Callable[..., np.ndarray], *what: Any,
+    def _table(self, name: str, sample: Callable[..., np.ndarray], *sampler_args: Any,
                n: int | None = None) -> np.ndarray:
         run = self.run
 
-        def sample_it() -> np.ndarray:
-            table = sample(run.lm, run.task, run.task.test, *what, n or run.config.test_samples,
+        def sample_held_out() -> np.ndarray:
+            samples = n or run.config.test_samples
+            table = sample(run.lm, run.task, run.task.test, *sampler_args, samples,
                            run.config.seed, run.config.rows)
             self.bar.update()
             return table
 
-        table = run.rewards.get(f"test {name}", sample_it)
+        table = run.rewards.get(f"test {name}", sample_held_out)
         run.rewards.flush()
         return table
 
@@ -171,15 +172,19 @@ class HeldOut:
         return cells
 
     def token(self, kind: str) -> Cells:
-        """A token policy, all seeds. All but the main one get half of the samples, for Pass@1."""
+        """A token policy, all seeds. Baselines and ablations are scored on half of the samples."""
         n = self.run.config.test_samples
         if kind != "token":
             n = max(1, n // 2)
 
         def of_seed(seed: int) -> Cells:
             policy, _ = self.load(kind, seed)
-            asked = self.prompts(self.style), policy
-            return self.cells(self.policy_table(f"{kind} {seed}", lambda t, budgets: asked, n))
+            prompts = self.prompts(self.style)
+
+            def policy_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
+                return prompts, policy
+
+            return self.cells(self.policy_table(f"{kind} {seed}", policy_at, n))
 
         return self.over_seeds(of_seed)
 

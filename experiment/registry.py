@@ -79,10 +79,8 @@ TOKEN_ROWS = {
 
 # ---- baselines ----------------------------------------------------------------------------------
 class Baseline(NamedTuple):
-    """A published way to set the temperature: with --baselines a row of the token level's table.
-
-    This is not the row from which a table takes its differences: that is its `reference`.
-    """
+    """A published decoding method that ours competes with: a row of the token level's table, with
+    --baselines. (The row that a table subtracts is called its `reference`.)"""
     row: str
     cells: Callable[..., Any]                    # (held-out problems) -> cells, or None: no row
     tune: Callable[..., Any] | None = None       # (run, problems) -> what selection.json keeps

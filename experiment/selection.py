@@ -24,7 +24,7 @@ class Selection:
     best_static: list[list[Arm]]                 # [B][T]: see train.best_static
     best_of_all: list[Arm]                       # one arm: the best on average over T at B = 1
     constant: float = 0.0                        # share of problems with the same reward for all S
-    noise: float = 0.0                           # share with differences no larger than chance
+    noise: float = 0.0                           # share whose arms differ by chance alone
     bound: float = 0.0                           # coverage of S on all problems of the table
 
     @property
@@ -32,20 +32,20 @@ class Selection:
         return [str(arm) for arm in self.arms]
 
     def to_json(self) -> dict[str, Any]:
-        told = dict(vars(self))
-        for field in ARMS:
-            told[field] = arms_to_json(getattr(self, field))
-        told["best_static"] = [arms_to_json(line) for line in self.best_static]
-        told["names"] = self.names
-        return told
+        fields = dict(vars(self))
+        for name in ARMS:
+            fields[name] = arms_to_json(getattr(self, name))
+        fields["best_static"] = [arms_to_json(line) for line in self.best_static]
+        fields["names"] = self.names
+        return fields
 
     @classmethod
-    def from_json(cls, told: dict[str, Any]) -> "Selection":
+    def from_json(cls, fields: dict[str, Any]) -> "Selection":
         """Raises KeyError, TypeError, ValueError or AttributeError where it is damaged."""
-        values = {field.name: told[field.name] for field in dataclasses.fields(cls)}
+        values = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
         for field in ARMS:
-            values[field] = arms_from_json(told[field])
-        values["best_static"] = [arms_from_json(line) for line in told["best_static"]]
+            values[field] = arms_from_json(fields[field])
+        values["best_static"] = [arms_from_json(line) for line in fields["best_static"]]
         return cls(**values)
 
 

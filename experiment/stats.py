@@ -4,16 +4,16 @@
 
     v[k, i]    what training seed k earns on problem i: a Pass@B, or the difference of two policies
     c[i]       how often one resample takes problem i: P problems, drawn with replacement
-    u[k]       how often it takes seed k: K seeds, drawn with replacement, independently of c
+    u[k]       how often the resample takes seed k: K seeds, with replacement, independently of c
     w[k]       the weight of seed k:  1/K + sqrt(K / (K - 1)) (u[k] - 1) / K;  a single seed: 1
-    mean*      the mean of one resample:  sum_i c[i] / P  sum_k w[k] v[k, i]
+    mean*      the mean of one resample:  sum_i (c[i] / P) sum_k (w[k] v[k, i])
     interval   from the 2.5 % to the 97.5 % quantile of 2,000 such means
     p-value    2 Phi(-|m| / sd(mean*)): how often a normal mean of 0 would be as far off as m, the
                mean of v
 
-The unit is the problem: its samples and its budgets stay together. A bootstrap of K seeds shows
-only (K - 1) / K of their variance, two thirds at K = 3; the root in w makes up for that. One seed
-shows no variance, and its interval covers the choice of problems alone.
+The unit is the problem: its samples and its budgets stay together. Resampling K seeds shows only
+(K - 1) / K of the variance between seeds, two thirds at K = 3; the factor sqrt(K / (K - 1)) in w
+corrects this. One seed shows no variance, and its interval covers the choice of problems alone.
 
 Shapes: K seeds, P problems, S arms, n samples.
 

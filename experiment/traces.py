@@ -11,7 +11,7 @@
 
     p         next-token distribution of the LM          q = probs(logits, strategy), sampled from
     p_max     max p                                      entropy = H(p), entropy_after = H(q), nats
-    value     V(o_t), the critic's                       p in generations.json: q(y_t), y_t sampled
+    value     v(o_t), the critic's                       p in generations.json: q(y_t), y_t sampled
     left      b_t = T - t                                action -1: the policy named none
 
 There is one completion for each problem and budget, with arg-max actions and the run's seed: it is

@@ -51,7 +51,7 @@ def test_the_program_shows_every_token_and_two_ways_at_the_forks_alone():
     lines = show("7+8+5:", 24)
     assert "".join(line[0] for line in lines[:-1]) == "7+8=15;15+5=20#20"
     assert lines[-1].startswith("<eos>")
-    forks = {i: line.split("decides: ")[1] for i, line in enumerate(lines) if "decides" in line}
+    forks = {i: line.split("decision: ")[1] for i, line in enumerate(lines) if "decision" in line}
     assert forks == {4: "1 or ?", 6: "; or #", 12: "2 or ?"}
     left = [int(re.findall(r" (\d+)  [ ▁-█]{14}", line)[0]) for line in lines]
     assert left == [*range(24, 6, -1)]

@@ -54,8 +54,8 @@ def _among_best(plain: Filter, x: Tensor, top_k: Tensor, top_p: Tensor,
     """
     best, columns = x.topk(size)                                                      # (k, size)
     columns = columns.sort(dim=-1).values
-    # If the candidates hold the mass m, then p of the whole mass is p / m of theirs. After top-k
-    # they hold all of it
+    # Top-p over all V tokens is top-(p / m) over the candidates, whose total probability is m. With
+    # top-k on, all probability that is left lies among the candidates, so m = 1
     m = x.softmax(-1).gather(1, columns).sum(-1, keepdim=True)                           # (k, 1)
     share = torch.where(top_k > 0, top_p, top_p / m)
     kept = plain(x.gather(1, columns), top_k, share)                                  # (k, size)
