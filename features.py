@@ -11,7 +11,8 @@
     b_t      tokens left, T - t                                                            (R,)
     p_t      next-token distribution; f(p_t): its entropy and three largest probabilities  (R, 4)
     LN       a layer norm without weights, so that one learning rate suits every LM
-    soft     soft thresholds: "fewer than 12 tokens are left" is then nearly one input     (R, 14)
+    soft     soft thresholds, for log2 B from 0 to 3, for T and b_t from 0 to the run's
+             largest T: "fewer than 12 tokens are left" is then nearly one input           (R, 14)
 
 Deviations from the paper: (1) e stands beside h_t, because our LM's hidden state does not carry the
 length of the sum (measured in the prototype). (2) Budgets are soft thresholds, not one number.

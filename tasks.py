@@ -7,8 +7,11 @@
 
     completion ~ LM(task.prompt(problem, style)),   r = task.grade(completion, problem), 0 or 1
 
-The training and the held-out problems share no text (utils/problem_files.py). To add a task that
-reads files, write a function that makes a Problem of a row, and add a line to FILE_TASKS below.
+A row of a file is a dictionary, which a function below turns into a Problem; one that it cannot use
+stops the run with the file and the line. The problem's question is put into a style's template,
+perhaps after examples; `LM.encode` puts this prompt into the chat template and makes ids of it. The
+training and the held-out problems share no text (utils/problem_files.py). To add a task that reads
+files, write a function that makes a Problem of a row, and add a line to FILE_TASKS below.
 
 Deviations from the paper: (1) its prompt templates are not published; ours are below. (2) Its
 tasks are MATH, AIME and CodeContests; sums and addition are for LMs that two cores can run.

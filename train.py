@@ -2,8 +2,7 @@
 
     python train.py                       # embedded LM, 4 minutes on 2 cores
     python train.py --quick               # the same path in under a minute
-    python train.py --profile             # where the time goes, and the memory
-    python train.py --full                # 3 seeds, two prompt styles, every baseline of the paper
+    python train.py --full --profile      # 3 seeds, two styles, every baseline; where time goes
     python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128 --rows 64
     torchrun --nproc-per-node 8 train.py --model FOLDER ..      # a GPU each, the same results
 
@@ -12,8 +11,9 @@
     2. action sets    |S| = 6 by greedy coverage of the table, and the baseline "best static"; then
                       the arms of S are sampled on 280 more problems
     3. bandits        replay the table of S                                         bandit.py
-    4. token level    150 iterations of PPO on 512 fresh rollouts each; the problems are others than
-                      the table's (with --filter the table's)                       pomdp.py
+    4. token level    150 iterations of PPO, each on 512 fresh rollouts: 128 problems, others than
+                      the table's (with --filter the table's), 4 rollouts with budgets of their own;
+                      learning rate 5e-4, falling to a tenth                        pomdp.py
     5. both levels    a softmax bandit over S and the token policy
     6. evaluation     held-out problems, the tables                                 eval.py
 
