@@ -36,7 +36,7 @@ ENTROPY = 0.1          # softmax bandit, entropy bonus (ours: see `train_softmax
 GRAD_NORM = 0.5        # gradients are clipped at this norm, here and in pomdp.py (prototype)
 ALPHA = 0.3            # LinUCB (ours: at 2.2, the bound's for delta = .1, it explores too long)
 
-# (numbers of contexts (R,), actions (R,), random generator) -> rewards (R,) of 0 or 1
+# (indices of contexts (R,), actions (R,), random generator) -> rewards (R,) of 0 or 1
 Pull = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 Progress = Callable[..., None]         # is called after every step with its diagnostics by name
 
@@ -99,14 +99,14 @@ def informative(table: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Problems (P,) whose rewards tell the arms apart, and two shares of those that do not (paper).
 
     table (P, S, n), rewards in [0, 1]. *Constant* problems give the same reward whatever is done.
-    *Noise* problems differ between arms no more than by chance: var_s(mean) <= mean_s(var) / n.
+    *Noise* problems differ between arms no more than by chance: the variance of the arms' means is
+    not larger than the variance that a mean of n samples has anyway. That is estimated by
+    mean_s(var) / (n - 1), var being the mean squared deviation of an arm's n samples.
     """
     n = table.shape[2]
     constant = table.max((1, 2)) == table.min((1, 2))
     between = table.mean(2).var(1, ddof=1)                       # of the arms' means
-    # var(2) divides by n. The unbiased variance of a sample is n / (n - 1) times that, and the
-    # variance of a mean of n samples is 1 / n of it.
-    within = table.var(2).mean(1) / max(n - 1, 1)
+    within = table.var(2).mean(1) / max(n - 1, 1)                # what chance makes of one mean
     noise = ~constant & (between <= within)
     return ~constant & ~noise, constant.mean(), noise.mean()
 

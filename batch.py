@@ -300,13 +300,14 @@ class Batch:
     def _close_slots(self, y: Tensor) -> Tensor:
         """While nothing waits, closes empty slots once an eighth is empty (ours: their copy costs a
         tenth of a step); returns the tokens y (R,) of those that stay."""
-        R = int(self.running.sum())
-        if self.waiting or R > 0.875 * len(self.row):
+        count = int(self.running.sum())
+        if self.waiting or count > 0.875 * len(self.row):
             return y
-        # The R running rows get the first R slots: those behind move into the gaps.
-        gaps = (~self.running[:R]).nonzero().squeeze(1)
-        movers = R + self.running[R:].nonzero().squeeze(1)
-        kept = torch.arange(R)
+        # The running rows get the first `count` slots: those behind move into the gaps. With slots
+        # a . b . c, count = 3, gaps = [1], movers = [4], kept = [0, 4, 2]: slot 4 becomes slot 1.
+        gaps = (~self.running[:count]).nonzero().squeeze(1)
+        movers = count + self.running[count:].nonzero().squeeze(1)
+        kept = torch.arange(count)
         kept[gaps] = movers                              # new slot i is the old slot kept[i]
         self.row = self.row[kept]
         self.running = self.running[kept]
@@ -323,7 +324,8 @@ class Batch:
         state = self.state
         cache = self.kv_cache
         window = cache.window
-        # When the cache is full, all rows move to its start.
+        # When the cache is full, all rows move towards its start, but `used` stays at least at
+        # `longest`: the prompt of a row that enters lies before it.
         if window.used == cache.mask.shape[1]:
             distance = min(window.first, window.used - self.longest)
             cache.shift_left(distance, R)

@@ -16,7 +16,7 @@ Each row draws from a random stream of its own: its uniform at step t is a hash 
 of the prompt, number of the sample, t), so a completion does not depend on its neighbours in the
 batch (utils/random_streams.py).
 
-Deviations from the paper: none.
+Deviations from the paper: (1) its pool of 180 strategies is not published; `strategy_pool` is ours.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -214,14 +214,14 @@ def rollout_simple(lm: LM, prompts: list[list[int]], policy: Policy, budgets: Te
         record.add(state, y, choice)
         # A row ends at an end token or without tokens left; what it draws later, nobody reads
         running = state.tokens_left > 0
-        goes_on = running & ~torch.isin(y, lm.ends)
         state.step = state.step + running
-        state.tokens_left = torch.where(goes_on, state.tokens_left - 1, 0)
+        left = state.tokens_left - running.long()
+        state.tokens_left = left.masked_fill(torch.isin(y, lm.ends), 0)
         # Read the drawn tokens: one more column in the cache and in its mask
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
         state.logits = lm.forward(y[:, None], state.position[:, None], mask, cache)
         state.h = lm.h
-        state.position = state.position + (state.tokens_left > 0)
+        state.position = state.position + (state.tokens_left > 0)     # an ended row stays
     record.lengths = state.step.tolist()
     return record.episodes(e)
 

@@ -83,7 +83,8 @@ def sequence_table(held: HeldOut, styles: str, selection: Selection) -> dict:
     # Bandits choose an arm of S for each prompt, B and T
     for name, learner in bandit_learners(held.run.config.baselines).items():
         rows[learner.row] = held.bandit(f"{name} {styles}", arms)
-    # The best arm of S for each prompt: what a perfect bandit would earn, and no competitor
+    # The best arm of S for each prompt, as far as samples show it: about what a perfect bandit
+    # would earn, and no competitor
     rows["oracle per prompt (bound)"] = held.oracle_per_prompt(arms)
     kind = "mixed styles" if "," in styles else "one style"
     return make_table(

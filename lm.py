@@ -62,9 +62,8 @@ class LM:
         self.d = model.config.get_text_config().hidden_size
         self.vocabulary = len(tokenizer)                   # the head may be padded beyond it
 
-        # Prompts that share a beginning of S tokens are padded behind it, S S S . . P P against
-        # S S S P P P P. Can the attention skip the gap? Sliding windows and ALiBi measure distance
-        # in columns, so there it would count as text, and only sdpa takes the mask as we make it.
+        # May a prompt have a gap in the middle (see `prefill`)? Not if the attention measures
+        # distance in columns, as sliding windows and ALiBi do; and only sdpa takes our mask.
         sliding = any(layer.is_sliding for layer in DynamicCache(config=model.config).layers)
         alibi = getattr(model.config, "alibi", False)
         sdpa = model.config._attn_implementation == "sdpa"
@@ -210,15 +209,20 @@ class LM:
 
     def prefill(self, prompts: list[list[int]],
                 shared: int = 0) -> tuple[Tensor, DynamicCache, Tensor]:
-        """Logits (N, V), cache and mask (N, P) after prompts padded on the left to P.
+        """Logits (N, V), cache and mask (N, P) after prompts padded on the left to P tokens.
 
-        shared: how many first tokens all prompts have in common. They are read once, and kept for
-        the next call. 0 unless self.skips_gaps: else the gap behind them would count as text.
+        shared: how many first tokens all prompts have in common. They are read once and kept for
+        the next call; the padding then stands behind them, as a gap that the mask hides:
+
+            shared = 0    . . a b c d e         shared = 3    a b c . . d e
+                          a b c x y z u                       a b c x y z u
+
+        shared must be 0 unless self.skips_gaps.
         """
         cache = self._prefix_cache(prompts[0][:shared])
         cache.batch_repeat_interleave(len(prompts))
         # assignment 3
-        # Pad between the shared tokens and the rest, so that all prompts end in the last column.
+        # Pad before the tokens that are not shared, so that all prompts end in the last column.
         P = max(map(len, prompts))
         ids = torch.zeros(len(prompts), P - shared, dtype=torch.long)              # (N, P - shared)
         mask = torch.zeros(len(prompts), P, dtype=torch.bool)                               # (N, P)

@@ -21,16 +21,18 @@ token is greedy. The other tokens, i = 1 .. F, are the steps of the decision pro
 | epsilon | .2 (CLIP): beyond 1 +- epsilon, a change of rho is no longer rewarded | |
 | entropy_bonus | weight of the policy's entropy H(pi) | |
 
-1. Generalised advantage estimation (Schulman et al. 2016). No reward comes before the end, so one
-   temporal difference is delta_i = gamma v_{i+1} - v_i, with v_{F+1} = r and gamma = 1; the first m
-   of them add up to the m-step estimate v_{i+m} - v_i, or to r - v_i where i + m is beyond F. GAE
-   is the mean of these estimates under the weights (1 - lambda) lambda^(m-1):
-       A_i = sum_l lambda^l delta_{i+l};    lambda = 1: A_i = r - v_i;    lambda = 0: A_i = delta_i
+1. Generalised advantage estimation, GAE (Schulman et al. 2016). How much better did it get?
+       after one decision     delta_i = gamma v_{i+1} - v_i      (gamma = 1, and v_{F+1} = r)
+       after two decisions    v_{i+2} - v_i = delta_i + delta_{i+1}
+       at the end             r - v_i = delta_i + .. + delta_F
+   GAE averages these estimates with falling weights, (1 - lambda) lambda^m after m + 1 decisions.
+   Then delta_{i+l} has the weight lambda^l:
+       A_i = sum_l lambda^l delta_{i+l} = delta_i + lambda A_{i+1}
 2. Proximal policy optimisation (Schulman et al. 2017), means over a minibatch of M decisions:
        L = mean[-min(rho A', clip(rho, 1 - epsilon, 1 + epsilon) A')]
            + mean[(value(o) - G)^2] / 2 - entropy_bonus mean[H(pi)]
 3. REINFORCE (Williams 1992), the paper's choice, on the same episodes, one epoch. The baseline is
-   the episodes' mean reward:
+   the mean reward of the episodes that have decisions:
        L = mean[-(r - baseline) log pi(a|o)] - entropy_bonus mean[H(pi)]
 
 Shapes: E episodes, R rows that decode, d the LM's hidden size, D inputs, A actions.
@@ -106,36 +108,39 @@ class TokenPolicy(nn.Module):
 
         explore: sample the actions; otherwise take the most likely ones. Rollouts for training use
         partial(policy, explore=True). base, active, filters: see `over`.
+
+        | row | action | temperature |
+        |---|---|---|
+        | a decision: p_max <= .95 | what the actor chooses, 0 .. A - 1 | that of the action |
+        | p_max > .95 | GREEDY_ACTION, 0 | 0 |
+        | switched off by `active`, or ended | NO_ACTION, -1 | that of the base, or 1 |
         """
-        # The policy acts in rows that still have tokens and in which it is switched on
         acts = state.tokens_left > 0                                           # (R,)
         if active is not None:
             acts = acts & active[state.row]
 
-        # Of these, F rows are decisions: those in which the LM has p_max <= .95
+        # The F rows in which there is something to decide, and what the actor sees of them
         with clock("features"):
             dist = distribution_features(state.logits)                         # (R, 4)
-            uncertain = dist[:, P_MAX_COLUMN] <= DECISION_P_MAX
-            rows = (acts & uncertain).nonzero().squeeze(1)                        # (F,)
+            decides = acts & (dist[:, P_MAX_COLUMN] <= DECISION_P_MAX)         # (R,)
+            rows = decides.nonzero().squeeze(1)                                # (F,)
             h = state.h[rows]
             dist = dist[rows]
             obs = self.observation(h, state.e[rows], dist, state.tokens_left[rows])     # (F, D)
 
-        # Choice.action of a row     decision: what the policy chose (it may choose greedy, 0)
-        #                            p_max > .95: GREEDY_ACTION
-        #                            switched off, or the row has ended: NO_ACTION
+        # Choose an action in each of them
         logp_all = self.actor(obs).log_softmax(-1)                             # (F, A)
         chosen = sample(logp_all.exp(), state.uniform(1)[rows]) if explore else logp_all.argmax(1)
         logp = logp_all.gather(1, chosen[:, None]).squeeze(1)                  # (F,)
+
+        # The action of every row, and the strategy that it stands for
         action = torch.where(acts, GREEDY_ACTION, NO_ACTION)                   # (R,)
         action = action.index_copy(0, rows, chosen)
-        if base is None:
-            strategies = self.strategies[action]                               # (R, 4)
-        else:
-            # Keep the base's top-k, top-p and min-p; replace its temperature where the policy acts
-            strategies = base.expand(len(action), -1) if len(base) == 1 else base[state.row]
-            temperature = torch.where(acts, self.strategies[action, 0], strategies[:, 0])
-            strategies = torch.cat([temperature[:, None], strategies[:, 1:]], dim=1)
+        strategies = self.strategies[action]                                   # (R, 4)
+        if base is not None:
+            own = base.expand(len(action), -1) if len(base) == 1 else base[state.row]
+            temperature = torch.where(acts, strategies[:, 0], own[:, 0])
+            strategies = torch.cat([temperature[:, None], own[:, 1:]], dim=1)
         return Choice(strategies, filters, action=action, decision_rows=rows, logp=logp, h=h,
                       distribution=dist)
 

@@ -77,7 +77,8 @@ def coloured(piece: str, action: int | None, colour: bool) -> str:
 
 def legend(colour: bool) -> str:
     names = [coloured(name, i, colour) for i, name in enumerate(action_names(TEMPERATURES))]
-    return f"legend: {', '.join(names)}; unmarked: p_max > {DECISION_P_MAX:g}, greedy"
+    no_decision = f"no decision (token level: p_max > {DECISION_P_MAX:g}, greedy)"
+    return f"legend: {', '.join(names)}; unmarked: {no_decision}"
 
 
 def summary(run: Run, episode: Episode, problem: Problem | None) -> str:
@@ -96,7 +97,8 @@ def summary(run: Run, episode: Episode, problem: Problem | None) -> str:
 
 def print_completions(run: Run, policies: dict[str, tuple[str, Policy]], T: int, seed: int,
                       problem: Problem | None) -> None:
-    """Samples one completion for each (prompt, policy), all with the same random numbers."""
+    """Samples one completion for each (prompt, policy): same seed, so that policies which share a
+    prompt share the random numbers."""
     plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
     colour = sys.stdout.isatty() and not plain
     for label, (prompt, policy) in policies.items():

@@ -7,11 +7,12 @@
 
     completion ~ LM(task.prompt(problem, style)),   r = task.grade(completion, problem), 0 or 1
 
-A row of a file is a dictionary, which a function below turns into a Problem; one that it cannot use
-stops the run with the file and the line. The problem's question is put into a style's template,
-perhaps after examples; `LM.encode` puts this prompt into the chat template and makes ids of it. The
-training and the held-out problems share no text (utils/problem_files.py). To add a task that reads
-files, write a function that makes a Problem of a row, and add a line to FILE_TASKS below.
+A row of a file is a dictionary, which a function below turns into a Problem. It leaves out rows
+that pose no gradable problem; a row that lacks what it should have stops the run, with file and
+line. The problem's question is put into a style's template, perhaps after examples; `LM.encode`
+puts this prompt into the chat template and makes ids of it. The training and the held-out problems
+share no text (utils/problem_files.py). To add a task that reads files, write a function that makes
+a Problem of a row, and add a line to FILE_TASKS below.
 
 Deviations from the paper: (1) its prompt templates are not published; ours are below. (2) Its
 tasks are MATH, AIME and CodeContests; sums and addition are for LMs that two cores can run.
@@ -107,7 +108,8 @@ class Task:
                 message += "; --styles direct shows no solutions"
             raise UserError(message)
 
-        # The first of the shorter half (ours: every prompt has to be read with all its examples)
+        # Take the first ones that are no longer than the median, or, if these are too few, than the
+        # `count` shortest (ours: the LM reads the examples with every prompt)
         lengths = [len(x.question + x.solution + x.answer) for x in candidates]
         enough = max(count, len(lengths) // 2 + 1)
         limit = sorted(lengths)[enough - 1]

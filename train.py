@@ -3,22 +3,22 @@
     python train.py                       # embedded LM, 4 minutes on 2 cores
     python train.py --quick               # the same path in under a minute
     python train.py --full --profile      # 3 seeds, two styles, every baseline; where time goes
-    python train.py --model FOLDER --task gsm8k --data gsm8k_train.jsonl --budgets 64,128 --rows 64
-    torchrun --nproc-per-node 8 train.py --model FOLDER ..      # a GPU each, the same results
+    torchrun --nproc-per-node 8 train.py --model FOLDER --task gsm8k --data FILE    # a GPU each
 
     1. reward table   reward[problem, arm, sample, token budget], sampled once: 24 arms a style, 120
                       problems, 8 samples (the default options; --help lists all of them)
     2. action sets    |S| = 6 by greedy coverage of the table, and the baseline "best static"; then
                       the arms of S are sampled on 280 more problems
     3. bandits        replay the table of S                                         bandit.py
-    4. token level    150 iterations of PPO, each on 512 fresh rollouts: 128 problems, others than
-                      the table's (with --filter the table's), 4 rollouts with budgets of their own;
-                      learning rate 5e-4, falling to a tenth                        pomdp.py
+    4. token level    150 iterations of PPO, each on 512 fresh rollouts: 128 problems (others than
+                      the table's if there are more, and not --filter), 4 rollouts of each under
+                      budgets of their own; lr 5e-4, falling to a tenth             pomdp.py
     5. both levels    a softmax bandit over S and the token policy
     6. evaluation     held-out problems, the tables                                 eval.py
 
 Everything is written to runs/NAME.part, which becomes runs/NAME at the end; --resume goes on there.
-Every draw is keyed by (seed, stage, step), so a resumed run ends with the same files.
+Random numbers depend on the seed and on what they are for, not on what was drawn before, so a
+resumed run ends with the same files.
 
 Shapes: N prompts, P problems, S arms, n samples, T token budgets, X contexts, D inputs of a bandit.
 
@@ -70,21 +70,21 @@ def candidate_arms(config: Config) -> list[Arm]:
     return arms
 
 
-def sample_arms(run: Run, arms: list[Arm], start: int, stop: int, label: str) -> np.ndarray:
-    """Table (P, S, n, T) of the training problems start .. stop, read from disk if it is there."""
+def sample_arms(run: Run, arms: list[Arm], start: int, stop: int,
+                label: str) -> dict[Arm, np.ndarray]:
+    """Rewards (P, n, T) of each arm on the training problems start .. stop: on disk, or sampled."""
     problems = run.task.train[start:stop]
-    tables = []
+    rewards = {}
     bar = tqdm(arms, desc=label)
     for i, arm in enumerate(bar):
         sample = partial(sample_static, run.lm, run.task, problems, arm, run.config.samples,
                          run.config.seed, run.config.rows)
-        table = run.rewards.get(f"train {start}-{stop} {arm}", sample)                  # (P, n, T)
-        tables.append(table)
-        bar.set_postfix(reward=f"{table.mean():.3f}", refresh=False)
+        rewards[arm] = run.rewards.get(f"train {start}-{stop} {arm}", sample)           # (P, n, T)
+        bar.set_postfix(reward=f"{rewards[arm].mean():.3f}", refresh=False)
         if i % 8 == 7:                           # ours: writing the file costs what an arm costs
             run.rewards.flush()
     run.rewards.flush()
-    return np.stack(tables, 1)
+    return rewards
 
 
 # ---- 2. the action sets -------------------------------------------------------------------------
@@ -105,54 +105,54 @@ def best_static(arms: list[Arm], table: np.ndarray) -> list[list[Arm]]:
     return best
 
 
-def select_arms(arms: list[Arm], table: np.ndarray, size: int) -> tuple[list[int], Selection]:
-    """S by greedy coverage of a table (P, S, n, T): its indices, and what else could be chosen."""
+def select_arms(arms: list[Arm], table: np.ndarray, size: int) -> Selection:
+    """S by greedy coverage of a table (P, S, n, T) of all arms, and what else could be chosen."""
     reward, _ = expected_rewards(table, PARALLEL_BUDGETS)                               # (X, S)
     chosen, curve = coverage(reward, size)
     _, top_average = top_by_average(reward, size)
     pass_at_1, _ = expected_rewards(table, (1,))
     best_of_all = arms[int(pass_at_1.mean(0).argmax())]
-    selection = Selection(
+    return Selection(
         candidates=len(arms), coverage=curve, top_average=top_average,
         arms=[arms[i] for i in chosen], best_static=best_static(arms, table),
         best_of_all=[best_of_all])
-    return chosen, selection
 
 
 def select_action_sets(run: Run) -> list[ActionSet]:
     """The action set of the first style and, if there are more styles, that of all."""
-    # Sample all candidates on a few problems, and choose S
+    # Sample all candidates on a few problems, and choose S of each set of styles
     config = run.config
     few = config.pool_problems
-    all_of_them = max(config.problems, few)
-    problems = run.task.train[:all_of_them]
-    e = embed_prompts(run.lm, run.task, problems, config.all_styles()[0], config.rows)
+    many = max(config.problems, few)
     arms = candidate_arms(config)
-    table = sample_arms(run, arms, 0, few, "1 reward table")                       # (P, S, n, T)
-    sets = []
-    for styles in config.style_sets():
-        # `own` numbers the arms of these styles among all, `chosen` those of S among `own`
-        own = [i for i, arm in enumerate(arms) if arm.style in styles]
-        chosen, selection = select_arms([arms[i] for i in own], table[:, own], config.arms)
-        columns = [own[i] for i in chosen]
-        sets.append(ActionSet(",".join(styles), selection, table[:, columns], problems, e))
+    rewards = sample_arms(run, arms, 0, few, "1 reward table")
+    selections = {}
+    for style_set in config.style_sets():
+        own = [arm for arm in arms if arm.style in style_set]
+        table = np.stack([rewards[arm] for arm in own], 1)                      # (P, S, n, T)
+        selections[",".join(style_set)] = select_arms(own, table, config.arms)
+
     # Sample the chosen arms alone on the rest of the problems
-    if all_of_them > few:
-        union: list[Arm] = []
-        for s in sets:
-            union += [arm for arm in s.selection.arms if arm not in union]
-        more = sample_arms(run, union, few, all_of_them, "2 action sets")
-        for s in sets:
-            columns = [union.index(arm) for arm in s.selection.arms]
-            s.table = np.concatenate([s.table, more[:, columns]])
-    # What the whole table says of each set
-    for s in sets:
-        kept, s.selection.constant, s.selection.noise = informative(s.table.mean(-1))
-        reward, _ = expected_rewards(s.table, PARALLEL_BUDGETS)
-        s.selection.bound = float(reward.max(1).mean())
-        describe(s.selection, s.styles, config.filter)
+    chosen = {arm for selection in selections.values() for arm in selection.arms}
+    if many > few:
+        more = sample_arms(run, sorted(chosen), few, many, "2 action sets")
+        for arm in chosen:
+            rewards[arm] = np.concatenate([rewards[arm], more[arm]])
+
+    # The table of each S; leave problems out that say nothing about its arms, with --filter
+    problems = run.task.train[:many]
+    e = embed_prompts(run.lm, run.task, problems, config.all_styles()[0], config.rows)
+    sets = []
+    for styles, selection in selections.items():
+        table = np.stack([rewards[arm] for arm in selection.arms], 1)           # (P, S, n, T)
+        kept, selection.constant, selection.noise = informative(table.mean(-1))
+        reward, _ = expected_rewards(table, PARALLEL_BUDGETS)
+        selection.bound = float(reward.max(1).mean())
+        describe(selection, styles, config.filter)
+        s = ActionSet(styles, selection, table, problems, e)
         if config.filter:
             drop_uninformative(s, kept)
+        sets.append(s)
     return sets
 
 

@@ -145,18 +145,23 @@ def extract_program(text: str) -> str:
     Else the whole text, or, if the prompt has opened the block, the text before the fence that
     closes it. A thinking model's thoughts do not count.
     """
-    # "Try:\n```python\nprint(1)\n```\nDone." is split into "Try:\n", "python", "print(1)\n", "",
-    # "Done.": what is before, then language, text, language, text ..; every second fence closes
-    before, *fenced = FENCE.split(_without_thinking(text))
-    blocks = list(zip(fenced[0::4], fenced[1::4]))
+    # "Try:\n```python\nprint(1)\n```\nDone." is split into what is before, "Try:\n", and for each
+    # fence its language and the text behind it: ("python", "print(1)\n"), ("", "Done.")
+    before, *parts = FENCE.split(_without_thinking(text))
+    fences = list(zip(parts[0::2], parts[1::2]))
+
+    # Every second fence opens a block; the other ones close it
+    blocks = fences[0::2]
     python = [code for language, code in blocks if language.lower() in ("python", "python3", "py")]
     plain = [code for language, code in blocks if not language]
     if python:
         return python[-1]
 
-    # Code and an odd number of fences: the first one closes the block that the prompt has opened
-    opened_by_prompt = len(fenced) % 4 == 2 and before.strip() and not fenced[0]
-    return before if opened_by_prompt or not plain else plain[-1]
+    # Code, then an odd number of fences: the first one closes the block that the prompt has opened
+    odd = len(fences) % 2 == 1
+    if odd and before.strip() and not fences[0][0]:
+        return before
+    return plain[-1] if plain else before
 
 
 def complete_function(header: str, name: str, code: str) -> str:
