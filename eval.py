@@ -32,6 +32,7 @@ from typing import Iterable, Sequence
 import numpy as np
 from tqdm import tqdm
 
+import baselines                                 # noqa: F401  (enters itself in the registry)
 from decode import GREEDY
 from experiment.config import inner_budgets, load, lower_difficulties
 from experiment.held_out import Cells, HeldOut, held_out

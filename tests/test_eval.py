@@ -1,5 +1,7 @@
 """Tables against numbers worked by hand, and reward tables against direct sampling."""
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 
 import baselines                                                             # noqa: F401
 from decode import GREEDY, Strategy, static
+from conftest import ROOT
 from eval import better, token_table
 from experiment.config import Config
 from experiment.held_out import HeldOut
@@ -158,3 +161,12 @@ def test_a_reward_table_on_disk_is_not_sampled_again(tmp_path):
         (tmp_path / "rewards.npz").write_bytes(damaged)
         with pytest.raises(UserError, match="cannot read"):
             RewardStore(path)
+
+
+@pytest.mark.parametrize("program", ["eval", "train", "demos.replay"])
+def test_a_program_alone_knows_the_published_baselines(program):
+    """In an interpreter of its own: here they are registered already."""
+    code = f"import {program}, experiment.registry as r; print(*r.BANDITS, *r.BASELINES, *r.ADAPTERS)"
+    names = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, check=True,
+                           capture_output=True).stdout.split()
+    assert {"lpo", "edt", "autodeco"} <= set(names)
