@@ -106,7 +106,8 @@ def informative(table: np.ndarray) -> tuple[np.ndarray, float, float]:
     n = table.shape[2]
     constant = table.max((1, 2)) == table.min((1, 2))
     between = table.mean(2).var(1, ddof=1)                       # of the arms' means
-    within = table.var(2).mean(1) / max(n - 1, 1)                # what chance makes of one mean
+    # The unbiased variance of a sample, divided by n: (n / (n - 1)) var / n = var / (n - 1)
+    within = table.var(2).mean(1) / max(n - 1, 1)
     noise = ~constant & (between <= within)
     return ~constant & ~noise, constant.mean(), noise.mean()
 

@@ -229,7 +229,8 @@ class Batch:
         # Read the tokens, one step for all slots; then let waiting rows enter.
         if self.running.any():
             self.kv_cache.window.first = int(self.start[self.running].min())
-            self._forward(self._close_slots(y))
+            y = self._close_slots(y)                     # may put rows into other slots
+            self._forward(y)
         else:
             self.kv_cache.clear(self.longest)
         self._enter()
@@ -325,7 +326,8 @@ class Batch:
         cache = self.kv_cache
         window = cache.window
         # When the cache is full, all rows move towards its start, but `used` stays at least at
-        # `longest`: the prompt of a row that enters lies before it.
+        # `longest`: the prompt of a row that enters lies before it. There is always room to move,
+        # since no running row is as long as the cache.
         if window.used == cache.mask.shape[1]:
             distance = min(window.first, window.used - self.longest)
             cache.shift_left(distance, R)

@@ -11,7 +11,8 @@
 
 Each table below names its rows and its reference, the policy that is subtracted from every row.
 That is best static, except in "both levels" (the better level alone), ablations and transfer.
-`HeldOut` samples what is missing on disk.
+`HeldOut` samples what is missing on disk. A row's Cells are a dictionary: (B, t) -> Pass@B (K, P)
+of K training seeds on P problems at the t-th token budget.
 
 Differences are paired by problem: both policies are scored on the same problems. Within one prompt
 style they are paired by random numbers too. A draw is keyed by (seed, the prompt's text, sample,
@@ -135,7 +136,7 @@ def better(a: Cells, b: Cells) -> Cells:
 
     Chosen on the held-out problems themselves: a reference that is a little too good.
     """
-    return {at: max(a[at], b[at], key=np.mean) for at in a}
+    return {at: a[at] if a[at].mean() >= b[at].mean() else b[at] for at in a}
 
 
 def ablation_table(held: HeldOut) -> dict:

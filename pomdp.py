@@ -25,8 +25,9 @@ token is greedy. The other tokens, i = 1 .. F, are the steps of the decision pro
        after one decision     delta_i = gamma v_{i+1} - v_i      (gamma = 1, and v_{F+1} = r)
        after two decisions    v_{i+2} - v_i = delta_i + delta_{i+1}
        at the end             r - v_i = delta_i + .. + delta_F
-   GAE averages these estimates with falling weights, (1 - lambda) lambda^m after m + 1 decisions.
-   Then delta_{i+l} has the weight lambda^l:
+   GAE averages these estimates. The one after m + 1 decisions has the weight (1 - lambda) lambda^m,
+   and the last one, r - v_i, what is left of 1. delta_{i+l} is part of all estimates from m = l on,
+   whose weights sum to lambda^l:
        A_i = sum_l lambda^l delta_{i+l} = delta_i + lambda A_{i+1}
 2. Proximal policy optimisation (Schulman et al. 2017), means over a minibatch of M decisions:
        L = mean[-min(rho A', clip(rho, 1 - epsilon, 1 + epsilon) A')]
@@ -92,7 +93,7 @@ class TokenPolicy(nn.Module):
         thresholds = soft_thresholds(torch.arange(horizon + 1), horizon)
         self.register_buffer("thresholds", thresholds, persistent=False)
 
-        # The strategy of each action; the last one, at index -1, is that of NO_ACTION
+        # The strategy of each action, and behind them, where the index -1 finds it, of NO_ACTION
         self.strategies: Tensor                                                # (A + 1, 4)
         strategies = [Strategy(temperature) for temperature in (*TEMPERATURES, 1.0)]
         self.register_buffer("strategies", torch.tensor(strategies), persistent=False)
@@ -115,14 +116,14 @@ class TokenPolicy(nn.Module):
         | p_max > .95 | GREEDY_ACTION, 0 | 0 |
         | switched off by `active`, or ended | NO_ACTION, -1 | that of the base, or 1 |
         """
-        acts = state.tokens_left > 0                                           # (R,)
+        switched_on = state.tokens_left > 0                                    # (R,)
         if active is not None:
-            acts = acts & active[state.row]
+            switched_on = switched_on & active[state.row]
 
         # The F rows in which there is something to decide, and what the actor sees of them
         with clock("features"):
             dist = distribution_features(state.logits)                         # (R, 4)
-            decides = acts & (dist[:, P_MAX_COLUMN] <= DECISION_P_MAX)         # (R,)
+            decides = switched_on & (dist[:, P_MAX_COLUMN] <= DECISION_P_MAX)  # (R,)
             rows = decides.nonzero().squeeze(1)                                # (F,)
             h = state.h[rows]
             dist = dist[rows]
@@ -134,12 +135,12 @@ class TokenPolicy(nn.Module):
         logp = logp_all.gather(1, chosen[:, None]).squeeze(1)                  # (F,)
 
         # The action of every row, and the strategy that it stands for
-        action = torch.where(acts, GREEDY_ACTION, NO_ACTION)                   # (R,)
+        action = torch.where(switched_on, GREEDY_ACTION, NO_ACTION)            # (R,)
         action = action.index_copy(0, rows, chosen)
         strategies = self.strategies[action]                                   # (R, 4)
         if base is not None:
             own = base.expand(len(action), -1) if len(base) == 1 else base[state.row]
-            temperature = torch.where(acts, strategies[:, 0], own[:, 0])
+            temperature = torch.where(switched_on, strategies[:, 0], own[:, 0])
             strategies = torch.cat([temperature[:, None], own[:, 1:]], dim=1)
         return Choice(strategies, filters, action=action, decision_rows=rows, logp=logp, h=h,
                       distribution=dist)
@@ -147,7 +148,8 @@ class TokenPolicy(nn.Module):
     def over(self, base: Tensor, active: Tensor | None = None) -> Policy:
         """The policy over the sequence level's strategies: it replaces their temperatures alone.
 
-        base (rows, 4), or (1, 4) for all rows; active (rows,) bool: False leaves the base as it is.
+        base (rows, 4), or (1, 4) for all rows. active (rows,) bool: False leaves the base as it is,
+        for prompts that the bandit over both levels does not hand to this policy.
         """
         device = self.strategies.device
         if active is not None:

@@ -199,7 +199,7 @@ def addition(source: Source) -> Task:
 
 # ---- tasks from files: from a row to a problem --------------------------------------------------
 def math_problem(row: dict) -> Problem | None:
-    """MATH, MATH-500 and AIME. None for two of MATH's training problems, whose box is empty."""
+    """MATH, MATH-500 and AIME. None if the answer or its box is empty, as twice in MATH."""
     solution = row.get("solution") or ""
     answer = row.get("answer")
     # Some copies have no answer, only the last box of the solution

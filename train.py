@@ -37,14 +37,14 @@ from tqdm import tqdm
 
 import baselines                                 # noqa: F401  (enters itself in the registry)
 from bandit import bandit_problem, coverage, expected_rewards, informative, replay, top_by_average
-from decode import Episode, Policy, Strategy, strategy_pool
+from decode import Episode, Strategy, strategy_pool
 from eval import evaluate
 from experiment.adapters import arms_to_json, load_adapter, restore
 from experiment.config import Config, Variant, inner_budgets, lower_difficulties, parse
 from experiment.model_card import card
 from experiment.registry import BASELINES, BOTH, TOKEN_LEARNERS, BanditLearner, bandit_learners
-from experiment.reward_table import (Arm, collect, embed_prompts, grade_fn, sample_policy,
-                                     sample_static)
+from experiment.reward_table import (Arm, at_every_budget, collect, embed_prompts, grade_fn,
+                                     sample_policy, sample_static)
 from experiment.run import Run, TrainingLog, close_run, mean_outcome, open_run
 from experiment.selection import ActionSet, Selection, describe, drop_uninformative
 from features import PARALLEL_BUDGETS
@@ -220,6 +220,7 @@ def train_token(run: Run, problems: list[Problem], budgets: list[int], kind: str
     config = run.config
     training = problems[:-VALIDATION] or problems
     validation = problems[-VALIDATION:]
+    # Validation: one sample of each problem at each token budget
     every_budget = torch.tensor(budgets).repeat(len(validation), 1)                     # (N, T)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -235,7 +236,7 @@ def train_token(run: Run, problems: list[Problem], budgets: list[int], kind: str
                 group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
 
             # Sample rollouts with the policy as it is, and learn from them
-            step_seed = seed * 1_000_003 + i + 1                 # generators keep 32 bits of it
+            step_seed = seed * 1_000_003 + i + 1                 # another one for every iteration
             episodes = training_episodes(run, training, budgets, policy, variant, step_seed)
             with clock("policy updates"):
                 diagnostics = update(policy, optimizer, episodes, step_seed, config.entropy)
@@ -270,6 +271,7 @@ def token_arms(s: ActionSet, style: str) -> list[Arm]:
     """The token policy as arms: as it was trained, and over the style and filters of S's first."""
     first = s.selection.arms[0]
     trained = Arm(style, Strategy(), token=True)
+    # 1.0 is a placeholder: the token policy replaces the temperature
     filtered = Arm(first.style, first.strategy._replace(temperature=1.0), token=True)
     return list(dict.fromkeys([trained, filtered]))              # once if they are the same
 
@@ -285,12 +287,9 @@ def train_both(run: Run, s: ActionSet, more: list[Arm], seed: int) -> None:
         # At every token budget: the arm's prompts, and the token policy over the arm's filters
         prompts = [run.task.prompt(p, arm.style) for p in s.problems]
         policy = token_policy.over(torch.tensor([arm.strategy]))
-
-        def policy_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
-            return prompts, policy
-
-        sample = partial(sample_policy, run.lm, run.task, s.problems, policy_at,
-                         run.config.samples, run.config.seed, run.config.rows)
+        sample = partial(sample_policy, run.lm, run.task, s.problems,
+                         at_every_budget(prompts, policy), run.config.samples, run.config.seed,
+                         run.config.rows)
         tables.append(run.rewards.get(f"train {arm} {seed}", sample))                   # (P, n, T)
         run.rewards.flush()
     table = np.concatenate([s.table, np.stack(tables, 1)], 1)    # (P, S + more, n, T)

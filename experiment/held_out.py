@@ -18,8 +18,8 @@ from tqdm import tqdm
 from bandit import best_arm, pass_at
 from decode import Policy
 from experiment.adapters import arms_from_json, load_adapter
-from experiment.reward_table import (Arm, PolicyAt, embed_prompts, sample_budget_blind,
-                                     sample_policy, sample_static)
+from experiment.reward_table import (Arm, PolicyAt, at_every_budget, embed_prompts,
+                                     sample_budget_blind, sample_policy, sample_static)
 from experiment.run import Run
 from experiment.selection import Selection
 from experiment.stats import oracle
@@ -179,11 +179,7 @@ class HeldOut:
 
         def of_seed(seed: int) -> Cells:
             policy, _ = self.load(kind, seed)
-            prompts = self.prompts(self.style)
-
-            def policy_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
-                return prompts, policy
-
+            policy_at = at_every_budget(self.prompts(self.style), policy)
             return self.cells(self.policy_table(f"{kind} {seed}", policy_at, n))
 
         return self.over_seeds(of_seed)

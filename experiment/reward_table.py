@@ -154,6 +154,14 @@ def sample_budget_blind(lm: LM, task: Task, problems: list[Problem], style: str,
     return distributed.gather(rewards)
 
 
+def at_every_budget(prompts: list[str], policy: Policy) -> PolicyAt:
+    """For `sample_policy`: the same prompts and the same policy at each token budget."""
+    def policy_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
+        return prompts, policy
+
+    return policy_at
+
+
 def sample_policy(lm: LM, task: Task, problems: list[Problem], policy_at: PolicyAt, n: int,
                   seed: int, rows: int) -> np.ndarray:
     """Rewards (P, n, T) of a policy that sees the token budget: one sampling for each budget.
