@@ -166,7 +166,8 @@ def test_a_reward_table_on_disk_is_not_sampled_again(tmp_path):
 @pytest.mark.parametrize("program", ["eval", "train", "demos.replay"])
 def test_a_program_alone_knows_the_published_baselines(program):
     """In an interpreter of its own: here they are registered already."""
-    code = f"import {program}, experiment.registry as r\nprint(*r.BANDITS, *r.BASELINES, *r.ADAPTERS)"
+    code = (f"import {program}, experiment.registry as r\n"
+            "print(*r.BANDITS, *r.BASELINES, *r.ADAPTERS)")
     names = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, check=True,
                            capture_output=True).stdout.split()
     assert {"lpo", "edt", "autodeco"} <= set(names)
