@@ -87,12 +87,12 @@ def sequence_table(held: HeldOut, styles: str, selection: Selection) -> dict:
         rows[learner.row] = held.bandit(f"{name} {styles}", arms)
     # The best arm of S for each prompt, as far as samples show it: about what a perfect bandit
     # would earn, and no competitor
-    rows["oracle per prompt (bound)"] = held.oracle_per_prompt(arms)
+    rows["oracle per prompt (estimate)"] = held.oracle_per_prompt(arms)
     kind = "mixed styles" if "," in styles else "one style"
     return make_table(
         f"Sequence level, {kind}: {styles}", TO_BEST_STATIC, [held.Bs[0], held.Bs[-1]], rows,
         reference=rows["best static"],
-        no_competitors=("best static, chosen here", "oracle per prompt (bound)"))
+        no_competitors=("best static, chosen here", "oracle per prompt (estimate)"))
 
 
 def token_table(held: HeldOut) -> dict:

@@ -140,8 +140,12 @@ def read_options(path: str) -> dict[str, Any]:
     """Options of a run from its config.json. Raises UserError if they are another version's."""
     options = read_json(path)
     names = {field.name for field in dataclasses.fields(Config)}
-    if not isinstance(options, dict) or options.keys() != names:
-        raise UserError(f"{path} is of another version of this code")
+    if not isinstance(options, dict):
+        raise UserError(f"{path} is no config.json of a run")
+    other = sorted(options.keys() ^ names)
+    if other:
+        raise UserError(f"{path} is of another version of this code: it differs in the options "
+                        f"{', '.join(other)} (CHANGELOG.md lists old and new names)")
     return options
 
 

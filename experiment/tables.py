@@ -17,9 +17,10 @@ from utils.files import read_json
 
 NAME_WIDTH, CELL_WIDTH = 38, 15                                          # characters
 
-LEGEND = """Second lines: the paired difference to the table's reference, in brackets where its
-interval contains 0; * p < .05 after Holm's correction for the whole table.
-° no competitor: sees the problem, or was chosen on these very problems."""
+LEGEND = """Second lines: the paired difference to the table's reference, in percentage points, in
+brackets where its interval contains 0. * p < .05 after Holm's correction for all differences of the
+table, at those Pass@B that are printed without --parallel; others have no *.
+° no competitor: it sees the problem, or it was chosen on these very problems."""
 
 
 # ---- rows ---------------------------------------------------------------------------------------
@@ -64,6 +65,7 @@ def show(table: dict, budgets: Sequence[int], Bs: Sequence[int] = ()) -> str:
     lines = []
     for B in Bs or table["pass"]:
         lines.append(f"\n{table['title']}. Pass@{B} in %, 95 % interval")
+        lines += [table["note"]] if table["note"] else []
         lines.append(text_line("", [f"T = {T}" for T in budgets]))
         for row in table["rows"]:
             name = row["name"] if row["competitor"] else f"{row['name']} °"
@@ -133,12 +135,16 @@ def read_results(folder: str, path: str) -> tuple[dict, dict]:
     budgets = theirs["about"]["budgets"]
     if budgets != ours["about"]["budgets"]:
         raise UserError(f"{path} is of other token budgets: {budgets}")
-    our_size, their_size = [[x["about"][k] for k in ("problems", "samples", "seeds", "styles")]
-                            for x in (ours, theirs)]
+    our_size, their_size = size_of(ours), size_of(theirs)
     if our_size != their_size:
-        raise UserError(f"{path} is of another size: {their_size} held-out problems, samples, "
-                        f"seeds, styles, and {folder} of {our_size}")
+        raise UserError(f"{path} is of another size ({their_size}) than {folder} ({our_size})")
     return ours, theirs
+
+
+def size_of(results: dict) -> str:
+    about = results["about"]
+    return (f"{about['problems']} held-out problems, {about['samples']} samples each, "
+            f"{about['seeds']} trainings, styles {','.join(about['styles'])}")
 
 
 def rows_by_name(results: dict) -> dict[str, dict]:

@@ -299,7 +299,7 @@ FIGURES = (accuracy, pass_at_k, coverage, training, learners, entropy, lengths, 
 def pictures(data: Data) -> Iterable[tuple[str, dict[str, bytes]]]:
     """(name, {"png": .., "svg": ..}) of each figure; prints a line for one that has no data."""
     if matplotlib is None:
-        raise UserError("figures need matplotlib: pip install matplotlib")
+        raise UserError("figures need matplotlib: ./run -m pip install matplotlib")
     with matplotlib.rc_context(STYLE):
         for draw in FIGURES:
             try:

@@ -18,7 +18,7 @@ ARMS = ("cot greedy", "cot tau=0.75 k=2 p=0.8", "direct tau=1.25 p=0.8 min-p=0.0
 #         name: (Pass@1 at the smallest and the largest budget, gain of Pass@8)
 POLICIES = {"greedy": (.10, .57, 0), "best static": (.24, .57, .45), "mixed static": (.2, .4, .5),
             "softmax bandit": (.255, .66, .42), "LinUCB": (.23, .65, .42), "LPO": (.24, .6, .42),
-            "oracle per prompt (bound)": (.4, .8, .2), "token level": (.36, .71, .3),
+            "oracle per prompt (estimate)": (.4, .8, .2), "token level": (.36, .71, .3),
             "REINFORCE": (.33, .65, .3), "EDT <script>alert(1)</script>": (.2, .5, .4),
             "both levels": (.365, .715, .32), "scripted oracle": (.37, .74, .25)}
 TABLES = {"Sequence level, one style: cot": (1, 8), "Token level": (1,), "Both levels": (1, 8),
@@ -37,7 +37,7 @@ def cell(rng, name: str, B: int, t: int) -> dict:
 def results(rng) -> dict:
     where = {"Sequence level, one style: cot": ("greedy", "best static", "mixed static", "LPO",
                                                  "softmax bandit", "LinUCB",
-                                                 "oracle per prompt (bound)"),
+                                                 "oracle per prompt (estimate)"),
              "Token level": ("greedy", "best static", "EDT <script>alert(1)</script>", "REINFORCE",
                              "token level", "scripted oracle"),
              "Both levels": ("softmax bandit", "token level", "both levels"),
@@ -205,7 +205,7 @@ def test_every_figure_is_written_twice_alike_and_one_without_data_is_named(folde
 
 def test_figures_without_matplotlib_end_with_one_line(folder, monkeypatch):
     monkeypatch.setattr(figures, "matplotlib", None)
-    with pytest.raises(UserError, match="figures need matplotlib: pip install"):
+    with pytest.raises(UserError, match="figures need matplotlib: ./run -m pip install"):
         next(figures.pictures(Data(str(folder))))
 
 
