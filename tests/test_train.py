@@ -29,8 +29,9 @@ def start(program, *arguments, folder):
 def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_command(unbroken):
     folder, out = unbroken
     for row, tables in (("greedy ", 5), ("best static ", 5), ("mixed static ", 5), ("LinUCB ", 4),
-                        ("softmax bandit ", 6), ("oracle per prompt (estimate) °", 2), ("arm: ", 10),
-                        ("token level ", 3), ("both levels ", 2), ("scripted oracle °", 1)):
+                        ("softmax bandit ", 6), ("oracle per prompt (estimate) °", 2),
+                        ("arm: ", 10), ("token level ", 3), ("both levels ", 2),
+                        ("scripted oracle °", 1)):
         assert sum(line.startswith(row) for line in out.splitlines()) == tables, row
     assert "memory" in out.splitlines()[0] and "reward" in out.splitlines()[3]
     assert out.splitlines()[-1].startswith("next: ./run sample.py")
