@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from decode import GREEDY, Episode, static
 from experiment.adapters import save_adapter
-from experiment.config import Config, check, load
+from experiment.config import Config, check, flag, load
 from experiment.reward_table import RewardStore, collect
 from grading.sandbox import isolation
 from lm import LM
@@ -194,7 +194,7 @@ def open_folder(config: Config, resume: bool) -> tuple[str, str]:
 
 def changed_options(old: dict, now: dict) -> list[str]:
     """The old options that differ now. --rows may differ: it changes no result."""
-    return [f"--{k.replace('_', '-')} {old[k]}" for k in now if old[k] != now[k] and k != "rows"]
+    return [f"{flag(k)} {old[k]}" for k in now if old[k] != now[k] and k != "rows"]
 
 
 def lock_folder(part: str) -> None:

@@ -99,8 +99,8 @@ class TraceRecorder:
 def watch(held: HeldOut, problems: list[Problem],
           token: TokenPolicy) -> tuple[list[Episode], list[list[Note]]]:
     """Sample 0 of every (problem, budget), in this order: episodes, and the notes of each."""
-    run, style = held.run, held.run.config.all_styles()[0]
-    prompts = [run.task.prompt(p, style) for p in problems for _ in run.task.budgets]
+    run = held.run
+    prompts = [run.task.prompt(p, held.style) for p in problems for _ in run.task.budgets]
     budgets = torch.tensor(run.task.budgets).repeat(len(problems))
     recorder = TraceRecorder(token)
     episodes = collect(run.lm, run.task, prompts, token, budgets, 1, run.config.seed,
@@ -122,7 +122,7 @@ def length_lines(held: HeldOut, problems: list[Problem], best: list[Arm],
                  episodes: list[Episode]) -> Iterable[tuple]:
     """best: for each budget the best static arm. episodes: of `watch`."""
     budgets = held.run.task.budgets
-    greedy = Arm(held.run.config.all_styles()[0], GREEDY)
+    greedy = Arm(held.style, GREEDY)
     of_arm = {arm: static_lengths(held, problems, arm) for arm in {greedy, *best}}
     for t, T in enumerate(budgets):
         lengths = {"greedy": of_arm[greedy], "best static": of_arm[best[t]],
@@ -152,7 +152,7 @@ def generations(held: HeldOut, problems: list[Problem], episodes: list[Episode],
     for i, problem in enumerate(problems[:SHOWN]):
         row = i * T + i % T                            # budgets in turn
         x = episodes[row]
-        entries.append({"prompt": run.task.prompt(problem, run.config.all_styles()[0]),
+        entries.append({"prompt": run.task.prompt(problem, held.style),
                         "answer": problem.answer, "budget": x.budget,
                         "reward": run.task.grade(run.lm.text(x.tokens), problem),
                         "truncated": x.truncated, "tokens": token_entries(run.lm, notes[row])})
@@ -200,13 +200,12 @@ def as_csv(columns: tuple[str, ...], lines: Iterable[tuple]) -> str:
 
 def write_traces(held: HeldOut) -> None:
     """Writes the four files into the run's folder. One process is enough."""
-    run, seed, sets = held.run, held.run.config.seed, held.selection["sets"]
+    run, seed, sets = held.run, held.run.config.seed, held.sets
     problems = run.task.test[:PROBLEMS]
     token = held.load("token", seed)[0]
     bandits = {(kind, styles): held.load(f"{kind} {styles}", seed)
                for styles in sets for kind in ("softmax", "linucb")}
-    of_first_style = next(iter(sets.values()))
-    best = arms_from_json(of_first_style["best_static"][0])                      # at B = 1
+    best = next(iter(sets.values())).best_static[0]              # of the first style, at B = 1
     episodes, notes = watch(held, problems, token)
     files = {
         "tokens.csv": as_csv(TOKENS, token_lines(notes, run.task.budgets)),
