@@ -6,7 +6,8 @@ batching, Yu et al. 2022):
 
     waiting    rows that have not started, those with the same beginning of their prompts together
     slots      R rows that decode at once; when the row of a slot has ended, a waiting row enters
-    KV cache   the keys and values of all slots, (R, KV heads, capacity, head size) in each layer
+    KV cache   the keys and values of all slots (utils/kv_cache.py), in each layer
+               (R, KV heads, capacity, head size)
 
 A step copies nothing. The cache is allocated once, and every slot writes its next key and value
 into the same column, `used`. The LM sees the columns from `first` to `used`; a mask hides those
@@ -25,119 +26,26 @@ capital letter is a prompt's token, a small one a sampled token, _ is the column
     step 4      No row waits, so slot 1 is closed. `first` is 3 now. c samples its last token.
 
 These are 5 steps for 9 tokens; {a, b} as one batch and then {c} would take 4 + 3 = 7. When `used`
-reaches the end of the cache, all rows move back to its start. The cache is a quarter longer than
-the longest row, so that this is rare (ours: one copy costs a step or two).
+reaches the end of the cache, all rows move back to its start.
 
 Shapes: N prompts of at most P tokens, n samples a prompt, T, V, d as in decode.py; R slots; k rows
 that enter together, with m different prompts.
 """
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Callable
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
-from lm import LM, cache_length
+from lm import LM
 from utils.errors import UserError
+from utils.kv_cache import KVCache, cache_length
 from utils.prefixes import shared_prefixes
-from utils.profiling import clock
 
 PREFILL_TOKENS = 32768     # at most, in one prefill (ours: a 4 B's widest layer makes 2 GB of them)
 
 
-# ---- keys and values ----------------------------------------------------------------------------
-@dataclass
-class Window:
-    """Tokens lie in the columns first .. used - 1. The cache and its layers share one window. (A
-    layer that referred to its cache would keep that in memory until Python collects garbage.)"""
-    first: int
-    used: int
-
-
-class CacheLayer(DynamicLayer):
-    """One layer's keys and values in all slots, as transformers' attention calls it."""
-    keys: Tensor           # (R, KV heads, capacity, key size)
-    values: Tensor         # (R, KV heads, capacity, value size)
-
-    def __init__(self, like: Any, slots: int, capacity: int, window: Window):
-        """like: a layer of the LM's own cache, for sizes and dtype."""
-        super().__init__()
-        self.window = window
-        # Zeros, since what has no weight in the attention must still be a number.
-        heads = like.keys.shape[1]
-        self.keys = like.keys.new_zeros(slots, heads, capacity, like.keys.shape[3])
-        self.values = like.values.new_zeros(slots, heads, capacity, like.values.shape[3])
-        self.is_initialized = True             # transformers need not allocate at the first update
-
-    def get_seq_length(self) -> int:
-        return self.window.used - self.window.first
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any,
-               **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Takes one token a slot, (R, heads, 1, size); gives (R, heads, used + 1 - first, size)."""
-        R = len(key_states)
-        used = self.window.used
-        self.keys[:R, :, used] = key_states[:, :, 0]
-        self.values[:R, :, used] = value_states[:, :, 0]
-        seen = slice(self.window.first, used + 1)
-        return self.keys[:R, :, seen], self.values[:R, :, seen]
-
-
-class KVCache(DynamicCache):
-    """Keys and values of all slots. mask (slots, capacity) is True where a row has a token."""
-
-    def __init__(self, like: DynamicCache, slots: int, capacity: int):
-        super().__init__()
-        self.window = Window(0, 0)
-        self.layers = [CacheLayer(layer, slots, capacity, self.window) for layer in like.layers]
-        self.mask = torch.zeros(slots, capacity, dtype=torch.bool, device=like.layers[0].device)
-        clock.note("keys and values", sum(x.nbytes for x in keys_and_values(self)))
-
-    def has_room(self, slots: int, capacity: int) -> bool:
-        return len(self.mask) >= slots and self.mask.shape[1] >= capacity
-
-    def clear(self, used: int) -> None:
-        """No row has tokens; the next one is written into the column `used`."""
-        self.mask[:] = False
-        self.window.first = used
-        self.window.used = used
-
-    def put(self, slots: Tensor, other: DynamicCache, mask: Tensor, source: Tensor) -> None:
-        """Copies the rows `source` (k,) of another cache, with mask (m, P), into slots (k,)."""
-        columns = slice(self.window.used - mask.shape[1], self.window.used)
-        self.mask[slots] = False
-        self.mask[slots, columns] = mask[source]
-        for mine, theirs in zip(keys_and_values(self), keys_and_values(other)):
-            mine[:, :, columns].index_copy_(0, slots, theirs.index_select(0, source))
-
-    def move(self, source: Tensor, target: Tensor) -> None:
-        """Copies the slots `source` (k,) into the slots `target` (k,)."""
-        columns = slice(self.window.first, self.window.used)
-        self.mask[target] = self.mask[source]
-        for x in keys_and_values(self):
-            x[:, :, columns].index_copy_(0, target, x[source, :, columns])
-
-    def shift_left(self, distance: int, R: int) -> None:
-        """Moves the tokens of the first R slots to the left by `distance` columns."""
-        old = slice(self.window.first, self.window.used)
-        self.window.first -= distance
-        self.window.used -= distance
-        new = slice(self.window.first, self.window.used)
-        # Old and new columns may overlap, so copy by way of a clone.
-        self.mask[:, new] = self.mask[:, old].clone()
-        for x in keys_and_values(self):
-            x[:R, :, new] = x[:R, :, old].clone()
-
-
-def keys_and_values(cache: DynamicCache) -> list[Tensor]:
-    """Layer by layer: `check_architecture` lets no LM in that keeps anything else."""
-    layers: list[Any] = cache.layers
-    return [x for layer in layers for x in (layer.keys, layer.values)]
-
-
-# ---- rows ---------------------------------------------------------------------------------------
 @dataclass
 class State:
     """The R slots before a token, on the LM's device: what a policy sees. A slot keeps an ended row
@@ -154,6 +62,19 @@ class State:
     def uniform(self, stream: int) -> Tensor:
         """(R,) in [0, 1) for this step. Stream 0 samples tokens, stream 1 is the policy's own."""
         return self.uniforms[:, stream].gather(1, self.step[:, None]).squeeze(1)
+
+
+def take_cache(lm: LM, like: DynamicCache, slots: int, capacity: int) -> KVCache:
+    """The cache of the LM's last rollout if it is large enough (a new one is slow to allocate).
+
+    Until `rollout` hands it back, the LM has none: a rollout within a rollout allocates its own.
+    """
+    cache = lm.kv_cache
+    lm.kv_cache = None
+    if cache is not None and cache.has_room(slots, capacity):
+        return cache
+    del cache                                    # free the old one before allocating another one
+    return KVCache(like, slots, capacity)
 
 
 class Batch:
@@ -181,27 +102,24 @@ class Batch:
         self.running = torch.zeros(R, dtype=torch.bool)                                  # (R,)
         self.length = torch.zeros(R, dtype=torch.long)                                   # (R,)
         self.start = torch.zeros(R, dtype=torch.long)                                    # (R,)
+        # The first prefill shows the sizes and dtypes of what all slots need.
+        self.longest = max(map(len, prompts))
+        first_rows, slots = self._select()
+        source, logits, cache, mask = self._prefill(first_rows)
+        capacity = self.longest + T
+        if self.waiting:
+            capacity = cache_length(capacity)              # rows will enter behind others
+        self.kv_cache = take_cache(lm, cache, R, capacity)
+        self.kv_cache.clear(self.longest)
         # A slot that no row has entered is at step T, behind every budget.
-        logits, h, like = lm.one_token
         zeros = torch.zeros(R, dtype=torch.long, device=lm.device)
         self.state = State(
             row=zeros.clone(), tokens_left=zeros.clone(), step=zeros + T, position=zeros.clone(),
             logits=logits.new_zeros(R, logits.shape[1]),
-            h=h.new_zeros(R, lm.d), e=h.new_zeros(R, lm.d),
+            h=lm.h.new_zeros(R, lm.d), e=lm.h.new_zeros(R, lm.d),
             uniforms=torch.zeros(R, 2, T + 1, device=lm.device))
-        self.e = h.new_zeros(len(budgets), lm.d)                                    # (N * n, d)
-
-        # Use the LM's last cache if it is large enough, else free it before allocating another
-        # one. Until `rollout` hands it back, the LM has none.
-        self.longest = max(map(len, prompts))
-        tokens = self.longest + T
-        capacity = cache_length(tokens) if len(self.waiting) > rows else tokens
-        if lm.kv_cache is None or not lm.kv_cache.has_room(R, capacity):
-            lm.kv_cache = None
-            lm.kv_cache = KVCache(like, R, capacity)
-        self.kv_cache = lm.kv_cache
-        lm.kv_cache = None
-        self.kv_cache.clear(self.longest)
+        self.e = lm.h.new_zeros(len(budgets), lm.d)                                 # (N * n, d)
+        self._install(first_rows, slots, source, logits, cache, mask)
         self._enter()
 
     def advance(self, y: Tensor, is_nan: Tensor) -> list[tuple[int, int]]:
@@ -209,6 +127,20 @@ class Batch:
 
         is_nan (R,) bool: the LM's logits were NaN. Raises UserError if they were a running row's.
         """
+        ended = self._end_rows(y, is_nan)
+        if self.running.any():
+            # The window begins where the first running row begins.
+            self.kv_cache.window.first = int(self.start[self.running].min())
+            y = self._close_slots(y)                       # may put rows into other slots
+            self._make_room()
+            self._forward(y)
+        else:
+            self.kv_cache.clear(self.longest)
+        self._enter()
+        return ended
+
+    def _end_rows(self, y: Tensor, is_nan: Tensor) -> list[tuple[int, int]]:
+        """Counts the tokens y, and notes which rows end with them; arguments as in `advance`."""
         # On the device: each running row has one token less, and none left after an end token.
         state = self.state
         going = (state.tokens_left > 0).long()
@@ -223,18 +155,8 @@ class Batch:
         if broken.any():
             self._stop(int(broken.nonzero()[0]))
         over = self.running & (is_end | out_of_budget)
-        ended = list(zip(self.row[over].tolist(), self.length[over].tolist()))
         self.running = self.running & ~over
-
-        # Read the tokens, one step for all slots; then let waiting rows enter.
-        if self.running.any():
-            self.kv_cache.window.first = int(self.start[self.running].min())
-            y = self._close_slots(y)                     # may put rows into other slots
-            self._forward(y)
-        else:
-            self.kv_cache.clear(self.longest)
-        self._enter()
-        return ended
+        return list(zip(self.row[over].tolist(), self.length[over].tolist()))
 
     def _enter(self) -> None:
         """Lets waiting rows enter when max(1, R / 8, min(n, R / 4)) slots are empty.
@@ -319,19 +241,25 @@ class Batch:
         self.state = State(**{name: x[kept] for name, x in vars(self.state).items()})
         return y[kept]
 
+    def _make_room(self) -> None:
+        """Moves all rows towards the start of the cache when it is full.
+
+        `used` stays at least at `longest`, since the prompt of a row that enters lies before it.
+        There is always room to move: no running row is as long as the cache.
+        """
+        cache = self.kv_cache
+        window = cache.window
+        if window.used == cache.mask.shape[1]:
+            distance = min(window.first, window.used - self.longest)
+            cache.shift_left(distance, len(self.row))
+            self.start -= distance
+
     def _forward(self, y: Tensor) -> None:
         """Passes one token a slot, y (R,), through the LM, which writes column `used`."""
         R = len(y)
         state = self.state
         cache = self.kv_cache
         window = cache.window
-        # When the cache is full, all rows move towards its start, but `used` stays at least at
-        # `longest`: the prompt of a row that enters lies before it. There is always room to move,
-        # since no running row is as long as the cache.
-        if window.used == cache.mask.shape[1]:
-            distance = min(window.first, window.used - self.longest)
-            cache.shift_left(distance, R)
-            self.start -= distance
         # assignment 2
         # From now on the column counts as text, so that the token sees itself.
         cache.mask[:, window.used] = True

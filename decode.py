@@ -176,11 +176,16 @@ def static(strategies: Tensor) -> Policy:
     on_device = functools.cache(strategies.to)               # copied to the LM's device once
 
     def policy(state: State) -> Choice:
-        s = on_device(state.row.device)
-        s = s.expand(len(state.row), -1) if len(s) == 1 else s[state.row]
-        return Choice(s, filters)
+        return Choice(of_rows(on_device(state.row.device), state.row), filters)
 
     return policy
+
+
+def of_rows(strategies: Tensor, row: Tensor) -> Tensor:
+    """The strategies (R, 4) of rows (R,), from (N * n, 4), one a row of the call, or (1, 4)."""
+    if len(strategies) == 1:
+        return strategies.expand(len(row), -1)
+    return strategies[row]
 
 
 # ---- the loop -----------------------------------------------------------------------------------

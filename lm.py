@@ -11,7 +11,6 @@ Any `AutoModelForCausalLM` works whose layers keep keys and values, sliding wind
 Shapes: N prompts, padded to P tokens; R rows; V vocabulary (its head may be padded); d hidden size.
 """
 import copy
-import functools
 import hashlib
 import os
 from typing import Any
@@ -23,6 +22,7 @@ from transformers.utils import logging
 
 from utils.errors import UserError
 from utils.hub import model_config, public_name
+from utils.kv_cache import KVCache, cache_length
 from utils.memory import check_architecture, free_memory, memory
 from utils.profiling import clock
 
@@ -73,7 +73,7 @@ class LM:
         # KVCache of the last rollout (batch.py), which is slow to allocate.
         self.prefix: list[int] = []
         self.prefix_kv = DynamicCache()
-        self.kv_cache: Any = None
+        self.kv_cache: KVCache | None = None
 
         # The config's end tokens and the tokenizer's: the latter alone may name that of a chat.
         ends = model.generation_config.eos_token_id
@@ -250,21 +250,7 @@ class LM:
             self.forward(ids, positions[None], None, self.prefix_kv)
         return copy.deepcopy(self.prefix_kv)
 
-    @functools.cached_property
-    def one_token(self) -> tuple[Tensor, Tensor, DynamicCache]:
-        """Logits (1, V), h (1, d) and cache of one token: examples of the shapes and dtypes that a
-        batch must allocate, right for every architecture (key and value sizes may differ)."""
-        cache = DynamicCache()
-        ids = torch.zeros(1, 1, dtype=torch.long, device=self.device)
-        logits = self.model(input_ids=ids, past_key_values=cache, use_cache=True).logits[:, -1]
-        return logits, self.h, cache
-
 
 def model_folder(name: str) -> str:
     """The folder of the embedded LM for "tiny"; other names stay as they are."""
     return TINY if name == "tiny" else name
-
-
-def cache_length(tokens: int) -> int:
-    """Columns that batch.py's cache has for rows of so many tokens."""
-    return tokens + tokens // 4

@@ -52,7 +52,7 @@ from torch.optim import Optimizer
 
 from bandit import mlp, optimizer_step
 from batch import State
-from decode import Choice, Episode, Policy, Strategy, has_filters, sample
+from decode import Choice, Episode, Policy, Strategy, has_filters, of_rows, sample
 from features import (OBSERVATION_PARTS, P_MAX_COLUMN, distribution_features, observation_size,
                       observe, soft_thresholds)
 from utils.profiling import clock
@@ -139,7 +139,7 @@ class TokenPolicy(nn.Module):
         action = action.index_copy(0, rows, chosen)
         strategies = self.strategies[action]                                   # (R, 4)
         if base is not None:
-            own = base.expand(len(action), -1) if len(base) == 1 else base[state.row]
+            own = of_rows(base, state.row)
             temperature = torch.where(switched_on, strategies[:, 0], own[:, 0])
             strategies = torch.cat([temperature[:, None], own[:, 1:]], dim=1)
         return Choice(strategies, filters, action=action, decision_rows=rows, logp=logp, h=h,

@@ -120,10 +120,14 @@ def select_arms(arms: list[Arm], table: np.ndarray, size: int) -> Selection:
 
 def select_action_sets(run: Run) -> list[ActionSet]:
     """The action set of the first style and, if there are more styles, that of all."""
-    # Sample all candidates on a few problems, and choose S of each set of styles
+    # Read every prompt once, for the contexts of the bandits
     config = run.config
     few = config.pool_problems
     many = max(config.problems, few)
+    problems = run.task.train[:many]
+    e = embed_prompts(run.lm, run.task, problems, config.all_styles()[0], config.rows)  # (P, d)
+
+    # Sample all candidates on a few problems, and choose S of each set of styles
     arms = candidate_arms(config)
     rewards = sample_arms(run, arms, 0, few, "1 reward table")
     selections = {}
@@ -140,8 +144,6 @@ def select_action_sets(run: Run) -> list[ActionSet]:
             rewards[arm] = np.concatenate([rewards[arm], more[arm]])
 
     # The table of each S; leave problems out that say nothing about its arms, with --filter
-    problems = run.task.train[:many]
-    e = embed_prompts(run.lm, run.task, problems, config.all_styles()[0], config.rows)
     sets = []
     for styles, selection in selections.items():
         table = np.stack([rewards[arm] for arm in selection.arms], 1)           # (P, S, n, T)
@@ -276,11 +278,12 @@ def token_arms(s: ActionSet, style: str) -> list[Arm]:
     return list(dict.fromkeys([trained, filtered]))              # once if they are the same
 
 
-def train_both(run: Run, s: ActionSet, more: list[Arm], seed: int) -> None:
-    """A softmax bandit over S and, behind it, `more` arms with the token policy of that seed."""
+def train_both(run: Run, s: ActionSet, seed: int) -> None:
+    """A softmax bandit over S and, behind it, arms with the token policy of that seed."""
     kind = f"both {s.styles}"
     if run.done(kind, seed):
         return
+    more = token_arms(s, run.config.all_styles()[0])
     token_policy, _ = load_adapter(run.file("token", seed), run.lm)
     tables = []
     for arm in tqdm(more, desc=f"5 both levels {seed}"):
@@ -305,9 +308,7 @@ def train(run: Run) -> str:
     # 1 and 2: the reward table, the action sets
     sets = select_action_sets(run)
     largest = sets[-1]                                           # that of all styles
-    more = token_arms(largest, config.all_styles()[0])
-    summary = {"sets": {s.styles: s.selection.to_json() for s in sets},
-               "both_arms": arms_to_json(largest.selection.arms + more)}
+    summary: dict[str, object] = {"sets": {s.styles: s.selection.to_json() for s in sets}}
     published = BASELINES if config.baselines else {}
     for name, baseline in published.items():
         if baseline.tune:
@@ -328,7 +329,7 @@ def train(run: Run) -> str:
 
     # 5 and 6: both levels, the evaluation
     for seed in config.all_seeds():
-        train_both(run, largest, more, seed)
+        train_both(run, largest, seed)
     return evaluate(run)
 
 

@@ -6,6 +6,7 @@ every B and token budget. eval.py says which policies stand in which of the pape
 
 Shapes: P held-out problems, n samples, T token budgets, S arms, K training seeds.
 """
+import functools
 import itertools
 from dataclasses import dataclass
 from typing import Any, Callable, Sequence
@@ -39,7 +40,7 @@ class HeldOut:
     Bs: list[int]
     bar: tqdm
 
-    @property
+    @functools.cached_property
     def sets(self) -> dict[str, Selection]:
         """The action sets by their styles, such as "cot,direct"; the first style's comes first."""
         return {styles: Selection.from_json(x) for styles, x in self.selection["sets"].items()}
@@ -191,7 +192,7 @@ class HeldOut:
     def _both_of_seed(self, styles: str, seed: int) -> Cells:
         bandit, about = self.load(f"both {styles}", seed)
         token, _ = self.load("token", seed)
-        arms = arms_from_json(self.selection["both_arms"])
+        arms = arms_from_json(about["arms"])
         strategies = torch.tensor([arm.strategy for arm in arms])                       # (S, 4)
         active = torch.tensor([arm.token for arm in arms])                              # (S,)
         cells: Cells = {}
@@ -212,7 +213,6 @@ def held_out(run: Run, bar: tqdm) -> HeldOut:
     path = f"{run.folder}/selection.json"
     selection = read_json(path)
     try:
-        arms_from_json(selection["both_arms"])
         for action_set in selection["sets"].values():
             Selection.from_json(action_set)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -8,7 +8,6 @@ from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCaus
                           MinPLogitsWarper, Qwen3Config, Qwen3ForCausalLM, TemperatureLogitsWarper,
                           TopKLogitsWarper, TopPLogitsWarper)
 
-from batch import KVCache
 from decode import (FULL_SORT, GREEDY, Choice, Strategy, probs, rollout, rollout_simple, sample,
                     static, strategy_pool, top_k_top_p)
 from demos.sampler import demonstrate
@@ -17,6 +16,7 @@ from pomdp import TokenPolicy
 from utils.errors import UserError
 from utils.fast_filters import rank_few
 from utils.prefixes import shared_prefixes
+from utils.kv_cache import KVCache
 from utils.random_streams import prompt_key, row_keys, uniform_table, uniforms
 
 PROMPTS = ["7+8+5+9:", "3+4+5:", "12+13+14+15+16+17+18+19+3:", "9+9+9?", "11+4+6+7+8:"]

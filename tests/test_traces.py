@@ -87,7 +87,7 @@ def folder(lm, token, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
     (folder / "selection.json").write_text(json.dumps({
-        "both_arms": [], "sets": {"cot,direct": {
+        "sets": {"cot,direct": {
             "best_static": [arms_to_json(line) for line in (BEST, BEST[::-1])],
             "arms": arms_to_json(ARMS), "best_of_all": [], "candidates": 3, "coverage": [],
             "top_average": [], "constant": 0, "noise": 0, "bound": 0}}}))
