@@ -71,10 +71,23 @@ def strategy_pool() -> list[Strategy]:
     return pool
 
 
+def check_strategies(strategies: Tensor) -> None:
+    """Raises UserError if a number of the strategies (R, 4) is out of its range, or NaN."""
+    temperature, top_k, top_p, min_p = strategies.unbind(1)
+    good = (temperature >= 0) & temperature.isfinite() & (top_k >= 0) & (top_k == top_k.round())
+    good &= (top_p >= 0) & (top_p <= 1) & (min_p >= 0) & (min_p <= 1)
+    if not good.all():
+        bad = Strategy(*strategies[~good][0].tolist())
+        raise UserError(f"no strategy: {bad}; a temperature is 0 or more, k a whole number from 0, "
+                        "p and min-p are 0 to 1")
+
+
 def has_filters(strategies: Tensor) -> bool:
     """Does any of the strategies (R, 4) have top-k or top-p on?"""
     return bool(((strategies[:, 1] > 0) | (strategies[:, 2] < 1)).any())
 
+
+COLDEST = 1e-30        # a lower temperature is greedy (ours: logits divided by it overflow fp32)
 
 # Up to this vocabulary size the full sort is faster, beyond it `rank_few`. On one core, in ms: 0.3
 # against 0.5 for 512 x 24 logits, 3 against 2 for 64 x 1,000, 280 against 13 for 64 x 49,152. The
@@ -91,7 +104,7 @@ def probs(logits: Tensor, strategies: Tensor, filters: bool = True) -> Tensor:
     # assignment 1
     # One column (R, 1) for each of the four numbers, so that it broadcasts over the vocabulary
     temperature, top_k, top_p, min_p = strategies.unsqueeze(-1).unbind(1)
-    greedy = temperature == 0
+    greedy = temperature < COLDEST
     x = logits.float() / temperature.masked_fill(greedy, 1.0)                        # (R, V)
     if filters and x.shape[1] <= FULL_SORT:
         x = top_k_top_p(x, top_k.long(), top_p)
@@ -171,7 +184,11 @@ class Episode:
 
 
 def static(strategies: Tensor) -> Policy:
-    """The policy that gives row i strategies[i] at every token; (N * n, 4), or (1, 4) for all."""
+    """The policy that gives row i strategies[i] at every token; (N * n, 4), or (1, 4) for all.
+
+    Raises UserError for a strategy out of range.
+    """
+    check_strategies(strategies)
     filters = has_filters(strategies)
     on_device = functools.cache(strategies.to)               # copied to the LM's device once
 

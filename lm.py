@@ -13,7 +13,7 @@ Shapes: N prompts, padded to P tokens; R rows; V vocabulary (its head may be pad
 import copy
 import hashlib
 import os
-from typing import Any
+from typing import Any, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,11 @@ from utils.hub import model_config, public_name
 from utils.kv_cache import KVCache, cache_length
 from utils.memory import check_architecture, free_memory, memory
 from utils.profiling import clock
+from utils.reasoning import REASONING_TAGS, after_reasoning, opens_reasoning
 
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("cpu", "cuda", "mps")
+CONTEXT = 32           # of a prompt's last tokens (ours: enough to spell a tag letter by letter)
 TINY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "weights", "tiny")
 
 
@@ -59,8 +61,23 @@ class LM:
         self.name = name
         self.device = model.device
         self.dtype = str(model.dtype).removeprefix("torch.")                       # as in DTYPES
-        self.d = model.config.get_text_config().hidden_size
-        self.vocabulary = len(tokenizer)                   # the head may be padded beyond it
+        # What the head reads: OPT-350m's is narrower than the hidden size.
+        self.d = model.get_output_embeddings().weight.shape[1]
+
+        # The ids of all tokens. There may be gaps between them, and the head may be padded beyond.
+        # (A tokenizer that cannot list its tokens has the ids 0, 1 .. without gaps.)
+        names = tokenizer.get_vocab() if hasattr(tokenizer, "get_vocab") else {}
+        self.token_ids = sorted(names.values()) or list(range(len(tokenizer)))
+        self.vocabulary = self.token_ids[-1] + 1
+
+        # A tag of the reasoning that is one token is looked for by its id, others in the text.
+        self.tag_ids = {}
+        self.spelled_tags = {}
+        for opening, closing in REASONING_TAGS.items():
+            if opening in names and closing in names:
+                self.tag_ids[names[opening]] = names[closing]
+            else:
+                self.spelled_tags[opening] = closing
 
         # May a prompt have a gap in the middle (see `prefill`)? Not if the attention measures
         # distance in columns, as sliding windows and ALiBi do; and only sdpa takes our mask.
@@ -164,8 +181,8 @@ class LM:
 
         self.ends = self.model_ends
         if stop:
-            tokens = self.tokenizer.batch_decode([[i] for i in range(len(self.tokenizer))])
-            stops = [i for i, token in enumerate(tokens) if stop in token]
+            tokens = self.tokenizer.batch_decode([[i] for i in self.token_ids])
+            stops = [i for i, token in zip(self.token_ids, tokens) if stop in token]
             ends = {*self.model_ends.tolist(), *stops}
             self.ends = torch.tensor(sorted(ends), device=self.device)
 
@@ -188,8 +205,34 @@ class LM:
             raise UserError(f"{self.name} does not know every character of {prompt[:60]!r}")
         return ids
 
-    def text(self, tokens: Tensor | list[int]) -> str:
-        return self.tokenizer.decode(tokens, skip_special_tokens=True)
+    def decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def text(self, tokens: Tensor | list[int], prompt: Sequence[int] = ()) -> str:
+        """What the tokens of a completion add to the text of its prompt's ids.
+
+        They are decoded behind the prompt's last tokens: alone, SentencePiece (Llama 2, Mistral)
+        drops the space before the first of them, and a program's first line loses its place.
+        """
+        before = list(prompt[-CONTEXT:])
+        together = before + [int(i) for i in tokens]
+        return self.decode(together)[len(self.decode(before)):]
+
+    def answer_text(self, tokens: list[int], prompt: list[int]) -> str:
+        """The text that is graded: what follows the reasoning, "" while that has not ended.
+
+        Tags that are tokens count as tokens alone: the text does not show them, or was only quoting
+        them. The chat templates of R1 and QwQ open the reasoning in the prompt.
+        """
+        is_open = opens_reasoning(self.tokenizer.decode(prompt[-CONTEXT:]))
+        for opening, closing in self.tag_ids.items():
+            if closing in tokens:
+                last = len(tokens) - tokens[::-1].index(closing)        # behind the last of them
+                prompt = prompt + tokens[:last]
+                tokens = tokens[last:]
+                is_open = False
+            is_open = is_open or opening in tokens
+        return after_reasoning(self.text(tokens, prompt), is_open, self.spelled_tags)
 
     # ---- ids to logits ----
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None,

@@ -52,7 +52,8 @@ from torch.optim import Optimizer
 
 from bandit import mlp, optimizer_step
 from batch import State
-from decode import Choice, Episode, Policy, Strategy, has_filters, of_rows, sample
+from decode import (Choice, Episode, Policy, Strategy, check_strategies, has_filters, of_rows,
+                    sample)
 from features import (OBSERVATION_PARTS, P_MAX_COLUMN, distribution_features, observation_size,
                       observe, soft_thresholds)
 from utils.profiling import clock
@@ -151,6 +152,7 @@ class TokenPolicy(nn.Module):
         base (rows, 4), or (1, 4) for all rows. active (rows,) bool: False leaves the base as it is,
         for prompts that the bandit over both levels does not hand to this policy.
         """
+        check_strategies(base)
         device = self.strategies.device
         if active is not None:
             active = active.to(device)

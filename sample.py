@@ -23,7 +23,7 @@ from batch import State
 from decode import GREEDY, Choice, Episode, Policy, generate, static
 from experiment.adapters import arms_from_json, load_adapter, run_folder
 from experiment.config import load
-from experiment.reward_table import embed_prompts
+from experiment.reward_table import embed_prompts, grade_fn
 from experiment.run import Run, read_config
 from lm import LM
 from pomdp import DECISION_P_MAX, TEMPERATURES, action_names
@@ -44,10 +44,11 @@ class Stream:
     """An on_step for one row: prints `start`, then each token as soon as it is sampled."""
     lm: LM
     colour: bool
+    prompt: str
     start: str = ""
 
     def __post_init__(self) -> None:
-        self.detokenizer = Detokenizer(self.lm.text)
+        self.detokenizer = Detokenizer(self.lm.decode, self.lm.encode(self.prompt))
 
     def __call__(self, state: State, choice: Choice, p: Tensor, y: Tensor) -> None:
         # The text that the new token y adds
@@ -81,14 +82,14 @@ def legend(colour: bool) -> str:
     return f"legend: {', '.join(names)}; unmarked: {no_decision}"
 
 
-def summary(run: Run, episode: Episode, problem: Problem | None) -> str:
+def summary(run: Run, episode: Episode, prompt: str, problem: Problem | None) -> str:
     """How many tokens it took, and, if it answers a problem, whether the answer is right."""
     text = f"{len(episode.tokens)} of {episode.budget} tokens"
     if episode.truncated:
         text += ", ran out"
     if problem is None:
         return text
-    reward = run.task.grade(run.lm.text(episode.tokens), problem)
+    reward = grade_fn(run.lm, run.task, [problem], [prompt])(0, episode.tokens)
     text += "; right" if reward else "; wrong"
     if not run.task.runs_programs:
         text += f", the right answer is {problem.answer}"
@@ -105,9 +106,9 @@ def print_completions(run: Run, policies: dict[str, tuple[str, Policy]], T: int,
         start = prompt if len(prompt) <= TAIL else "… " + prompt[-TAIL:]
         if label:
             start = f"{label}:\n{start}"
-        stream = Stream(run.lm, colour, start)
+        stream = Stream(run.lm, colour, prompt, start)
         episode, = generate(run.lm, [prompt], policy, T, seed=seed, on_step=stream)
-        print("\n" + summary(run, episode, problem))
+        print("\n" + summary(run, episode, prompt, problem))
         if label:
             print()
     print(legend(colour))

@@ -27,7 +27,7 @@ import tiny
 from decode import Policy
 from utils.errors import UserError
 from utils.problem_files import Problem, Source, one_line, train_test_split
-from verify import extract_answer, grade_answer, grade_function, grade_program
+from verify import extract_answer, grade_answer, grade_function, grade_program, math_equal
 
 
 # ---- a task -------------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ class Style(NamedTuple):
 class Task:
     """Problems, how they are asked, and how a completion is graded.
 
-    grade: (completion, problem) -> 0 or 1.
+    grade: (text of a completion, problem, was it truncated?) -> 0 or 1.
     chat: prompts go through the tokenizer's chat template, if it has one.
     scripted_oracle: makes a policy that knows the problem (tiny.py); most tasks have none.
     examples: problems that every prompt shows with their answers.
@@ -60,7 +60,7 @@ class Task:
     test: list[Problem]
     styles: dict[str, Style]
     budgets: tuple[int, ...]
-    grade: Callable[[str, Problem], float]
+    grade: Callable[[str, Problem, bool], float]
     chat: bool = True
     scripted_oracle: Callable[..., Policy] | None = None
     examples: list[Problem] = field(default_factory=list)
@@ -166,9 +166,15 @@ def sums(source: Source) -> Task:
         test=sum_problems("test", source.test),
         styles={"cot": Style("{question}:"), "direct": Style("{question}?")},
         budgets=(18, 24, 30, 37, 44),                # ours: whole solutions have 13 to 72 tokens
-        grade=functools.partial(grade_answer, extract=tiny.extract_sum),
+        grade=grade_sum,
         chat=False,
         scripted_oracle=tiny.scripted_oracle)
+
+
+def grade_sum(text: str, problem: Problem, truncated: bool) -> float:
+    """A truncated one earns its reward if the answer stands behind its "#" already."""
+    answer = tiny.extract_sum(text)
+    return float(answer is not None and math_equal(answer, problem.answer))
 
 
 def sum_problems(part: str, count: int) -> list[Problem]:

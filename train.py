@@ -193,7 +193,7 @@ def sample_episodes(run: Run, problems: list[Problem], budgets: Tensor, policy: 
     prompts = [run.task.prompt(p, run.config.all_styles()[0]) for p in mine]
     episodes = collect(run.lm, run.task, prompts, partial(policy, explore=explore),
                        budgets[part].flatten(), n, seed, run.config.rows,
-                       grade_fn(run.lm, run.task, mine))
+                       grade_fn(run.lm, run.task, mine, prompts))
     for episode in episodes:
         episode.prompt += part.start             # its number among the prompts of all processes
     return gather_list(episodes)

@@ -18,12 +18,12 @@ Deviations from the paper: (1) it does not say when two answers are equal; gradi
 """
 import re
 import secrets
-from typing import Callable
 
 from grading.answers import LONGEST, math_equal
 from grading.sandbox import Verdict, run_tests
 from utils.errors import UserError
 from utils.problem_files import Problem
+from utils.reasoning import after_reasoning
 
 
 # ---- the answer in a completion -----------------------------------------------------------------
@@ -61,10 +61,14 @@ NUMBER_ENDS = re.compile(rf"""
     """, re.VERBOSE)
 
 
-def extract_answer(text: str) -> str | None:
-    """The final answer of a completion, or None. A thinking model's thoughts do not count."""
+def extract_answer(text: str, truncated: bool = False) -> str | None:
+    """The final answer of a completion, or None. A thinking model's thoughts do not count.
+
+    truncated: it ran out of tokens. Then its last number belongs to a solution that goes on, and is
+    no answer: only one in the form that the prompt asked for counts.
+    """
     # assignment 11
-    text = _without_thinking(text)
+    text = after_reasoning(text)
 
     # The last box; there is no answer if the only box was cut off
     boxes, cut_off = _boxes(text)
@@ -82,16 +86,11 @@ def extract_answer(text: str) -> str | None:
         if answer:
             return answer
 
-    # The last number
+    # The last number, if the completion ended by itself
+    if truncated:
+        return None
     numbers = re.findall(NUMBER, text, re.VERBOSE)
     return numbers[-1] if numbers else None
-
-
-def _without_thinking(text: str) -> str:
-    """What follows a thinking model's last </think>; "" if it was cut off while it was thinking."""
-    if "<think>" in text and "</think>" not in text:
-        return ""
-    return text.rsplit("</think>", 1)[-1]
 
 
 def _boxes(text: str) -> tuple[list[str], bool]:
@@ -147,7 +146,7 @@ def extract_program(text: str) -> str:
     """
     # "Try:\n```python\nprint(1)\n```\nDone." is split into what is before, "Try:\n", and for each
     # fence its language and the text behind it: ("python", "print(1)\n"), ("", "Done.")
-    before, *parts = FENCE.split(_without_thinking(text))
+    before, *parts = FENCE.split(after_reasoning(text))
     fences = list(zip(parts[0::2], parts[1::2]))
 
     # Every second fence opens a block; the other ones close it
@@ -179,17 +178,16 @@ def complete_function(header: str, name: str, code: str) -> str:
 MEGABYTES = 1024       # memory of a model's program (ours: CodeContests says 256, for C++)
 
 
-def grade_answer(text: str, problem: Problem,
-                 extract: Callable[[str], str | None] = extract_answer) -> float:
-    answer = extract(text)
+def grade_answer(text: str, problem: Problem, truncated: bool = False) -> float:
+    answer = extract_answer(text, truncated)
     return float(answer is not None and math_equal(answer, problem.answer))
 
 
-def grade_program(text: str, problem: Problem) -> float:
+def grade_program(text: str, problem: Problem, truncated: bool = False) -> float:
     return reward_of(run_tests(extract_program(text), problem.tests, problem.seconds, MEGABYTES))
 
 
-def grade_function(text: str, problem: Problem) -> float:
+def grade_function(text: str, problem: Problem, truncated: bool = False) -> float:
     """Runs HumanEval's check behind the function: only if the check ends, the secret is printed."""
     # Function and check share a process: this does not stop a function that cheats on purpose
     name = re.findall(r"check\((\w+)\)", problem.check)[-1]

@@ -158,7 +158,7 @@ def right_completions(run: Run, problems: list[Problem], seed: int) -> list[Ids]
     prompts = [run.task.prompt(p, config.all_styles()[0]) for p in problems]
     budgets = torch.full((len(prompts) * n,), max(run.task.budgets))
     episodes = collect(run.lm, run.task, prompts, static(torch.tensor([Strategy()])), budgets, n,
-                       seed, config.rows, grade_fn(run.lm, run.task, problems))
+                       seed, config.rows, grade_fn(run.lm, run.task, problems, prompts))
     ids = [run.lm.encode(p) for p in prompts]
     return [(ids[x.prompt], x.tokens.tolist()) for x in episodes if x.reward]
 

@@ -13,6 +13,7 @@ from lm import LM
 lm = LM.load("tiny")
 policy, about = load_adapter(run_folder("runs/sums") + "/token-0.safetensors", lm)
 prompts = ["7+8+5+9:", "12+3+4+11+6:"]
-for text in generate(lm, prompts, policy, 24, n=2):
-    ending = " (ran out of tokens)" if text.truncated else ""
-    print(prompts[text.prompt] + lm.text(text.tokens) + ending)
+for completion in generate(lm, prompts, policy, 24, n=2):
+    prompt = prompts[completion.prompt]
+    ending = " (ran out of tokens)" if completion.truncated else ""
+    print(prompt + lm.text(completion.tokens, lm.encode(prompt)) + ending)

@@ -17,7 +17,7 @@ def print_task(task: Task, before_answer: str) -> None:
         # The right answer, a wrong one, and the right one in another form
         right = before_answer + problem.answer
         completions = [right, right + "0", "= " + problem.answer]
-        grades = [f"{text!r} {task.grade(text, problem):g}" for text in completions]
+        grades = [f"{text!r} {task.grade(text, problem, False):g}" for text in completions]
         print(" " * 9 + "graded " + ", ".join(grades))
 
 

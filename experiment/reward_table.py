@@ -27,7 +27,7 @@ from utils.files import damaged, write
 from utils.problem_files import Problem
 from utils.profiling import clock
 
-GradeFn = Callable[[int, Tensor], float | list[float]]         # of a prompt's index and tokens
+GradeFn = Callable[[int, Tensor], Any]         # (a prompt's index, tokens): a reward, or some
 PolicyAt = Callable[[int, Tensor], tuple[list[str], Policy]]   # see `sample_policy`
 
 
@@ -80,10 +80,18 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
 
 
 # ---- sampling -----------------------------------------------------------------------------------
-def grade_fn(lm: LM, task: Task, problems: list[Problem]) -> GradeFn:
-    """Grades the completions of these problems; the prompt's index is the problem's."""
+def grade_fn(lm: LM, task: Task, problems: list[Problem], prompts: list[str]) -> GradeFn:
+    """Grades the completions of these problems, whose prompts are given in the same order.
+
+    A completion that no end token ends is truncated: it ran out of tokens, or is a prefix.
+    """
+    ids = [lm.encode(prompt) for prompt in prompts]
+    ends = set(lm.ends.tolist())
+
     def grade(prompt: int, tokens: Tensor) -> float:
-        return task.grade(lm.text(tokens), problems[prompt])
+        completion = tokens.tolist()
+        text = lm.answer_text(completion, ids[prompt])
+        return task.grade(text, problems[prompt], completion[-1] not in ends)
 
     return grade
 
@@ -138,18 +146,19 @@ def sample_budget_blind(lm: LM, task: Task, problems: list[Problem], style: str,
     problems = problems[distributed.share(len(problems))]
     prompts = [task.prompt(p, style) for p in problems]
     largest = torch.full((len(problems) * n,), max(task.budgets))
+    grade = grade_fn(lm, task, problems, prompts)
 
-    def grade(prompt: int, tokens: Tensor) -> list[float]:
+    def grade_prefixes(prompt: int, tokens: Tensor) -> list[float]:
         rewards: list[float] = []                                                       # (T,)
         for i, T in enumerate(task.budgets):
             if i > 0 and len(tokens) <= task.budgets[i - 1]:
                 rewards.append(rewards[-1])          # it ended before: this budget adds nothing
             else:
-                rewards.append(task.grade(lm.text(tokens[:T]), problems[prompt]))
+                rewards.append(grade(prompt, tokens[:T]))
         return rewards
 
     rewards = np.zeros((len(problems), n, len(task.budgets)), dtype=np.uint8)
-    for x in collect(lm, task, prompts, policy, largest, n, seed, rows, grade):
+    for x in collect(lm, task, prompts, policy, largest, n, seed, rows, grade_prefixes):
         rewards[x.prompt, x.sample] = x.reward
     return distributed.gather(rewards)
 
@@ -175,8 +184,10 @@ def sample_policy(lm: LM, task: Task, problems: list[Problem], policy_at: Policy
     for t, T in enumerate(task.budgets):
         budgets = torch.full((len(problems) * n,), T)
         prompts, policy = policy_at(t, budgets)
-        for x in collect(lm, task, prompts[part], from_row(first_row, policy),
-                         budgets[:len(mine) * n], n, seed, rows, grade_fn(lm, task, mine)):
+        prompts = prompts[part]
+        grade = grade_fn(lm, task, mine, prompts)
+        for x in collect(lm, task, prompts, from_row(first_row, policy), budgets[:len(mine) * n], n,
+                         seed, rows, grade):
             rewards[x.prompt, x.sample, t] = x.reward
     return distributed.gather(rewards)
 

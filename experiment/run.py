@@ -22,7 +22,7 @@ from tqdm import tqdm
 from decode import GREEDY, Episode, static
 from experiment.adapters import save_adapter
 from experiment.config import Config, check, flag, load
-from experiment.reward_table import RewardStore, collect
+from experiment.reward_table import RewardStore, collect, grade_fn
 from grading.sandbox import isolation
 from lm import LM
 from tasks import Task
@@ -129,10 +129,11 @@ def print_first_example(run: Run) -> None:
     greedy = static(torch.tensor([GREEDY]))
     budget = torch.tensor([max(task.budgets)])
     episode, = collect(run.lm, task, [prompt], greedy, budget, n=1, seed=0, rows=1)
-    completion = run.lm.text(episode.tokens)
+    completion = run.lm.text(episode.tokens, run.lm.encode(prompt))
+    reward = grade_fn(run.lm, task, [problem], [prompt])(0, episode.tokens)
     ending = " (ran out of tokens)" if episode.truncated else ""
     print(f"prompt: {prompt!r}\ngreedy: {completion!r}{ending}\n"
-          f"answer: {problem.answer!r}, reward {task.grade(completion, problem):g}")
+          f"answer: {problem.answer!r}, reward {reward:g}")
 
 
 # ---- the run folder -----------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from batch import State
 from decode import GREEDY, Choice, Episode, static
 from experiment.adapters import arms_from_json
 from experiment.held_out import HeldOut
-from experiment.reward_table import Arm, collect
+from experiment.reward_table import Arm, collect, grade_fn
 from features import P_MAX_COLUMN, distribution_features
 from lm import LM
 from pomdp import TEMPERATURES, TokenPolicy
@@ -152,16 +152,17 @@ def generations(held: HeldOut, problems: list[Problem], episodes: list[Episode],
     for i, problem in enumerate(problems[:SHOWN]):
         row = i * T + i % T                            # budgets in turn
         x = episodes[row]
-        entries.append({"prompt": run.task.prompt(problem, held.style),
-                        "answer": problem.answer, "budget": x.budget,
-                        "reward": run.task.grade(run.lm.text(x.tokens), problem),
-                        "truncated": x.truncated, "tokens": token_entries(run.lm, notes[row])})
+        prompt = run.task.prompt(problem, held.style)
+        entries.append({"prompt": prompt, "answer": problem.answer, "budget": x.budget,
+                        "reward": grade_fn(run.lm, run.task, [problem], [prompt])(0, x.tokens),
+                        "truncated": x.truncated,
+                        "tokens": token_entries(run.lm, run.lm.encode(prompt), notes[row])})
     return entries
 
 
-def token_entries(lm: LM, notes: list[Note]) -> list[dict]:
+def token_entries(lm: LM, prompt: list[int], notes: list[Note]) -> list[dict]:
     """The text of each token, special tokens included, and its numbers."""
-    pieces, entries = Detokenizer(lm.tokenizer.decode), []
+    pieces, entries = Detokenizer(lm.tokenizer.decode, prompt), []
     for x in notes:
         text = pieces.add(x.token, last=x is notes[-1])
         entry = {"text": text, "action": x.action, "decision": bool(x.decision),

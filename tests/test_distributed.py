@@ -262,7 +262,7 @@ def test_shares_of_sampling_are_the_parts_of_the_whole(lm, count, monkeypatch):
     """Every row has a strategy of its own, and the length of its text as its reward."""
     task = types.SimpleNamespace(runs_programs=False, budgets=(18, 30), chat=False, thinking=False,
                                  styles={"": None}, prompt=lambda p, style: p,
-                                 grade=lambda text, p: len(text))
+                                 grade=lambda text, p, truncated: len(text))
     problems = [f"{i}+8+5+9+7+6:" for i in range(3, 3 + count)]
     strategies = torch.tensor([[0.4 * i, 0, 1, 0] for i in range(count * 2)])
     hot = Arm("", Strategy(1.25))

@@ -111,7 +111,7 @@ def test_each_token_is_seen_before_the_next_is_asked_for(lm, bytes_lm, which, mo
             return policy(state)
 
         episode, = generate(lm, [prompt], watched, 30, seed=4,
-                            on_step=Stream(lm, False, prompt))
+                            on_step=Stream(lm, False, prompt, prompt))
         silent, = generate(lm, [prompt], policy, 30, seed=4)
         assert torch.equal(episode.tokens, silent.tokens)
         assert screen.seen == prompt + lm.text(episode.tokens) and seen[0] == ""
@@ -125,7 +125,8 @@ def test_marks_and_colours_stand_at_decisions_and_leave_the_text_as_it_is(lm, co
     torch.manual_seed(1)
     adapter = TokenPolicy(lm.d, 44)
     torch.nn.init.normal_(adapter.actor[-1].weight, std=0.3)
-    episode, = generate(lm, ["7+8+5+9:"], adapter, 44, seed=1, on_step=Stream(lm, colour))
+    episode, = generate(lm, ["7+8+5+9:"], adapter, 44, seed=1,
+                        on_step=Stream(lm, colour, "7+8+5+9:"))
     shown = capsys.readouterr().out
     mark = re.compile(r"\x1b\[\d+m(.)\x1b\[0m" if colour else f"(.)[{MARKS}]")
     assert mark.sub(r"\1", shown) == lm.text(episode.tokens)

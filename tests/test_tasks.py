@@ -32,8 +32,10 @@ def test_sums_have_right_answers():
     task = TASKS["sums"](Source("", "", 50, 5))
     for p in task.train:
         assert p.answer == str(eval(p.question))
-        assert task.grade(f"#{p.answer}", p) == 1 and task.grade(f"#{p.answer}0", p) == 0
-        assert task.grade(f"2+{p.answer}={p.answer}", p) == task.grade("", p) == 0   # no mark yet
+        assert task.grade(f"#{p.answer}", p, True) == 1
+        assert task.grade(f"#{p.answer}0", p, True) == 0
+        no_mark = f"2+{p.answer}={p.answer}"
+        assert task.grade(no_mark, p, True) == task.grade("", p, True) == 0
 
 
 def test_the_training_examples_follow_the_world_and_the_tokenizer_keeps_them(lm):
@@ -297,7 +299,7 @@ def test_humanevals_own_solutions_pass():
     task = TASKS["humaneval"](Source(DATA, "", 10**6, 10**6))
     some = (task.train + task.test)[::8]
     with ThreadPoolExecutor(2) as pool:
-        assert all(pool.map(lambda p: task.grade(p.answer, p), some))
+        assert all(pool.map(lambda p: task.grade(p.answer, p, False), some))
 
 
 def test_the_program_shows_every_style_and_its_grades(monkeypatch, capsys):

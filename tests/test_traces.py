@@ -222,7 +222,7 @@ def test_generations_are_whole_texts_with_the_rewards_of_the_evaluation(folder, 
         assert x["truncated"] == (not ended)
         assert ended or len(x["tokens"]) == x["budget"]
         text = "".join(piece["text"] for piece in x["tokens"][:len(x["tokens"]) - ended])
-        assert held.run.task.grade(text, problem) == x["reward"]
+        assert held.run.task.grade(text, problem, not ended) == x["reward"]
 
 
 def test_generations_and_tokens_csv_agree(folder):

@@ -11,7 +11,7 @@ class Detokenizer:
     token is decoded together with those before it, and adds "" until its character is complete.
     """
     decode: Callable[[list[int]], str]
-    printed: list[int] = field(default_factory=list)        # the tokens of the last piece
+    printed: list[int] = field(default_factory=list)        # the prompt, then the last piece
     waiting: list[int] = field(default_factory=list)        # the tokens that have added nothing yet
 
     def add(self, token: int, last: bool) -> str:
