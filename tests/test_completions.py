@@ -185,8 +185,9 @@ def test_math_solutions_that_are_cut_before_their_box_are_not_paid():
 
 # ---- vocabularies and heads ----------------------------------------------------------------------
 def with_holes():
-    """Ids 97 to 129 are no tokens, and the end token has the largest id, 130, of 98 tokens."""
-    vocabulary = {"<unk>": 0, "<s>": 1} | {chr(i): i - 30 for i in range(32, 127)} | {"</s>": 130}
+    """Only 120 of the ids 97 to 129 is a token; the end token has the largest id, 130."""
+    vocabulary = {"<unk>": 0, "<s>": 1, "\n": 120, "</s>": 130}
+    vocabulary |= {chr(i): i - 30 for i in range(32, 127)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
@@ -204,8 +205,8 @@ def test_the_end_token_of_a_vocabulary_with_holes_is_drawn_and_a_stop_is_found()
                                pad_token_id=0)[0, len(ids):]
     assert ours.tokens.tolist() == theirs.tolist() == [130] and not ours.truncated
     assert lm.vocabulary == 131 > len(lm.tokenizer)
-    lm.set_prompt_format(stop="~")
-    assert set(lm.ends.tolist()) == {130, 96}
+    lm.set_prompt_format(stop="\n")
+    assert set(lm.ends.tolist()) == {130, 120}
     hot, = rollout(lm, [ids], static(torch.tensor([Strategy(1e9)])), torch.tensor([500]),
                    torch.tensor([0]))
     assert int(hot.tokens.max()) <= 130
