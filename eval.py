@@ -22,7 +22,11 @@ texts: their draws are independent, and a difference between them has a wider in
 Deviations from the paper: (1) its intervals fit a binomial over all problems; ours are paired, and
 contain the spread of trainings. (2) Holm's correction.
 """
-from utils.cli import run_program                # first: Ctrl-C while torch loads gets one line
+from utils.cli import check_options, run_program  # first: Ctrl-C is caught from here on
+from experiment.config import inner_budgets, lower_difficulties, parse_eval
+
+if __name__ == "__main__":                       # before torch loads: a mistake is told at once
+    check_options("eval.py", parse_eval)
 
 import json
 import os
@@ -35,7 +39,7 @@ from tqdm import tqdm
 
 import baselines                                 # noqa: F401  (enters itself in the registry)
 from decode import GREEDY
-from experiment.config import inner_budgets, load, lower_difficulties
+from experiment.load import load
 from experiment.held_out import Cells, HeldOut, held_out
 from experiment.registry import BASELINES, BOTH, TOKEN_ROWS, bandit_learners
 from experiment.reward_table import Arm, RewardStore
@@ -46,7 +50,6 @@ from experiment.traces import write_traces
 from utils import distributed
 from utils.errors import UserError
 from utils.files import exists, read_json, shorter, write
-from utils.options import Parser, whole_numbers
 
 PAPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reference", "paper.json")
 TO_BEST_STATIC = "Difference to best static (chosen on training problems, for each column)."
@@ -215,18 +218,11 @@ def evaluate(run: Run, shown: Sequence[int] = ()) -> str:
 
 
 def main() -> None:
-    parser = Parser(description="Make the tables of a run again.")
-    parser.add_argument("folder", help="a finished run, such as runs/sums")
-    parser.add_argument("--parallel", default="", help="B of the Pass@B to print, between commas "
-                        "(default: the smallest and the largest sampled)")
-    parser.add_argument("--against", help="another run's results.json: fails where a mean is "
-                        "outside of its interval")
-    args = parser.parse_args()
-    shown = whole_numbers(args.parallel, "--parallel")
+    args = parse_eval()
     config = read_config(args.folder)
     lm, task = load(config)
     rewards = RewardStore(os.path.join(args.folder, "rewards.npz"))
-    print(evaluate(Run(lm, task, config, args.folder, rewards), shown))
+    print(evaluate(Run(lm, task, config, args.folder, rewards), args.parallel))
     if args.against:
         print(compare(args.folder, args.against))
 

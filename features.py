@@ -25,11 +25,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
+from utils.parts import CONTEXT_PARTS, OBSERVATION_PARTS
+
 PARALLEL_BUDGETS = (1, 2, 4, 8)                                    # B (paper: 1 and 8)
-CONTEXT_PARTS = ("prompt", "parallel", "budget")                   # of x: e, B and T
-# Each part of o_t can be left out. In place of "distribution" there may be "entropy", the first of
-# its four numbers alone: the paper's ablation.
-OBSERVATION_PARTS = ("hidden", "prompt", "distribution", "budget")
 P_MAX_COLUMN = 1                                                   # of `distribution_features`
 N_THRESHOLDS = 14                                                  # soft thresholds (prototype)
 

@@ -24,11 +24,10 @@ from utils.errors import UserError
 from utils.hub import model_config, public_name
 from utils.kv_cache import KVCache, cache_length
 from utils.memory import check_architecture, free_memory, memory
+from utils.options import check_device_and_dtype
 from utils.profiling import clock
 from utils.reasoning import REASONING_TAGS, after_reasoning, opens_reasoning
 
-DTYPES = ("float32", "bfloat16", "float16")
-DEVICES = ("cpu", "cuda", "mps")
 CONTEXT = 32           # of a prompt's last tokens (ours: enough to spell a tag letter by letter)
 TINY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "weights", "tiny")
 
@@ -36,6 +35,7 @@ TINY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "weights", "tiny
 def pick_device_and_dtype(device: str, dtype: str) -> tuple[str, str]:
     """Replaces "auto": the GPU where there is one; bf16 on CUDA, fp32 elsewhere. Raises UserError
     for an unknown name; for a device that is not there, `LM.load` does."""
+    check_device_and_dtype(device, dtype)
     has_cuda = torch.cuda.is_available()
     if device == "auto":
         device = "cuda" if has_cuda else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -43,10 +43,6 @@ def pick_device_and_dtype(device: str, dtype: str) -> tuple[str, str]:
         device = f"cuda:{os.environ['LOCAL_RANK']}"             # torchrun: one GPU for each process
     if dtype == "auto":
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
-    if dtype not in DTYPES:
-        raise UserError(f"--dtype takes auto, {', '.join(DTYPES)}, not {dtype!r}")
-    if device.split(":")[0] not in DEVICES:
-        raise UserError(f"--device takes auto, {', '.join(DEVICES)}, not {device!r}")
     return device, dtype
 
 

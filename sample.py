@@ -8,9 +8,12 @@
 A token at which the policy decides is coloured by its action, or, if the output is no colour
 terminal, has the action's number behind it: 7₀. All other tokens are greedy (p_max > .95).
 """
-from utils.cli import run_program        # first: then Ctrl-C prints one line while torch loads
+from utils.cli import check_options, run_program  # first: Ctrl-C is caught from here on
+from experiment.config import parse_sample
 
-import argparse
+if __name__ == "__main__":                       # before torch loads: a mistake is told at once
+    check_options("sample.py", parse_sample)
+
 import os
 import sys
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ from bandit import best_arm
 from batch import State
 from decode import GREEDY, Choice, Episode, Policy, generate, static
 from experiment.adapters import arms_from_json, load_adapter, run_folder
-from experiment.config import load
+from experiment.load import load, load_lm
 from experiment.reward_table import embed_prompts, grade_fn
 from experiment.run import Run, read_config
 from lm import LM
@@ -30,7 +33,6 @@ from pomdp import DECISION_P_MAX, TEMPERATURES, action_names
 from utils.detokenizer import Detokenizer
 from utils.errors import UserError
 from utils.files import read_json
-from utils.options import Parser
 from utils.problem_files import Problem
 
 COLOURS = (32, 36, 33, 31, 35, 34)      # ANSI codes of actions 0, 1 ..: green for greedy
@@ -148,24 +150,8 @@ def policies_to_compare(run: Run, token_policy: Policy, prompt: str, T: int, bud
 
 
 # ---- the program --------------------------------------------------------------------------------
-def read_options() -> argparse.Namespace:
-    parser = Parser(description="Sample a completion of one prompt with a trained run.")
-    parser.add_argument("prompt", nargs="?", help='such as "7+8+5+9:"')
-    parser.add_argument("--problem", type=int, help="instead: the number of a held-out problem")
-    parser.add_argument("--run", default="runs/sums", help="run folder or hub id (runs/sums)")
-    parser.add_argument("--model", help="the LM, if it is not where the run's config.json says")
-    parser.add_argument("--budget", type=int, help="tokens (default: the run's largest)")
-    parser.add_argument("--seed", type=int, default=0, help="of the sampling (default 0)")
-    parser.add_argument("--compare", action="store_true",
-                        help="show other policies as well: greedy, best static, the sequence level")
-    args = parser.parse_args()
-    if (args.prompt is None) == (args.problem is None):
-        raise UserError("give a prompt, or --problem and a number")
-    return args
-
-
 def main() -> None:
-    args = read_options()
+    args = parse_sample()
     folder = run_folder(args.run)
     config = read_config(folder)
     config.model = args.model or config.model
@@ -174,7 +160,7 @@ def main() -> None:
     # For a given prompt no task is loaded, since the files with its problems may be elsewhere
     problem = None
     if args.problem is None:
-        lm = config.load_lm()
+        lm = load_lm(config)
         task = None
         prompt = args.prompt
     else:

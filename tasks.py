@@ -21,13 +21,14 @@ import functools
 import itertools
 import re
 from dataclasses import dataclass, field
-from typing import Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable, Iterable, NamedTuple, Sequence
 
-import tiny
-from decode import Policy
 from utils.errors import UserError
 from utils.problem_files import Problem, Source, one_line, train_test_split
 from verify import extract_answer, grade_answer, grade_function, grade_program, math_equal
+
+if TYPE_CHECKING:                # not imported: options are checked before torch loads (config.py)
+    from decode import Policy
 
 
 # ---- a task -------------------------------------------------------------------------------------
@@ -62,7 +63,7 @@ class Task:
     budgets: tuple[int, ...]
     grade: Callable[[str, Problem, bool], float]
     chat: bool = True
-    scripted_oracle: Callable[..., Policy] | None = None
+    scripted_oracle: "Callable[..., Policy] | None" = None
     examples: list[Problem] = field(default_factory=list)
     thinking: bool = False
 
@@ -159,28 +160,30 @@ FUNCTIONS = {
 # ---- tasks that need no file --------------------------------------------------------------------
 def sums(source: Source) -> Task:
     """Worked sums of the embedded LM (tiny.py)."""
+    import tiny                                  # here, since it imports torch
     source.refuse_files("sums")
     return Task(
         name="sums",
-        train=sum_problems("train", source.train),
-        test=sum_problems("test", source.test),
+        train=sum_problems(tiny.problems("train", seed=0), source.train),
+        test=sum_problems(tiny.problems("test", seed=0), source.test),
         styles={"cot": Style("{question}:"), "direct": Style("{question}?")},
         budgets=(18, 24, 30, 37, 44),                # ours: whole solutions have 13 to 72 tokens
-        grade=grade_sum,
+        grade=functools.partial(grade_sum, extract=tiny.extract_sum),
         chat=False,
         scripted_oracle=tiny.scripted_oracle)
 
 
-def grade_sum(text: str, problem: Problem, truncated: bool) -> float:
+def grade_sum(text: str, problem: Problem, truncated: bool,
+              extract: Callable[[str], str | None]) -> float:
     """A truncated one earns its reward if the answer stands behind its "#" already."""
-    answer = tiny.extract_sum(text)
+    answer = extract(text)
     return float(answer is not None and math_equal(answer, problem.answer))
 
 
-def sum_problems(part: str, count: int) -> list[Problem]:
-    """`count` different sums of one part; `tiny.split_of` keeps the parts apart."""
-    generated = itertools.islice(tiny.problems(part, seed=0), 2 * count)         # some come twice
-    distinct = dict.fromkeys(text for _, text in generated)
+def sum_problems(generated: Iterable[tuple[Sequence[int], str]], count: int) -> list[Problem]:
+    """`count` different sums of one part of the world; `tiny.split_of` keeps the parts apart."""
+    some = itertools.islice(generated, 2 * count)                                # some come twice
+    distinct = dict.fromkeys(text for _, text in some)
     problems = []
     for text in itertools.islice(distinct, count):
         numbers = [int(x) for x in text.split("+")]

@@ -24,10 +24,13 @@ Shapes: N prompts, P problems, S arms, n samples, T token budgets, X contexts, D
 
 Deviations from the paper: (1) both levels at once (5). Those of the parts stand in their files.
 """
-from utils.cli import run_program                # first: Ctrl-C while torch loads gets one line
+from utils.cli import check_options, run_program  # first: Ctrl-C is caught from here on
+from experiment.config import Config, Variant, inner_budgets, lower_difficulties, parse
+
+if __name__ == "__main__":                       # before torch loads: a mistake is told at once
+    check_options("train.py", parse)
 
 import json
-import sys
 from functools import partial
 
 import numpy as np
@@ -40,7 +43,6 @@ from bandit import bandit_problem, coverage, expected_rewards, informative, repl
 from decode import Episode, Strategy, strategy_pool
 from eval import evaluate
 from experiment.adapters import arms_to_json, load_adapter, restore
-from experiment.config import Config, Variant, inner_budgets, lower_difficulties, parse
 from experiment.model_card import card
 from experiment.registry import BASELINES, BOTH, TOKEN_LEARNERS, BanditLearner, bandit_learners
 from experiment.reward_table import (Arm, at_every_budget, collect, embed_prompts, grade_fn,
@@ -335,7 +337,7 @@ def train(run: Run) -> str:
 
 def main() -> None:
     with process_group(RESUME):
-        config, resume, profile = main_process_first(partial(parse, sys.argv[1:]))
+        config, resume, profile = main_process_first(parse)
         if profile:
             clock.start()
         run, final = open_run(config, resume)

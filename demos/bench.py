@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM, Qwen3Config
 
 from decode import Policy, Strategy, rollout, static
 from experiment.config import Config
+from experiment.load import load_lm
 from lm import LM, pick_device_and_dtype
 from pomdp import TokenPolicy
 from utils.errors import UserError
@@ -54,7 +55,7 @@ class Vocabulary:
 
 def load(name: str, device: str, dtype: str) -> LM:
     if name not in SHAPES:
-        return Config(model=name, device=device, dtype=dtype).load_lm()
+        return load_lm(Config(model=name, device=device, dtype=dtype))
     device, dtype = pick_device_and_dtype(device, dtype)
     hidden, intermediate, layers, heads = SHAPES[name]
     config = Qwen3Config(hidden_size=hidden, intermediate_size=intermediate,

@@ -4,12 +4,12 @@
 """
 from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
-from lm import DTYPES, model_folder, pick_device_and_dtype
+from lm import model_folder, pick_device_and_dtype
 from utils.errors import UserError
 from utils.hub import model_config
 from utils.kv_cache import cache_length
 from utils.memory import memory
-from utils.options import Parser
+from utils.options import DTYPES, Parser
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import os
 
 from tqdm import tqdm
 
-from experiment.config import load
+from experiment.load import load
 from experiment.held_out import held_out
 from experiment.model_card import card
 from experiment.reward_table import RewardStore

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 import baselines                     # noqa: F401  (enters the paper's baselines in the registry)
 from bandit import ALPHA, ENTROPY, LR, bandit_problem, replay, train_linucb, train_softmax
-from experiment.config import load
+from experiment.load import load
 from experiment.held_out import Cells, held_out
 from experiment.reward_table import RewardStore
 from experiment.run import Run, read_config

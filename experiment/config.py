@@ -1,16 +1,18 @@
-"""The options of the main run, one line each, and what they load."""
+"""The options of train.py, one line each, and those of eval.py and sample.py.
+
+This file imports no torch, which takes seconds: a mistake in the options is told at once.
+"""
 import argparse
 import dataclasses
 import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Sequence
 
-from features import OBSERVATION_PARTS
-from lm import LM
-from tasks import TASKS, Task
+from tasks import TASKS
 from utils.errors import UserError
-from utils.options import Parser, whole_numbers
-from utils.problem_files import Problem, Source
+from utils.options import Parser, check_device_and_dtype, whole_numbers
+from utils.parts import OBSERVATION_PARTS
+from utils.problem_files import Problem
 
 
 class Variant(NamedTuple):
@@ -75,9 +77,6 @@ class Config:
     test_problems: int = option(250, "held-out problems")
     test_samples: int = option(8, "samples of each held-out problem")
 
-    def load_lm(self) -> LM:
-        return LM.load(self.model, self.device, self.dtype)
-
     def all_seeds(self) -> range:
         return range(self.seed, self.seed + self.seeds)
 
@@ -114,8 +113,8 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def parse(argv: list[str]) -> tuple[Config, bool, bool]:
-    """(options, resume?, profile?) of a command line. Single options win over a preset."""
+def parse(argv: list[str] | None = None) -> tuple[Config, bool, bool]:
+    """(options, resume?, profile?) of the command line. Single options win over a preset."""
     parser = Parser(prog="train.py", description="Train adapters that choose how an LM samples.",
                     argument_default=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="the whole run in under 60 s")
@@ -166,6 +165,11 @@ def check(config: Config) -> None:
         raise UserError(f"--batch must be a multiple of --token-samples, {config.token_samples}")
     if config.task not in TASKS:
         raise UserError(f"unknown task {config.task!r}; the tasks are {', '.join(TASKS)}")
+    budgets = whole_numbers(config.budgets, "--budgets")
+    if budgets and (budgets != sorted(set(budgets)) or budgets[0] < 1):
+        raise UserError(f"--budgets must be at least 1 and rise, not {config.budgets}")
+    whole_numbers(config.difficulties, "--difficulties")
+    check_device_and_dtype(config.device, config.dtype)
     if not set(config.parts.split(",")) <= {*OBSERVATION_PARTS, "entropy"}:
         raise UserError(f"--parts takes {', '.join(OBSERVATION_PARTS)}, entropy")
     if config.baselines and config.parts == "budget":
@@ -174,31 +178,30 @@ def check(config: Config) -> None:
         raise UserError(f"--name is the name of a folder under runs/, not {config.name!r}")
 
 
-def load(config: Config) -> tuple[LM, Task]:
-    """The LM, which is told how to prompt and where to stop, and the task: first, as it is fast."""
-    task = make_task(config)
-    lm = config.load_lm()
-    task.chat = task.chat and bool(lm.tokenizer.chat_template)
-    lm.set_prompt_format(task.chat, task.thinking, task.stop)
-    return lm, task
+def parse_eval() -> argparse.Namespace:
+    parser = Parser(prog="eval.py", description="Make the tables of a run again.")
+    parser.add_argument("folder", help="a finished run, such as runs/sums")
+    parser.add_argument("--parallel", default="", help="B of the Pass@B to print, between commas "
+                        "(default: the smallest and the largest sampled)")
+    parser.add_argument("--against", help="another run's results.json: fails where a mean is "
+                        "outside of its interval")
+    args = parser.parse_args()
+    args.parallel = whole_numbers(args.parallel, "--parallel")
+    return args
 
 
-def make_task(config: Config) -> Task:
-    """The task with the problems, prompts and budgets of the options."""
-    # The token level is trained on other problems than the reward table's
-    table = max(config.problems, config.pool_problems)
-    train = table + config.token_problems + config.shots
-    difficulties = whole_numbers(config.difficulties, "--difficulties")
-    source = Source(config.data, config.test_data, train, config.test_problems, difficulties)
-    task = TASKS[config.task](source)
-    task.chat = task.chat and not config.plain
-    task.thinking = config.thinking == "on"
-    if config.budgets:
-        task.budgets = tuple(whole_numbers(config.budgets, "--budgets"))
-    if list(task.budgets) != sorted(set(task.budgets)) or min(task.budgets) < 1:
-        raise UserError(f"--budgets must be at least 1 and rise, not {config.budgets}")
-    styles = config.all_styles()
-    if not set(styles) <= set(task.styles) or len(set(styles)) < len(styles):
-        raise UserError(f"--styles of {task.name}, each once: {', '.join(task.styles)}")
-    task.add_examples(config.shots, styles)
-    return task
+def parse_sample() -> argparse.Namespace:
+    parser = Parser(prog="sample.py",
+                    description="Sample a completion of one prompt with a trained run.")
+    parser.add_argument("prompt", nargs="?", help='such as "7+8+5+9:"')
+    parser.add_argument("--problem", type=int, help="instead: the number of a held-out problem")
+    parser.add_argument("--run", default="runs/sums", help="run folder or hub id (runs/sums)")
+    parser.add_argument("--model", help="the LM, if it is not where the run's config.json says")
+    parser.add_argument("--budget", type=int, help="tokens (default: the run's largest)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampling (default 0)")
+    parser.add_argument("--compare", action="store_true",
+                        help="show other policies as well: greedy, best static, the sequence level")
+    args = parser.parse_args()
+    if (args.prompt is None) == (args.problem is None):
+        raise UserError("give a prompt, or --problem and a number")
+    return args

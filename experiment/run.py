@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from decode import GREEDY, Episode, static
 from experiment.adapters import save_adapter
-from experiment.config import Config, check, flag, load
+from experiment.config import Config, check, flag
+from experiment.load import load
 from experiment.reward_table import RewardStore, collect, grade_fn
 from grading.sandbox import isolation
 from lm import LM

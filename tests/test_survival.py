@@ -180,9 +180,27 @@ def test_output_to_a_full_disk_gets_one_line_and_to_a_closed_pipe_none(
 def test_ctrl_c_while_torch_is_imported_gets_one_line(program, tmp_path):
     (tmp_path / "torch.py").write_text("raise KeyboardInterrupt")
     path = f"{tmp_path}{os.pathsep}{ROOT}"
-    done = subprocess.run(command_of(program), text=True, capture_output=True,
+    folder = ["runs/x"] if program == "eval.py" else []
+    done = subprocess.run(command_of(program) + folder, text=True, capture_output=True,
                           env={**os.environ, "PYTHONPATH": path})
     assert done.returncode and done.stderr == f"{program}: stopped\n"
+
+
+@pytest.mark.parametrize("command, says", [
+    (["train.py", "--loud"], "--loud"), (["train.py", "--task", "chess"], "unknown task"),
+    (["train.py", "--budgets", "9,3"], "rise"), (["train.py", "--dtype", "int3"], "int3"),
+    (["train.py", "--parts", "mood"], "--parts"), (["train.py", "--difficulties", "x"], "--diffic"),
+    (["eval.py"], "folder"), (["eval.py", "x", "--parallel", "y"], "--parallel"),
+    (["sample.py"], "a prompt, or"), (["sample.py", "--seed", "x"], "--seed")])
+def test_a_wrong_option_is_told_before_torch_is_imported_by_one_process(command, says, tmp_path):
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    for rank, lines in (("0", 1), ("1", 0)):
+        done = subprocess.run([*command_of(command[0]), *command[1:]], text=True,
+                              capture_output=True,
+                              env={**os.environ, "PYTHONPATH": path, "RANK": rank})
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == lines
+        assert says in done.stderr or rank == "1"
 
 
 # ---- damaged files ------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from decode import GREEDY, Strategy, probs, prompt_key, rollout, static
 from demos import remake
 from experiment import traces
 from experiment.adapters import arms_to_json, save_adapter
-from experiment.config import Config, make_task
+from experiment.config import Config
+from experiment.load import make_task
 from experiment.held_out import HeldOut
 from experiment.reward_table import Arm, collect, embed_prompts, sample_policy
 from experiment.run import Run

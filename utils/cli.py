@@ -16,6 +16,23 @@ from typing import Callable
 from utils.errors import UserError
 
 
+def check_options(program: str, parse: Callable[[], object]) -> None:
+    """Ends the program after a mistake in its options: one line and status 2, as argparse does.
+
+    train.py, eval.py and sample.py call it before they import torch, which takes seconds. Under
+    torchrun all processes read the same options, and rank 0 alone reports.
+    """
+    def parse_or_exit() -> None:
+        try:
+            parse()
+        except UserError as error:
+            if os.environ.get("RANK", "0") == "0":
+                print(f"{program}: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    run_program(program, parse_or_exit)
+
+
 def run_program(program: str, main: Callable[[], None], stopped: str = "stopped") -> None:
     """Calls main(). program: its name in messages. stopped: the message after Ctrl-C."""
     # A Windows console lacks characters such as ₀ and ≤: print "?" in their place

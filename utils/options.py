@@ -4,6 +4,9 @@ from typing import Any, NoReturn
 
 from utils.errors import UserError
 
+DTYPES = ("float32", "bfloat16", "float16")
+DEVICES = ("cpu", "cuda", "mps")
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser without abbreviations, whose errors are UserErrors."""
@@ -27,3 +30,11 @@ def whole_numbers(text: str, flag: str) -> list[int]:
         return [int(x) for x in text.split(",")]
     except ValueError:
         raise UserError(f"{flag} takes whole numbers separated by commas, not {text!r}")
+
+
+def check_device_and_dtype(device: str, dtype: str) -> None:
+    """Raises UserError for a name that is none; "auto" and cuda:1 are names."""
+    if dtype not in ("auto", *DTYPES):
+        raise UserError(f"--dtype takes auto, {', '.join(DTYPES)}, not {dtype!r}")
+    if device.split(":")[0] not in ("auto", *DEVICES):
+        raise UserError(f"--device takes auto, {', '.join(DEVICES)}, not {device!r}")
