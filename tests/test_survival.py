@@ -175,6 +175,12 @@ def test_output_to_a_full_disk_gets_one_line_and_to_a_closed_pipe_none(
     assert forker.run(folder, *command, stdout="|")[:2] == (1, [])
 
 
+def test_a_run_into_a_closed_pipe_says_nothing_and_can_be_resumed(forker, unbroken, tmp_path):
+    code, errors, _ = train(forker, tmp_path, stdout="|")
+    assert code == 1 and errors == [] and (tmp_path / "runs" / "sums.part").exists()
+    assert train(forker, tmp_path)[0] == 0 and hashes(tmp_path / "runs" / "sums") == unbroken[1]
+
+
 @pytest.mark.parametrize("program", ["train.py", "eval.py", "demos.replay", "demos.train_tiny",
                                      "demos.from_gguf"])
 def test_ctrl_c_while_torch_is_imported_gets_one_line(program, tmp_path):
