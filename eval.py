@@ -110,11 +110,14 @@ def token_table(held: HeldOut) -> dict:
             if cells:
                 rows[baseline.row] = cells
     rows |= token_rows(held)
-    # A rule by hand that sees the problem, and so no competitor (tiny.py)
+    # No competitors: a rule by hand that sees the problem (tiny.py), and the best of all policies
+    # for a player who even knows the answer (experiment/optimum.py)
     if held.run.task.scripted_oracle:
         rows["scripted oracle"] = held.scripted_oracle()
+        rows["optimum, knows the answer"] = held.optimum()
     return make_table("Token level", TO_BEST_STATIC, held.Bs[:1], rows,
-                      reference=rows["best static"], no_competitors=("scripted oracle",))
+                      reference=rows["best static"],
+                      no_competitors=("scripted oracle", "optimum, knows the answer"))
 
 
 def token_rows(held: HeldOut) -> dict[str, Cells]:

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from bandit import best_arm, pass_at
 from decode import Policy
 from experiment.adapters import arms_from_json, load_adapter
-from experiment.reward_table import (Arm, PolicyAt, at_every_budget, embed_prompts,
+from experiment.optimum import action_probabilities, grow, value
+from experiment.reward_table import (Arm, PolicyAt, at_every_budget, embed_prompts, grade_fn,
                                      sample_budget_blind, sample_policy, sample_static)
 from experiment.run import Run
 from experiment.selection import Selection
@@ -144,6 +145,24 @@ class HeldOut:
             return prompts, task.scripted_oracle(self.run.lm, one_a_row, budgets, max(TEMPERATURES))
 
         return self.cells(self.policy_table("scripted oracle", policy_at))
+
+    def optimum(self) -> Cells:
+        """The best that the token level's actions can do for a player who knows the answer.
+
+        Exact, not sampled: Pass@B = 1 - (1 - V)^B, since the B samples are independent.
+        """
+        task = self.run.task
+        prompts = self.prompts(self.style)
+        grade = grade_fn(self.run.lm, task, task.test, prompts)
+
+        def values() -> np.ndarray:
+            tree = grow(self.run.lm, prompts, grade, task.budgets)
+            p = action_probabilities(tree)
+            return np.stack([value(tree, T, p)[0].cpu().numpy() for T in task.budgets], 1)
+
+        V = self.run.rewards.get("test optimum", values)                                # (P, T)
+        self.run.rewards.flush()
+        return {(B, t): 1 - (1 - V[None, :, t]) ** B for B, t in self.columns}
 
     # ---- trained policies: cells ----
     def load(self, kind: str, seed: int) -> tuple[Any, dict]:

@@ -36,6 +36,7 @@ LOOK: dict[str, dict[str, Any]] = {
     "softmax bandit": dict(color="#0072B2", linestyle=(0, (7, 2, 1, 2)), marker="^"),
     "both levels": dict(color="#CC79A7", linestyle=(0, (3, 1, 1, 1, 1, 1)), marker="D"),
     "scripted oracle": dict(color="#009E73", linestyle=(0, (1, 2.5)), marker="X"),
+    "optimum, knows the answer": dict(color="#56B4E9", linestyle="-", marker="*"),
     "greedy": dict(color="#6B6B6B", linestyle=(0, (1, 1)), marker="v")}
 LOOKS = list(LOOK.values())                                # for lines that are no policies
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
@@ -108,8 +109,8 @@ def accuracy(data: Data) -> "Figure":
     figure, axes = panels(1, 1, 6.6, 4.2)
     budgets = data.results["about"]["budgets"]
     cells = {T: f"pass@1[{t}]" for t, T in enumerate(budgets)}
-    names = ("scripted oracle", "both levels", "token level", "softmax bandit", "best static",
-             "greedy")
+    names = ("optimum, knows the answer", "scripted oracle", "both levels", "token level",
+             "softmax bandit", "best static", "greedy")
     plot_rows(data, axes[0, 0], names, cells)
     axes[0, 0].set_xticks(budgets)
     return finish(figure, axes, "token budget T, tokens", "Pass@1, % of problems")
