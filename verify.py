@@ -6,11 +6,12 @@ r"""What a reward is: is the answer in this completion correct, does its program
     r = 1 if math_equal(extract_answer(completion), gold), else 0
     r = 1 if run_tests(extract_program(completion), tests, seconds, megabytes).passed, else 0
 
-`extract_answer` looks where a human reader looks: the last \boxed{}, else the number behind the
-"####" of GSM8K, else "the answer is ...", else the last number. `math_equal` (grading/answers.py)
+`extract_answer` (grading/extraction.py) looks where a human reader looks: the last \boxed{}, else
+<answer> tags, else the number behind the "####" of GSM8K, else "the answer is ...", else the last
+number, unless the completion ran out of tokens. `math_equal` (grading/answers.py)
 brings both answers to one notation and compares them by the first kind that fits: choice, word,
 union, list, equation, matrix, set or tuple; and the parts of these, or else the whole answers, by
-their values: exactly if they are rational, else at three random points to 200 digits. In doubt they
+their values: exactly if they are rational, else at three random points to 300 digits. In doubt they
 differ, as 0.333 and 1/3 do, since a wrong "equal" rewards a wrong answer. `run_tests`
 (grading/sandbox.py) runs programs within limits.
 
@@ -19,119 +20,12 @@ Deviations from the paper: (1) it does not say when two answers are equal; gradi
 import re
 import secrets
 
-from grading.answers import LONGEST, math_equal
+from grading.answers import math_equal
+from grading.extraction import extract_answer
 from grading.sandbox import Verdict, run_tests
 from utils.errors import UserError
 from utils.problem_files import Problem
 from utils.reasoning import after_reasoning
-
-
-# ---- the answer in a completion -----------------------------------------------------------------
-# re.VERBOSE skips spaces and comments in a pattern; there [ ] is a space and [#] is a "#".
-NUMBER = r"""
-    (?: (?<![\w)}]) - )?             # a minus sign, but not the one of 7-5
-    (?: \\[dt]?frac\{\d+\}\{\d+\}    # \frac{1}{2}, or digits: 12  1,234.50  .5  1/2
-      | (?: \d+ (?:,\d{3})* (?:\.\d+)? | \.\d+ ) (?:/\d+)? )"""
-BOX_OR_BRACE = re.compile(r"""
-    \\ (?:boxed|fbox)                # a box ..
-    (?: \s* (?P<open>\{)             #     .. that opens with a brace: \boxed{x+1}
-      | \s* (?P<bare>[\w./-]+) )     #     .. or has no braces: \boxed 7
-    | \\ .                           # an escaped character: \{ is not a brace
-    | [{}]                           # a brace
-    """, re.VERBOSE | re.DOTALL)
-GSM8K = re.compile(rf"""
-    [#]{{4}} [ \t]* \$? ({NUMBER})   # the mark "####", perhaps a dollar sign, the answer,
-    (?= [ \t]* (?:%|[a-z]+)? \.? [ \t]* $ )    # and to the line's end a unit, a full stop
-    """, re.VERBOSE | re.MULTILINE)
-ANSWER_IS = re.compile(r"""
-    \b answers? \b                               # "answer" or "answers"
-    (?: [ ] (?:to|for|of) [ ] [^.\n]{1,100}? )?  # perhaps "to the question"
-    [\s*]*                                       # spaces, and the stars of **bold** text
-    (?: (?: is | are | was | (?:should|must|will|would) [ ] be ) \b    # a verb
-      | [:=\n] )                                 # or a sign in its place
-    [\s:*]*
-    (?: (?:therefore|thus|indeed|simply|just|then|hence) \b ,? \s* )?  # "is therefore 5"
-    """, re.VERBOSE | re.IGNORECASE)
-FORMULA = re.compile(r"""
-    \$\$? ([^$]+) \$\$? | \\\( (.+?) \\\) | \\\[ (.+?) \\\]     # $x$ or $$x$$, \(x\), \[x\]
-    """, re.VERBOSE | re.DOTALL)
-NUMBER_ENDS = re.compile(rf"""
-    ({NUMBER}) (?= [.,;!*\s]* $                      # after the number the line ends,
-      | [.,;]? \s+ (?! (?:and|or) [ ] [-$\\\d] ) [a-z(] )    # or goes on in words, not "and 2"
-    """, re.VERBOSE)
-
-
-def extract_answer(text: str, truncated: bool = False) -> str | None:
-    """The final answer of a completion, or None. A thinking model's thoughts do not count.
-
-    truncated: it ran out of tokens. Then its last number belongs to a solution that goes on, and is
-    no answer: only one in the form that the prompt asked for counts.
-    """
-    # assignment 11
-    text = after_reasoning(text)
-
-    # The last box; there is no answer if the only box was cut off
-    boxes, cut_off = _boxes(text)
-    if boxes or cut_off:
-        return boxes[-1] if boxes else None
-
-    # The last number behind "####", as in GSM8K
-    marked = GSM8K.findall(text)
-    if marked:
-        return marked[-1]
-
-    # The last "the answer is" that an answer follows
-    for said in reversed(list(ANSWER_IS.finditer(text))):
-        answer = _answer_at_start(text[said.end():said.end() + LONGEST])
-        if answer:
-            return answer
-
-    # The last number, if the completion ended by itself
-    if truncated:
-        return None
-    numbers = re.findall(NUMBER, text, re.VERBOSE)
-    return numbers[-1] if numbers else None
-
-
-def _boxes(text: str) -> tuple[list[str], bool]:
-    """(contents of the complete boxes that are not empty, as they open; is one cut off?)"""
-    first = re.search(r"\\boxed|\\fbox", text)
-    if not first:
-        return [], False
-    opened = []                        # the boxes and braces that are open at this point
-    content = {}                       # where a box begins -> what it contains
-    for found in BOX_OR_BRACE.finditer(text, first.start()):
-        if found["open"] or found[0] == "{":
-            opened.append(found)
-        elif found["bare"]:
-            content[found.start()] = found["bare"].rstrip(".")
-        elif found[0] == "}" and opened:
-            start = opened.pop()
-            if start["open"]:
-                content[start.start()] = text[start.end():found.start()].strip()
-
-    # A box inside another one closes first, so put them in the order in which they open
-    boxes = [content[start] for start in sorted(content) if content[start]]
-    return boxes, any(brace["open"] for brace in opened)
-
-
-def _answer_at_start(text: str) -> str:
-    """The answer at the start of what follows "the answer is"."""
-    # A dollar sign before an amount of money, $5, opens no formula, $x$
-    if re.match(r"\$[\d,.]+(?:\s|$)", text):
-        text = text[1:]
-
-    # A formula, unless it is the first of several: $1$ and $2$
-    formula = FORMULA.match(text)
-    if formula and not re.match(r",? *(?:and|or)? *[$\\]", text[formula.end():]):
-        return next(filter(None, formula.groups())).strip()
-
-    # A number, or else everything up to the end of the sentence, or up to "because" and the like
-    line = text.split("\n")[0]
-    number = NUMBER_ENDS.match(line)
-    if number:
-        return number[1]
-    return re.split(r"[.!]\s|[.!]$|\*\*| (?:because|since|which) ", line)[0].strip(" $*")
 
 
 # ---- the program in a completion ----------------------------------------------------------------

@@ -5,7 +5,7 @@ r"""The value of a mathematical expression (LaTeX or plain) at a point, and equa
 
 Two expressions are one function if they agree at a few random points (Schwartz 1980, Zippel 1979),
 so nothing is simplified. Arithmetic is exact on rationals, which decides polynomials and all plain
-numbers; roots, logarithms and the like are complex numbers of 200 digits (mpmath, which torch
+numbers; roots, logarithms and the like are complex numbers of 300 digits (mpmath, which torch
 installs). A name has a rational value, which a hash of its letters gives; e, i, pi are constants.
 
 The text may be hostile. The grammar below reads it; eval never does. The text's length and the size
@@ -28,8 +28,9 @@ import mpmath
 Number = Any                       # a Fraction, or a real or complex number of mpmath
 Operation = Callable[[Number, Number], Number]
 mp = mpmath.MPContext()            # ours: its precision never changes, so threads may share it
-mp.dps = 200                       # digits, ours: leaves 50 for what cancels
-TOLERANCE = mp.mpf(10) ** -150     # ours: far below what two different short expressions differ by
+mp.dps = 300                       # digits, ours: leaves 100 for what cancels
+TOLERANCE = mp.mpf(10) ** -200     # ours, relative: two different short expressions differ by more
+ROUNDING = mp.mpf(10) ** -280      # ours: below this share of its terms, a sum is rounding: it is 0
 WORK = 400_000                     # ours: bits of all rationals in a text; 2^100000 passes, ~0.1 s
 LARGE = 2000                       # ours: no larger factorial (19,000 bits), exponent or argument
 
@@ -114,6 +115,9 @@ def value(text: str, point: int) -> Number:
     result = reader.expression()
     if reader.peek:
         raise ValueError(f"{reader.peek!r} is out of place")
+    # sin(pi) is 0, but for rounding; pi/2^900 is as small and no sum: it is not 0
+    if not isinstance(result, Fraction) and abs(result) <= ROUNDING * reader.largest_term:
+        return Fraction(0)
     return result
 
 
@@ -140,7 +144,7 @@ def _close(a: Number, b: Number) -> bool:
     if isinstance(a, Fraction) and isinstance(b, (Fraction, int)):
         return a == b
     a, b = _inexact(a), _inexact(b)
-    return bool(abs(a - b) <= TOLERANCE * max(1, abs(a), abs(b)))
+    return bool(abs(a - b) <= TOLERANCE * max(abs(a), abs(b)))
 
 
 class _Reader:
@@ -151,6 +155,7 @@ class _Reader:
         self.at = 0                # the next token
         self.point = point
         self.work = 0              # bits of all rationals so far
+        self.largest_term = mp.mpf(0)    # of all sums that are not exact: what may cancel
         self.degree = Fraction(1)  # a degree sign's factor: pi/180 under sin and its like
         self.bars = 0              # absolute values that are open: a bar closes the innermost
 
@@ -171,6 +176,9 @@ class _Reader:
             raise ValueError("too large")
         return x
 
+    def may_cancel(self, *terms: Number) -> None:
+        self.largest_term = max(self.largest_term, *(abs(_inexact(x)) for x in terms))
+
     def both(self, operation: Operation, a: Number, b: Number) -> Number:
         return self.checked(_both(operation, a, b))
 
@@ -179,7 +187,10 @@ class _Reader:
         total = self.term()
         while self.peek in ("+", "-"):
             operation = operator.add if self.next() == "+" else operator.sub
-            total = self.both(operation, total, self.term())
+            term = self.term()
+            if not (isinstance(total, Fraction) and isinstance(term, Fraction)):
+                self.may_cancel(total, term)
+            total = self.both(operation, total, term)
         return total
 
     def term(self, stop: Sequence[str] = ()) -> Number:
@@ -291,7 +302,8 @@ class _Reader:
         if abs(x) > LARGE and f not in (mp.ln, FUNCTIONS["log"]):
             raise ValueError("too large an argument")
         result = self.checked(f(x))
-        if abs(result) > 1 / TOLERANCE:                                   # tan(pi/2) in 200 digits
+        self.may_cancel(x, Fraction(1))                                   # its series is a sum
+        if abs(result) > 1 / TOLERANCE:                                   # tan(pi/2) in 300 digits
             raise ValueError("a pole")
         return result
 

@@ -15,26 +15,41 @@ from typing import Iterable
 from grading.expressions import WORDS
 
 CHARACTERS = str.maketrans({
-    "−": "-", "–": "-", "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "÷": "/", "π": "\\pi ",
+    "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "∙": "\\cdot ", "÷": "/", "π": "\\pi ",
     "θ": "\\theta ", "√": "\\sqrt ", "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ",
-    "≈": "\\approx ", "∪": "\\cup ", "∈": "\\in ", "±": "\\pm ", "²": "^2", "³": "^3", "½": "1/2 ",
-    "∅": "\\emptyset ", "⟨": "(", "⟩": ")", "\u00a0": " ", "，": ","})
+    "≈": "\\approx ", "∪": "\\cup ", "∈": "\\in ", "∖": "\\setminus ", "±": "\\pm ", "½": " 1/2 ",
+    "¼": " 1/4 ", "¾": " 3/4 ", "⅓": " 1/3 ", "⅔": " 2/3 ", "∅": "\\emptyset ", "⟨": "(", "⟩": ")",
+    "º": "°", "℃": "°C", "℉": "°F", "，": ",", "．": ".", "＝": "=", "％": "%", "＄": "$",
+    **dict.fromkeys("−‐‑‒–—﹣－", "-"),                            # minus signs, hyphens and dashes
+    **dict.fromkeys("/⁄∕／", "/"), **dict.fromkeys("“”„″", '"'), **dict.fromkeys("‘’‚′", "'"),
+    **dict.fromkeys("\u00a0\u2002\u2003\u2007\u2008\u2009\u200a\u202f\u3000", " "),      # spaces
+    **dict.fromkeys("\u200b\u2060\ufeff", ""),                   # spaces without a width
+    **{power: f"^{i}" for i, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+    **{wide: str(i) for i, wide in enumerate("０１２３４５６７８９")}})
+# The spaces and commas within 10 080 and 10,080 as typesetters write them
+THOUSANDS = re.compile(
+    r"(?<=\d)(?:,\\!|\{,\}|\\[, ]|[\u00a0\u2007\u2009\u202f])\s*(?=\d{3}(?!\d))")
 # Applied from first to last. \b ends a command: \le5 is \le and 5. ⦃ and ⦄ stand for \{ and \}, the
 # braces of a set, because plain braces enclose LaTeX's arguments.
 PATTERNS = [
     (r"\\\\(?:\[[^]]*\])?|\\cr\b", "¶"),                          # the next row of a matrix
     (r"\\\$|[$€£]|\\[()\[\]]|^\*\*|\*\*$", ""),                   # formula marks, money, bold
     (r"(?<=[\d})])\s*\\approx[\d.\s]+$", ""),                     # \frac23 \approx 0.67
-    (r"(?<=\d)(?:,\\!|\{,\})\s*(?=\d{3})", ""),                   # 10,\!080 and 10{,}080
+    (r"\{([^{}]*)\\over\b([^{}]*)\}", r"\\frac{\1}{\2}"),          # {3 \over 4}
+    (r"^([^{}]*)\\over\b([^{}]*)$", r"\\frac{\1}{\2}"),
     # Sizes and spaces
     (r"\\!|\\(?:displaystyle|left|right|limits|[bB]igg?[lr]?)(?![a-zA-Z])\.?", ""),
     (r"\\phantom\s*(?:\{[^{}]*\}|.)", ""), (r"\\[,;: ]|~|\\q?quad\b", " "),
+    # Matrices by another name
+    (r"[(\[]\s*\\[b]egin\s*\{array\}\s*(?:\{[^{}]*\})?", r"\\begin{pmatrix}"),
+    (r"\\end\s*\{array\}\s*[)\]]", r"\\end{pmatrix}"),
     # Brackets and bars
     (r"\\(?:lbrace\b|\{)", "⦃"), (r"\\(?:rbrace\b|\})", "⦄"), (r"\\langle\b", "("),
     (r"\\rangle\b", ")"), (r"\\(?:emptyset|varnothing)\b", "⦃⦄"), (r"\\[lr]?vert\b|\\mid\b", "|"),
     # Commands with several names; degrees and percent
     (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"), (r"\\%", "%"),
     (r"\^\s*(?:\\circ\b|\{\s*\\circ\s*\})|\\degree\b|\\circ\b", "°"),
+    (r"(?<=°)[\s{]*(?:\\(?:text|mathrm|rm)\s*\{)?\s*(?:C|F|Celsius|Fahrenheit)\b\s*\}*", ""),
     # Relations
     (r"\\leq(?:slant)?\b|<=", r"\\le "), (r"\\geq(?:slant)?\b|>=", r"\\ge "), (r"\\lt\b", "<"),
     (r"\\gt\b", ">"), (r"\\neq\b", r"\\ne "), (r"\\(?:approx|equiv|simeq)\b", "="),
@@ -42,12 +57,14 @@ PATTERNS = [
     (r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "), (r"\\operatorname\*?\{(\w+)\}", r"\\\1 "),
     (r"\\mathrm\{([ie]|pi)\}", r"\1"), (r"\\mathbb\s*\{?R\b\}?", "(-∞,∞)"),
     (r"\\arc(\w+)", r"arc\1"),
-    # Times of day: 4 a.m. and 4 \text{ am} are 4am
-    (r"(?<=\d)\s*(?:\\text\s*\{)?\s*([ap])\.?m\b\.?\s*\}?", r"\1m"),
+    # Times of day: 4 a.m., 4 AM and 4 \text{ am} are 4am
+    (r"(?<=\d)\s*(?:\\text\s*\{)?\s*[aA]\.?\s?[mM]\b\.?\s*\}?", "am"),
+    (r"(?<=\d)\s*(?:\\text\s*\{)?\s*[pP]\.?\s?[mM]\b\.?\s*\}?", "pm"),
     # Styles of formulas go, those of texts become \text; "and" and "or" become commas
     (r"\\(?:boxed|mathbf|mathit|boldsymbol|bm|mathsf|mathcal)\s*\{([^{}]*)\}", r"\1"),
     (r"\\(?:mbox|textbf|textit|textrm|textnormal|textsf|mathrm|rm)\s*\{", r"\\text{"),
-    (r"\\text\{[\s,;]*(?:and|or)[\s,;]*\}|\s(?:and|or)\s", ","),
+    (r"\\text\{[\s,;]*(?:and|or)[\s,;]*\}|\s(?:and|or)\s|(?<=[)\]])(?:and|or)(?=[(\[])", ","),
+    (r"\\(?:[b]ackslash|smallsetminus)\b", r"\\setminus "),
     # Infinity, without its plus sign
     (r"\\infty\b|(?<![A-Za-z])(?:infinity|inf|oo)\b", "∞"), (r"\+\s*∞", "∞"),
     # Arguments without braces: \frac12, \log_2, \frac{a}b, \frac a{b}, \sqrt3
@@ -59,21 +76,70 @@ PATTERNS = [
     (r"(?<![\d.}\w^_)/])(\d+)\s+(\d+)/(\d+)(?![\d.])", r"(\1+\2/\3)")]
 REWRITES = [(re.compile(pattern.replace(r"\b", "(?![A-Za-z])")), new) for pattern, new in PATTERNS]
 TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
-# A unit at the end: a word (no function) or a short unit behind a space, or cm and its like without
-# one. More words (km per hour), a full stop, ^2 or ^3 may follow.
-SHORT_UNITS = "cm|mm|km|ft|in|yd|mi|kg|mg|lb|lbs|oz|hr|hrs|mph|sq|cu|mL|ml"
-UNIT = re.compile(rf"(?<=[\d)}}\]])(?:\s+(?!(?:{'|'.join(WORDS)})\b)(?:[A-Za-z]{{3,}}|"
-                  rf"(?:{SHORT_UNITS})\b)|(?:cm|mm|km|kg|mph)\b)"
-                  r"(?:[\s/]+[A-Za-z]+)*\.?(?:\^?\{?[23]\}?)?$")
+
+# ---- words --------------------------------------------------------------------------------------
+# Words that are read for what they mean: 5 million is 5*10^6, negative 5 is -5
+MULTIPLIERS = {"dozen": "12", "hundred": "10^2", "thousand": "10^3", "million": "10^6",
+               "billion": "10^9", "trillion": "10^{12}"}
+MEANINGS = [(re.compile(rf"(?<=[\d)}}])\s*(?<![A-Za-z]){word}s?(?![A-Za-z])"), f"*{factor} ")
+            for word, factor in MULTIPLIERS.items()]
+MEANINGS += [(re.compile(r"(?<=[\w)}])\s+squared(?![A-Za-z])"), "^2"),
+             (re.compile(r"(?<=[\w)}])\s+cubed(?![A-Za-z])"), "^3"),
+             (re.compile(r"(?<=\d)\s*percent(?![A-Za-z])"), "%"),
+             (re.compile(r"^\s*(?:negative|minus)\s+(?=[\d.\\(A-Za-z])", re.IGNORECASE), "-")]
+# These and other words that change a number: they are no units
+NUMERIC = {*WORDS, *MULTIPLIERS, *(word + "s" for word in MULTIPLIERS)} | set("""
+    plus minus negative positive divided multiplied squared cubed cube root roots power exponent
+    factorial choose mod modulo half halves third thirds quarter quarters fourth fourths fifth
+    fifths sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths hundredth
+    hundredths thousandth thousandths score scores gross couple fold percent infinity two three
+    four five six seven eight nine ten eleven twelve twenty theta alpha beta gamma phi lambda mu
+    sigma omega delta""".split())
+# Beside it alone, in a box, these change a number as well; in a sentence "5 more" is 5
+MATHEMATICAL = NUMERIC | set("""
+    over by not no non least most more less greater fewer about base double triple twice""".split())
+# Units; beside these every plural counts as a unit, since anything can be counted
+UNITS = set("""
+    cm mm km m ft in yd mi nm kg mg g lb lbs oz hr hrs h min sec s ms mph kph sq cu mL ml L rad
+    foot feet inch mile meter metre centimeter kilometer gram kilogram pound ounce liter litre
+    gallon hour minute second day week month year degree radian dollar cent euro yen yuan unit
+    point people children men women mice teeth fish sheep dice per each total left remaining
+    altogether long tall wide high deep square cubic ways way hertz joule watt volt newton person
+    student item piece time""".split())
+# One word or more behind a number, or a short unit without a space; perhaps with ^2
+COUNTED = re.compile(r"(?<=[\d)}\]])(?:\s+(?P<words>[A-Za-z]+\.?(?:[\s/]+[A-Za-z]+)*)"
+                     r"|(?:cm|mm|km|kg|mph))\.?(?:\^?\{?[23]\}?)?$")
+
+
+def is_unit(words: str) -> bool:
+    """Do these words only say what was counted or measured, as "cm" or "red apples in total"?"""
+    each = re.findall("[A-Za-z]+", words)
+    names = [word for word in each if len(word) == 1 and word not in UNITS | {"a"}]
+    if names or any(word.lower() in MATHEMATICAL for word in each):
+        return False
+    plurals = [word for word in each if len(word) > 3 and re.search("[^s]s$", word)]
+    return each[0] in UNITS or bool(plurals)
+
+
+def plain(text: str) -> str:
+    """Any text, a whole completion too, with ASCII in place of Unicode's signs, digits and spaces.
+
+    Whatever searches a completion searches this, so that it finds what `normal` would know.
+    """
+    return THOUSANDS.sub("", text).translate(CHARACTERS)
 
 
 def normal(text: str) -> str:
     """The text without units, styles and spaces, each symbol written in one way."""
-    text = text.translate(CHARACTERS).strip()
+    text = plain(text).strip()
     for pattern, new in REWRITES:
         text = pattern.sub(new, text)
     text = _without_texts(text).strip().rstrip(" .,;:")
-    text = UNIT.sub("", text)
+    for pattern, new in MEANINGS:
+        text = pattern.sub(new, text)
+    counted = COUNTED.search(text.rstrip())
+    if counted and (counted["words"] is None or is_unit(counted["words"])):
+        text = text[:counted.start()]
     text = _without_thousands(text)
     # Remove the spaces, except one between a command and a letter, or between two numbers
     text = re.sub(r"\s+", " ", text)
@@ -88,8 +154,15 @@ def _without_texts(text: str) -> str:
     if not re.search(r"[^\W_]", rest):
         return TEXT.sub(r"\1", text)
     text = re.sub(r"^\\text\{\s*(\([A-Z]\))\s*\}(?=[^,]*$)", r"\1", text)     # the choice (C) 12
-    text = re.sub(TEXT.pattern + r"\s*\^\s*\{?\d\}?", " ", text)              # \text{cm}^2
-    return TEXT.sub(" ", text)
+    text = re.sub(r"\\text\s*\{[^{}\d]*\}\s*\^\s*\{?\d\}?", " ", text)      # \text{cm}^2
+    return TEXT.sub(_meaning, text)
+
+
+def _meaning(text: re.Match) -> str:
+    r"""What \text{} says about the number beside it; nothing if it is a unit or a remark."""
+    words = re.findall(r"\w+", text[1])
+    says = any(word.lower() in MATHEMATICAL or word[0].isdigit() for word in words)
+    return f" {text[1]} " if says else " "
 
 
 def _without_thousands(text: str) -> str:
@@ -182,11 +255,26 @@ def matrix(text: str) -> list[list[str]]:
 def union(text: str) -> list[str]:
     r"""The intervals of a union, joined by \cup or of inequalities in a list; else [text]."""
     parts = re.split(r"\\cup\b\s?", text)
+    parts = [piece for part in parts for piece in _around_points(part)]
     if len(parts) == 1:
         parts = [part for part in split(text, ",;") if part]
         if not all(interval(part)[0] for part in parts):
             return [text]
     return [interval(part)[1] for part in parts]
+
+
+def _around_points(text: str) -> list[str]:
+    r"""(0,36)\setminus⦃9⦄ is (0,9) and (9,36). The points stand in the order of the line."""
+    whole, _, points = text.partition("\\setminus")
+    ends, between = inside(whole), inside(points.strip())
+    if not between or not ends or len(ends) != 2:
+        return [text]
+    low, high = ends
+    borders = [whole[0] + low]
+    for point in signs(between):
+        borders += [f"{point})", f"({point}"]
+    borders.append(high + whole[-1])
+    return [f"{left},{right}" for left, right in zip(borders[0::2], borders[1::2])]
 
 
 def sides(text: str) -> list[str]:

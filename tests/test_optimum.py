@@ -13,7 +13,7 @@ from tasks import TASKS
 from utils.problem_files import Source
 
 
-# ---- hand-worked ------------------------------------------------------------------------------------
+# ---- hand-worked ---------------------------------------------------------------------------------
 @pytest.fixture
 def small():
     """Two problems. The first: a root 0 with the children 2 (ends, right), 3 and 4; 3 has the
@@ -55,7 +55,7 @@ def test_a_policy_mixes_the_actions_and_what_is_cut_counts_as_told(small):
     assert (lower + more).tolist() == pytest.approx(V[:2].tolist())
 
 
-# ---- on the embedded LM ----------------------------------------------------------------------------
+# ---- on the embedded LM --------------------------------------------------------------------------
 BUDGETS = (18, 24, 30)
 
 

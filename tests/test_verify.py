@@ -30,7 +30,7 @@ DATA = Path(os.environ.get("ALD_DATA", Path(__file__).parents[1] / "../shared/da
     ("He had 5. The answer is: -3 of 9", "-3"), ("none at all", None), ("", None),
     ("... #### 72", "72"), ("2/4", "2/4"),
     (r"\boxed 5", "5"), (r"\fbox{12}", "12"), (r"\boxed{\{1,2\}}", r"\{1,2\}"),
-    (r"{ \boxed{6}", "6"), (r"\boxed{1} and \boxed{2", "1"), (r"in \boxed{}. It is 9", "9"),
+    (r"{ \boxed{6}", "6"), (r"\boxed{1} and \boxed{2", None), (r"in \boxed{}. It is 9", "9"),
     (r"\boxed{\left\{ x \right.}", r"\left\{ x \right."), (r"\boxed{7} is not 8", "7"),
     (r"The answer is $\frac{1}{2}$.", r"\frac{1}{2}"), ("the answer is (C)", "(C)"),
     ("The answer is x^2+1\nas 3 shows", "x^2+1"), (r"The final answer is: $\boxed{4}$", "4"),
@@ -48,6 +48,87 @@ DATA = Path(os.environ.get("ALD_DATA", Path(__file__).parents[1] / "../shared/da
     (r"\boxed{3}</think>so 5", "5"), (r"<think>\boxed{3}</think>", None)])
 def test_extract_answer(text, answer):
     assert extract_answer(text) == answer
+
+
+# What is read and what is not: (completion, gold answer)
+READ = [
+    ('The answer is 5 sqrt(2).', '5\\sqrt2'), ('The answer is 8 pi.', '8\\pi'),
+    ('The answer is 3 x^2 + 1.', '3x^2+1'), ('The answer is 12 x 5 = 60.', '60'),
+    ('#### 2 million', '2000000'), ('So the total is \u22125.', '-5'), ('so x = \u22125', '-5'),
+    ('The change is \u20135 points', '-5'), ('#### \u22125', '-5'), ('x = - 5', '-5'),
+    ('total is \uff11\uff12', '12'), ('the total is 1 234 m', '1234'),
+    ('so the total is $10{,}080$.', '10080'), ('\\boxed{3} and \\boxed{5}', '3,5'),
+    ('$x=\\boxed{3}$ or $x=\\boxed{5}$', '3,5'), ('\\boxed{3}, \\boxed{4} and \\boxed{5}', '3,4,5'),
+    ('\\boxed{5}, so again \\boxed{5}', '5'), ('\\boxed{5} and \\boxed{5}', '5'),
+    ('\\boxed{3}. Then \\boxed{5}', '5'), ('we get \\boxed{\\frac12} or \\boxed{0.5}', '1/2'),
+    ('The result is \\boxed{42}, in the \\boxed notation.', '42'),
+    ('put it in \\boxed as asked. The answer is 42.', '42'),
+    ('The answer is $\\$8{,}000$.', '8000'), ('The answer is $\\$12.50$.', '12.5'),
+    ('Final Answer: The volume is 120.', '120'), ('**Final Answer:** The area is **120**.', '120'),
+    ('The answer is "42".', '42'), ('The answer is `42`.', '42'), ('the answer is: 42', '42'),
+    ('<answer>42</answer>', '42'), ('<answer> The answer is 42. </answer>', '42'),
+    ('I think <answer>\n42\n</answer>.', '42'), ("The answer is '42'", '42'),
+    ('The answer is therefore: 42', '42'), ('The final answer is 8:34 PM.', '8:34 p.m.'),
+    ('It is 25\xb0C. The answer is 25 \xb0C', '25'), ('So we have 8 pi.', '8\\pi'),
+    ('the sum is 5 million', '5000000'), ('it is negative 5', '-5'), ('which is 5 squared', '25'),
+    ('which gives $5\\sqrt{2}$.', '5\\sqrt2'), ('so $\\frac{\\sqrt{3}}{3}$', '\\frac{1}{\\sqrt3}'),
+    ('we get x^2', 'x^2'), ('He needs 5 more.', '5'), ('so 18 dollars', '18'),
+    ('weighs 20km', '20'), ('it is 30^\\circ', '30'), ('The answer is 18 because 3*6=18', '18'),
+    ('The answer is 5 m.', '5'), ('#### 5 sqrt(2)', '5\\sqrt2'), ('#### 18.', '18'),
+    ('#### $18', '18'), ('#### **18**', '18'), ('The answer is -3 of 9', '-3'),
+    ('the answer is \u201c42\u201d', '42'), ('Answer: 42 people', '42'),
+    ('The answer is 3 dozen.', '36'), ('The answer is negative 5.', '-5'), ('answer: x is 5', '5'),
+    ('the final answer is as follows: 42', '42'), ('The answer is 1.5 million dollars.', '1500000'),
+    ('ANSWER: 42', '42'), ('The answer is $42$ cm.', '42'), ('The answer is 42 cm', '42'),
+    ('= 5\nA student', '5'), ('\\(\\boxed{3}\\), \\(\\boxed{5}\\)', '3,5'),
+    ('The answer is 12 apples and they are red', '12'), ('**Answer**: $\\boxed{7}$', '7'),
+    ('The answer is 5 feet.', '5'), ('#### 1,234 dollars', '1234'), ('#### 5%', '5'),
+    ('So the answer is 7!', '7'), ('The answer is: $x = 4$.', '4')]
+NOT_PAID = [
+    ('The answer is 5 sqrt(2).', '5'), ('The answer is 3 x^2 + 1.', '3'),
+    ('The answer is 5 million.', '5'), ('#### 5x', '5'), ('#### 2 million', '2'),
+    ('So the total is \u22125.', '5'), ('x = - 5', '5'), ('\\boxed{3} and \\boxed{5}', '5'),
+    ('so 5 million people', '5'), ('it is negative 5', '5'), ('which is 5 squared', '5'),
+    ('we get x^2', '2'), ('= 5x', '5'), ('the total is 1 234', '234'),
+    ('so the total is $10{,}080$.', '80'), ('The answer is 5 hours and 30 minutes.', '5'),
+    ('The answer is 5 to 7.', '5'), ('The answer is 5 (x+1)', '5'), ("so it's 5 sqrt(2)", '2'),
+    ("so it's 5 sqrt(2)", '5'), ('so f(3)', '3'), ('it is 5\\text{ million}', '5'),
+    ('The answer is not 5', '5'), ('#### 5 sqrt(2)', '2'), ('#### 5 sqrt(2)', '5'),
+    ('The answer is 5 dozen', '5'), ('The answer is 5 x.', '5'), ('The answer is 5 hundred', '5'),
+    ('The answer is 5 factorial', '5'), ('\\boxed{3} and \\boxed{', '3'), ('#### 3 + 4', '3'),
+    ('The answer is 5 feet 3 inches', '5'), ('= 2^{10}', '10'), ('x_5', '5'),
+    ('the answer is x^5', '5'), ('so log_2 8', '8'), ('so y^2', '2'), ('equals 5 thirds', '5'),
+    ('The answer is three fifths', '5'), ('so -5', '5'), ('the answer is 7\u20135', '-5'),
+    ('range 3\u20135', '-5'), ('#### 7 - 5', '7'), ('The answer is 5 + x', '5'),
+    ('The answer is minus 5', '5'), ('it is 2 thousand', '2'),
+    ('The answer is 5 (five) million', '5')]
+
+
+@pytest.mark.parametrize("text, gold", READ)
+def test_what_a_reader_takes_for_the_answer(text, gold):
+    assert math_equal(extract_answer(text) or "", gold)
+
+
+@pytest.mark.parametrize("text, gold", NOT_PAID)
+def test_what_changes_a_number_belongs_to_the_answer(text, gold):
+    assert not math_equal(extract_answer(text) or "", gold)
+
+
+@pytest.mark.assignment_11
+@pytest.mark.parametrize("text, answer", [
+    ("so x = \u22125", "-5"), ("<answer>1</answer> <answer>7 cm</answer>", "7 cm"),
+    ("<answer>The answer is 7.</answer>", "7"), ("#### 1. First: <b>\nanswer: 4", "4"),
+    ("#### 12\n#### 2. Then", "12")])
+def test_signs_tags_and_headings(text, answer):
+    assert extract_answer(text) == answer
+
+
+@pytest.mark.assignment_11
+@pytest.mark.parametrize("text, answer", [
+    ("so we have 5", None), ("The answer is 5", "5"), (r"\boxed{5} and \boxed{", None),
+    ("#### 5", "5"), (r"\boxed{5}, which", "5"), ("<answer>5</answer>", "5"), ("<answer>5", None)])
+def test_the_last_number_of_a_truncated_completion_is_no_answer(text, answer):
+    assert extract_answer(text, truncated=True) == answer
 
 
 SAME = r"""29 | 29; 029 | 29; 1,000 | 1000; 0.5 | 1/2; $5 | 5; x | x; 1/0 | 1/0; 12.0 | 12; 5. | 5
@@ -92,19 +173,61 @@ x+y+z=0 | 0; \begin{pmatrix}1\\2\end{pmatrix} | \begin{pmatrix}2\\1\end{pmatrix}
 2 3 | 6; \tan(\pi/2) | \frac{1}{\cos(\pi/2)}; x+y=y+x | x^2+y=7; (1,2) | (1,2,3)
 \begin{pmatrix}1\end{pmatrix} | \begin{pmatrix}1\\2\end{pmatrix}"""
 
+# Words that are read for what they mean, units that go, other notation; and what is no unit
+WORDS_AND_NOTATION = r"""5 million | 5000000
+2.5 million | 2500000; 5\text{ million} | 5000000; 3 dozen | 36
+5 hundred thousand | 500000; negative 5 | -5; minus 3 | -3; 5 squared | 25; x squared | x^2
+5 sqrt(2) | 5\sqrt2; 8 pi | 8\pi; 3 apples | 3; 5 cm | 5; 18 dollars | 18; 5 people | 5
+5 percent | 5\%; 5 square units | 5; 5 sq. units | 5; 5 m | 5; 12 m/s | 12
+\frac{3}{4} miles | 3/4; 3 red apples in total | 3; 5\text{ million dollars} | 5000000
+5 cubic inches | 5; 5 ways. | 5; -5 degrees | -5; 8:34 PM | 8\!:\!34 \text{ p.m.}
+5:30 \text{ P.M.} | 5:30 \text{ p.m.}; 25^\circ C | 25; 25°C | 25; 77^{\circ}F | 77
+25 ^\circ \text{C} | 25; {3 \over 4} | \frac34
+\left[\begin{array}{c}1\\2\end{array}\right] | \begin{pmatrix}1\\2\end{pmatrix}
+(1,2)or(2,1) | (1,2),(2,1); (0,36)\setminus\{9\} | (0,9)\cup(9,36)
+\mathbb{R}\setminus\{2\} | (-\infty,2)\cup(2,\infty)
+[0,5) \setminus \{1,2\} | [0,1)\cup(1,2)\cup(2,5); x^2−1 | x^2-1; １２ | 12; 1 000 | 1000
+3⁄4 | 3/4
+\left(\begin{array}{cc}1&2\\3&4\end{array}\right) | \begin{bmatrix}1&2\\3&4\end{bmatrix}
+2\text{ squared} | 4; \text{negative }5 | -5; 5 \text{ dozen} | 60; 2½ | 2.5; x⁴ | x^4
+3\text{ units}^2 | 3; 5\,000 | 5000; 1 million | 10^6; $1.5 billion | 1500000000
+4 score years | 4 score years"""
+
+NO_UNITS = r"""5 million | 5; 5\text{ million} | 5; 3 dozen | 3; 5 squared | 5; 5\text{ squared} | 5
+negative 5 | 5; 5 pi | 5; 5 sqrt 2 | 5; 5 x | 5; 5 half | 5; 5 halves | 5; 5 thirds | 5
+3 quarters | 3; 5 gross | 5; 5 factorial | 5; 5 plus x | 5; 5 mod n | 5; 5 blorp | 5
+5 theta | 5; 5 root two | 5; 5 score | 5; 5k | 5; \text{not }5 | 5; 5 \text{ or more} | 5
+\text{at least }5 | 5; 5 thousandths | 5; 5 times x | 5; 5 trillion | 5; 1\text{0} | 1
+(0,36)\setminus\{9\} | (0,36); 5 hundred | 5; 5 infinity | 5; 5 log x | 5; 5 cubed | 5
+5 e | 5; 5 billions | 5; minus 5 | 5"""
+
 
 def pairs(table):
     return [pair.split(" | ") for pair in table.replace("\n", "; ").split("; ")]
 
 
-@pytest.mark.parametrize("a, b", pairs(SAME))
+@pytest.mark.parametrize("a, b", pairs(SAME) + pairs(WORDS_AND_NOTATION))
 def test_equal(a, b):
     assert math_equal(a, b) is True and math_equal(b, a) is True
 
 
-@pytest.mark.parametrize("a, b", pairs(DIFFERENT))
+@pytest.mark.parametrize("a, b", pairs(DIFFERENT) + pairs(NO_UNITS))
 def test_different(a, b):
     assert math_equal(a, b) is False and math_equal(b, a) is False
+
+
+@pytest.mark.parametrize("a, b", pairs(r"""\pi/2^{600} | \pi/2^{599}; \pi/2^{900} | 0
+0.333333 | 1/3; \sqrt2\cdot10^{-300} | 2\sqrt2\cdot10^{-300}; 1+\pi/2^{600} | 1+\pi/2^{599}
+e^{-2000} | e^{-2001}"""))
+def test_small_numbers_differ_as_large_ones_do(a, b):
+    assert not math_equal(a, b) and math_equal(a, a + "+0")
+
+
+@pytest.mark.parametrize("zero", [r"\sin(\pi)", r"\sqrt2\sqrt3-\sqrt6", r"\cos(\pi/2)", r"\ln(1)",
+                                  r"(\sqrt2+\sqrt3)^2-5-2\sqrt6", r"x\sqrt2-\sqrt2x",
+                                  r"e^{i\pi}+1"])
+def test_what_cancels_is_zero(zero):
+    assert math_equal(zero, "0") and not math_equal(zero, "10^{-250}")
 
 
 def test_answers_that_all_differ():
