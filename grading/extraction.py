@@ -13,7 +13,7 @@ import re
 
 from grading.answers import LONGEST, math_equal
 from grading.expressions import WORDS
-from grading.notation import NUMERIC, plain
+from grading.notation import GLUED, NUMERIC, plain
 from utils.reasoning import after_reasoning
 
 # re.VERBOSE skips spaces and comments in a pattern; there [ ] is a space and [#] is a "#".
@@ -41,7 +41,6 @@ MARKED = re.compile(rf"""
     (?P<number>{NUMBER})             # the number,
     (?P<more> [^#\n]* )              # and what follows it in the line
     """, re.VERBOSE)
-TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 ANSWER_IS = re.compile(r"""
     \b answers? \b                               # "answer" or "answers"
     (?: [ ] (?:to|for|of) [ ] [^.\n]{1,100}? )?  # perhaps "to the question"
@@ -61,7 +60,7 @@ FORMULA = re.compile(r"""
     | \\\( (.+?) \\\) | \\\[ (.+?) \\\]         # \(x\), \[x\]
     """, re.VERBOSE | re.DOTALL)
 MATHS = rf"""                                    # what changes a number: 5 million, 5 x
-    (?: (?:{"|".join(sorted(NUMERIC))}) (?![A-Za-z]) | (?![aAI]) [A-Za-z] (?![A-Za-z']) )"""
+    (?: (?:{"|".join(sorted(NUMERIC))}) (?![A-Za-z]) | (?![aAI]) [A-Za-z] (?![A-Za-z'&]) )"""
 NUMBER_ENDS = re.compile(rf"""
     ({NUMBER}) (?= [.,;!*"'`\s]* $                  # after the number the line ends,
       | [.,;]? \s+                                  # or goes on in words,
@@ -72,9 +71,11 @@ NUMBER_ENDS = re.compile(rf"""
 # Around the last number: what makes it a part of an expression, or changes it
 BEFORE_NUMBER = re.compile(rf"""
     (?: [A-Za-z^_] | [A-Za-z}}^_] \s? [({{\[]
-      | \b (?:{"|".join(WORDS)}|root) (?:_\{{?\w{{1,9}}\}}?)? [ ] ) $      # log_2 8
+      | \b (?:{"|".join(WORDS)}|root) (?:_\{{?\w{{1,9}}\}}?)? [ ] ) \Z     # log_2 8
     """, re.VERBOSE)
-AFTER_NUMBER = re.compile(r"[A-Za-z^_(] | \\ (?!text|mathrm|mbox) [A-Za-z]", re.VERBOSE)
+AFTER_NUMBER = re.compile(rf"""
+    (?! (?:{GLUED}|m|g) (?![A-Za-z]) ) [A-Za-z^_(] | \\ (?!text|mathrm|mbox) [A-Za-z]
+    """, re.VERBOSE)
 MATHS_BEHIND = re.compile(rf"""
     [ \t*$]* (?: \\(?:text|mathrm|mbox) \s* \{{ )? [ ]* ( \\? {MATHS} (?: [ ] {MATHS} )* )
     """, re.VERBOSE)
@@ -95,9 +96,9 @@ def extract_answer(text: str, truncated: bool = False) -> str | None:
         return _joined(text, boxes, cut_off)
 
     # What stands in the last <answer> tags
-    tagged = TAGGED.findall(text)
+    tagged = _tagged(text)
     if tagged:
-        return _said(tagged[-1]) or tagged[-1].strip()
+        return _said(tagged) or tagged
 
     # The last number behind "####", as in GSM8K; then the last "the answer is"
     marked = [answer for found in MARKED.finditer(text) if (answer := _marked(found))]
@@ -150,6 +151,13 @@ def _joined(text: str, boxes: list[Box], cut_off: int | None) -> str | None:
         if not any(math_equal(content, other) for other in answers):       # once if repeated
             answers.insert(0, content)
     return ", ".join(answers)
+
+
+def _tagged(text: str) -> str:
+    """What stands between the last <answer> and </answer>."""
+    before, _, _ = text.lower().rpartition("</answer>")
+    start = before.rfind("<answer>")
+    return text[start + len("<answer>"):len(before)].strip() if start >= 0 else ""
 
 
 def _marked(found: re.Match) -> str:

@@ -92,12 +92,12 @@ NUMERIC = {*WORDS, *MULTIPLIERS, *(word + "s" for word in MULTIPLIERS)} | set(""
     plus minus negative positive divided multiplied squared cubed cube root roots power exponent
     factorial choose mod modulo half halves third thirds quarter quarters fourth fourths fifth
     fifths sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths hundredth
-    hundredths thousandth thousandths score scores gross couple fold percent infinity two three
-    four five six seven eight nine ten eleven twelve twenty theta alpha beta gamma phi lambda mu
-    sigma omega delta""".split())
+    hundredths thousandth thousandths score scores gross couple fold percent infinity theta alpha
+    beta gamma phi lambda mu sigma omega delta""".split())
 # Beside it alone, in a box, these change a number as well; in a sentence "5 more" is 5
 MATHEMATICAL = NUMERIC | set("""
-    over by not no non least most more less greater fewer about base double triple twice""".split())
+    over by not no non least most more less greater fewer about base double triple twice two three
+    four five six seven eight nine ten eleven twelve twenty""".split())
 # Units; beside these every plural counts as a unit, since anything can be counted
 UNITS = set("""
     cm mm km m ft in yd mi nm kg mg g lb lbs oz hr hrs h min sec s ms mph kph sq cu mL ml L rad
@@ -106,9 +106,10 @@ UNITS = set("""
     point people children men women mice teeth fish sheep dice per each total left remaining
     altogether long tall wide high deep square cubic ways way hertz joule watt volt newton person
     student item piece time""".split())
+GLUED = "(?:cm|mm|km|kg|mg|ml|mL|mph|lbs|lb|oz)"       # these need no space: 5km
 # One word or more behind a number, or a short unit without a space; perhaps with ^2
 COUNTED = re.compile(r"(?<=[\d)}\]])(?:\s+(?P<words>[A-Za-z]+\.?(?:[\s/]+[A-Za-z]+)*)"
-                     r"|(?:cm|mm|km|kg|mph))\.?(?:\^?\{?[23]\}?)?$")
+                     rf"|{GLUED}(?:/(?:{GLUED}|hr|h|s))?)\.?(?:\^?\{{?[23]\}}?)?$")
 
 
 def is_unit(words: str) -> bool:
