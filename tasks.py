@@ -256,7 +256,28 @@ def humaneval_problem(row: dict) -> Problem:
     if not re.search(rf"^def {name}\b", row["prompt"], re.MULTILINE):
         raise ValueError("its prompt does not define its entry point")
     check = f"{row['test']}\ncheck({name})\n"
-    return Problem(row["prompt"], row["canonical_solution"], check=check)
+    return Problem(row["prompt"], row["canonical_solution"], check=check, entry_point=name)
+
+
+def mbpp_problem(row: dict) -> Problem | None:
+    """Prompt and parts are the paper's (Austin et al. 2021; google-research/mbpp).
+
+    None for its few-shot and validation problems. The check is the test_setup_code, which in the
+    two rows that have one uses the code's own classes, and the whole test_list.
+    """
+    number = row["task_id"]
+    if number <= 10 or 511 <= number <= 600:
+        return None
+    code = row["code"].replace("\r\n", "\n")
+    tests = "\n".join(row["test_list"])
+    called = [name for name in re.findall(r"^(?:def|class)\s+(\w+)", code, re.MULTILINE)
+              if re.search(rf"\b{name}\s*\(", row["test_list"][0])]
+    if not called:
+        raise ValueError("its first test calls nothing that its code defines")
+    question = ("You are an expert Python programmer, and here is your task: "
+                f"{row['text'].strip()} Your code should pass these tests:\n\n{tests}")
+    return Problem(question, code, check=f"{row.get('test_setup_code') or ''}\n{tests}\n",
+                   entry_point=called[-1], part="test" if number <= 510 else "train")
 
 
 # ---- the list of tasks --------------------------------------------------------------------------
@@ -273,7 +294,8 @@ FILE_TASKS: dict[str, tuple] = {
                  grade_answer),
     "code_contests": ("code_contests*", "", code_contests_problem, (256, 512, 1024), PROGRAMS,
                       grade_program),
-    "humaneval": ("humaneval*", "", humaneval_problem, (128, 256), FUNCTIONS, grade_function)}
+    "humaneval": ("humaneval*", "", humaneval_problem, (128, 256), FUNCTIONS, grade_function),
+    "mbpp": ("mbpp*", "", mbpp_problem, (64, 128, 256), FUNCTIONS, grade_function)}
 
 
 def task_from_files(name: str, source: Source) -> Task:

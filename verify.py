@@ -18,6 +18,7 @@ Deviations from the paper: (1) it does not say when two answers are equal; gradi
 """
 import re
 import secrets
+import textwrap
 from typing import Callable
 
 from grading.answers import LONGEST, math_equal
@@ -136,43 +137,105 @@ def _answer_at_start(text: str) -> str:
 
 
 # ---- the program in a completion ----------------------------------------------------------------
-FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n?", re.MULTILINE)       # ```python; its language
+FENCE = re.compile(r"""
+    ^ (?P<indent> [ \t]* (?: (?:[-*+]|\d+[.)]) [ \t]+ )? )    # perhaps in a list: "1. ```python"
+    (?P<marks> `{3,} | ~{3,} ) [ \t]*                         # three marks or more
+    [{.]* (?P<language> [\w.+-]* ) [^`\n]* (?: \n | \Z )      # python; {.python}; python:main.py
+    """, re.VERBOSE | re.MULTILINE)
+PYTHON = re.compile("(i?py(thon)?(3([.][0-9]+)?)?)?")          # the languages that count; or none
+READS_INPUT = re.compile(r"""
+    ^ [^#\n]*?                                  # not in a comment
+    (?: \b input \s* \(                         # input()
+      | \b stdin \b (?! \s* = [^=] )            # sys.stdin, but not sys.stdin = StringIO("1 2")
+      | \b (?: open | read | mmap ) \( \s* 0     # open(0), os.read(0, n), mmap.mmap(0, 0)
+      | \b fileinput \b )
+    """, re.VERBOSE | re.MULTILINE)
+BODY = re.compile(r"""
+    (?: [ \t]* (?: [#] .* )? \n )*              # empty lines and comments, then an indented line
+    [ \t]+ [^\s#]
+    """, re.VERBOSE)
+END_OF_BODY = re.compile(r"^[^\s#)\]}]", re.MULTILINE)         # the first line that is not indented
 
 
-def extract_program(text: str) -> str:
-    """The last ```python block of a completion, cut off or not, else the last block of no language.
+def extract_program(text: str, wanted: re.Pattern = re.compile("")) -> str:
+    """The last ```python block with `wanted` in it, cut off or not, else one of no language.
 
-    Else the whole text, or, if the prompt has opened the block, the text before the fence that
-    closes it. A thinking model's thoughts do not count.
+    Else the last block, else the whole text. A thinking model's thoughts do not count.
     """
-    # "Try:\n```python\nprint(1)\n```\nDone." is split into what is before, "Try:\n", and for each
-    # fence its language and the text behind it: ("python", "print(1)\n"), ("", "Done.")
-    before, *parts = FENCE.split(_without_thinking(text))
-    fences = list(zip(parts[0::2], parts[1::2]))
-
-    # Every second fence opens a block; the other ones close it
-    blocks = fences[0::2]
-    python = [code for language, code in blocks if language.lower() in ("python", "python3", "py")]
+    blocks = _code_blocks(text)
+    python = [code for language, code in blocks if language]
     plain = [code for language, code in blocks if not language]
-    if python:
-        return python[-1]
-
-    # Code, then an odd number of fences: the first one closes the block that the prompt has opened
-    odd = len(fences) % 2 == 1
-    if odd and before.strip() and not fences[0][0]:
-        return before
-    return plain[-1] if plain else before
+    for codes in python, plain:
+        found = [code for code in codes if wanted.search(code)]
+        if found:
+            return found[-1]
+    return (python or plain)[-1]
 
 
-def complete_function(header: str, name: str, code: str) -> str:
-    """A program with HumanEval's function. code: the whole function, or what follows the header."""
-    definition = re.compile(rf"^def {name}\b", re.MULTILINE)
+def _code_blocks(text: str) -> list[tuple[str, str]]:
+    """(language, code) of the blocks of Python or of no language, as Markdown fences them.
+
+    Without any block, the text before the first fence is one.
+    """
+    text = _without_thinking(text)
+    before = FENCE.split(text, 1)[0]
+    first = FENCE.search(text)
+    # Code, and a fence that opens no block, since none closes it: the prompt has opened the block
+    if first and not first["language"] and before.strip() and not before.rstrip().endswith(":"):
+        second = FENCE.search(text, first.end())
+        if not second or second["language"]:
+            text = "```python\n" + text
+
+    # A fence of the same marks, or more, closes a block; if it has a language, it opens the next
+    blocks, opening = [], None
+    for fence in FENCE.finditer(text):
+        if opening:
+            deeper = len(fence["indent"]) > len(opening["indent"]) + 3       # in a docstring
+            if deeper or opening["marks"] not in fence["marks"]:
+                continue
+            blocks.append(_block(opening, text[opening.end():fence.start()]))
+        opening = fence if fence["language"] or not opening else None
+    if opening:
+        blocks.append(_block(opening, text[opening.end():]))
+    ours = [(language, code) for language, code in blocks if PYTHON.fullmatch(language)]
+    return ours or [("", before)]
+
+
+def _block(opening: re.Match, code: str) -> tuple[str, str]:
+    """(language, code without the indent of its fence)"""
+    indent = re.match(r"(?:[ \t\r]*\n)*([ \t]*)", code)
+    most = min(len(opening["indent"]), len(indent[1]) if indent else 0)
+    return opening["language"].lower(), re.sub(rf"^[ \t]{{,{most}}}", "", code, flags=re.MULTILINE)
+
+
+def extract_function(text: str, header: str, name: str) -> list[str]:
+    """Programs to run one after the other; the last is the answer, those before may fail.
+
+    The answer is the last block that defines the function, after the imports and helpers of the
+    header and of the blocks before it. Else it is the header with the block as the function's body.
+    """
+    definition = re.compile(rf"""
+        ^ (?: (?: async [ \t]+ )? (?: def | class ) [ \t]+ {name} \b      # def name(
+          | {name} [ \t]* (?: : [^=\n]* )? = (?! = ) )                    # name = lambda x:
+        """, re.VERBOSE | re.MULTILINE)
     in_header = definition.search(header)
-    if in_header and definition.search(code):
-        return header[:in_header.start()] + code             # with the header's imports, helpers
-    # The body ends before the first line that is not indented
-    end_of_body = re.search(r"^[^\s#)\]}]", code, re.MULTILINE)
-    return header + (code[:end_of_body.start()] if end_of_body else code)
+    imports = header[:in_header.start()] if in_header else ""
+    blocks = _code_blocks(text)
+    codes = [code for _, code in blocks]
+
+    # The whole function; perhaps all of its lines are indented, as in a list
+    for indented in codes, [textwrap.dedent(code) for code in codes]:
+        defining = [i for i, code in enumerate(indented) if definition.search(code)]
+        if defining:
+            helpers = [code for code in indented[:defining[-1]] if not definition.search(code)]
+            return [imports, *helpers, indented[defining[-1]]]
+
+    # What follows the header, up to the first line that is not indented
+    codes = [code for language, code in blocks if language] or codes
+    code = ([code for code in codes if BODY.match(code)] or codes)[-1]
+    if in_header and BODY.match(code):
+        return [header + END_OF_BODY.split(code, 1)[0]]
+    return [imports, code]
 
 
 # ---- rewards ------------------------------------------------------------------------------------
@@ -186,18 +249,38 @@ def grade_answer(text: str, problem: Problem,
 
 
 def grade_program(text: str, problem: Problem) -> float:
-    return reward_of(run_tests(extract_program(text), problem.tests, problem.seconds, MEGABYTES))
+    # A block that shows how to use the program does not read the input
+    has_input = any(stdin.strip() for stdin, _ in problem.tests)
+    program = extract_program(text, READS_INPUT) if has_input else extract_program(text)
+    program = textwrap.dedent(program)
+    return reward_of(run_tests(program, problem.tests, problem.seconds, MEGABYTES))
 
 
 def grade_function(text: str, problem: Problem) -> float:
-    """Runs HumanEval's check behind the function: only if the check ends, the secret is printed."""
+    """Runs the problem's check behind the function: only if it ends, the secret is printed.
+
+    Each part runs as HumanEval's own harness does it (openai/human-eval, execution.py): by exec in
+    an empty namespace, where __name__ is not "__main__"; what it prints is not looked at.
+    """
     # Function and check share a process: this does not stop a function that cheats on purpose
-    name = re.findall(r"check\((\w+)\)", problem.check)[-1]
-    function = complete_function(problem.question, name, extract_program(text))
-    secret = secrets.token_hex(8)
-    program = ("import sys\nsys.stdout = sys.stderr\n"
-               f"{function}\n{problem.check}\n"
-               f"print({secret!r}, file=sys.__stdout__)\n")
+    name = problem.entry_point or re.findall(r"check\((\w+)\)", problem.check)[-1]
+    *helpers, answer = extract_function(text, problem.question, name)
+    secret = f"secret-{secrets.token_hex(8)}"
+    program = f"""
+import os
+end, stdout = os._exit, os.dup(1)
+os.dup2(2, 1)
+names = {{}}
+for helper in {helpers!r}:
+    try:
+        exec(helper, names)
+    except BaseException:
+        pass
+exec({answer!r}, names)
+exec({problem.check!r}, names)
+os.write(stdout, {secret.encode()!r})
+end(0)
+"""
     return reward_of(run_tests(program, [("", secret)], problem.seconds, MEGABYTES))
 
 
