@@ -259,25 +259,27 @@ def humaneval_problem(row: dict) -> Problem:
     return Problem(row["prompt"], row["canonical_solution"], check=check, entry_point=name)
 
 
-def mbpp_problem(row: dict) -> Problem | None:
-    """Prompt and parts are the paper's (Austin et al. 2021; google-research/mbpp).
+# The parts of MBPP by task_id, up to which each goes, and its prompt (Austin et al. 2021)
+MBPP_PARTS = {10: "few-shot", 510: "test", 600: "validation", 974: "train"}
+MBPP_PROMPT = ("You are an expert Python programmer, and here is your task: {text} "
+               "Your code should pass these tests:\n\n{tests}")
 
-    None for its few-shot and validation problems. The check is the test_setup_code, which in the
-    two rows that have one uses the code's own classes, and the whole test_list.
+
+def mbpp_problem(row: dict) -> Problem:
+    """The check is the test_setup_code and then the test_list.
+
+    In the two rows that have a test_setup_code, it uses the code's own classes.
     """
-    number = row["task_id"]
-    if number <= 10 or 511 <= number <= 600:
-        return None
+    part = next(name for last, name in MBPP_PARTS.items() if row["task_id"] <= last)
     code = row["code"].replace("\r\n", "\n")
     tests = "\n".join(row["test_list"])
     called = [name for name in re.findall(r"^(?:def|class)\s+(\w+)", code, re.MULTILINE)
               if re.search(rf"\b{name}\s*\(", row["test_list"][0])]
     if not called:
         raise ValueError("its first test calls nothing that its code defines")
-    question = ("You are an expert Python programmer, and here is your task: "
-                f"{row['text'].strip()} Your code should pass these tests:\n\n{tests}")
-    return Problem(question, code, check=f"{row.get('test_setup_code') or ''}\n{tests}\n",
-                   entry_point=called[-1], part="test" if number <= 510 else "train")
+    question = MBPP_PROMPT.format(text=row["text"].strip(), tests=tests)
+    check = f"{row.get('test_setup_code') or ''}\n{tests}\n"
+    return Problem(question, code, check=check, entry_point=called[-1], part=part)
 
 
 # ---- the list of tasks --------------------------------------------------------------------------

@@ -142,6 +142,10 @@ FENCE = re.compile(r"""
     (?P<marks> `{3,} | ~{3,} ) [ \t]*                         # three marks or more
     [{.]* (?P<language> [\w.+-]* ) [^`\n]* (?: \n | \Z )      # python; {.python}; python:main.py
     """, re.VERBOSE | re.MULTILINE)
+LATE_FENCE = re.compile(r"""
+    ^ ( [^`\n]* [^`\s] [ \t]* )                               # what should be a line of its own
+    ( ``` (?: py\w* )? [ \t\r]* ) $                           # Answer: ```python; print(3)```
+    """, re.VERBOSE | re.MULTILINE | re.IGNORECASE)
 PYTHON = re.compile("(i?py(thon)?(3([.][0-9]+)?)?)?")          # the languages that count; or none
 READS_INPUT = re.compile(r"""
     ^ [^#\n]*?                                  # not in a comment
@@ -177,14 +181,13 @@ def _code_blocks(text: str) -> list[tuple[str, str]]:
 
     Without any block, the text before the first fence is one.
     """
-    text = _without_thinking(text)
+    text = LATE_FENCE.sub(r"\1\n\2", _without_thinking(text))
     before = FENCE.split(text, 1)[0]
-    first = FENCE.search(text)
-    # Code, and a fence that opens no block, since none closes it: the prompt has opened the block
-    if first and not first["language"] and before.strip() and not before.rstrip().endswith(":"):
-        second = FENCE.search(text, first.end())
-        if not second or second["language"]:
-            text = "```python\n" + text
+    # Code, then one fence too many, unless the last block is cut off: the prompt has opened a block
+    languages = [fence["language"] for fence in FENCE.finditer(text)]
+    odd = languages and (len(languages) + bool(languages[-1])) % 2 == 1
+    if odd and not languages[0] and before.strip() and not before.rstrip().endswith(":"):
+        text = "```python\n" + text
 
     # A fence of the same marks, or more, closes a block; if it has a language, it opens the next
     blocks, opening = [], None

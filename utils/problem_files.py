@@ -25,8 +25,8 @@ class Problem:
     """solution: in words, for examples. difficulty: of MATH its level, of a sum its numbers.
 
     Programs have tests, (stdin, stdout) pairs, or a check to run after them; seconds for each.
-    entry_point: the name of the function that is checked. part: "train" or "test", where the
-    problems' publication says it.
+    entry_point: the name of the function that is checked. part: "train", "test" or another one,
+    where the problems' publication says it.
     """
     question: str
     answer: str
@@ -73,7 +73,7 @@ class Source:
         held_out = None if rows is None else self._parse(rows, row_to_problem, data, "held-out")
         if held_out is None:
             held_out = [problem for problem in pool if problem.part == "test"]
-        pool = [problem for problem in pool if problem.part != "test"]
+        pool = [problem for problem in pool if problem.part in ("", "train")]
         return train_test_split(pool, held_out, self.train, self.test)
 
     def _parse(self, rows: Rows, row_to_problem: RowToProblem, data: str,
