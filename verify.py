@@ -137,28 +137,28 @@ def _answer_at_start(text: str) -> str:
 
 
 # ---- the program in a completion ----------------------------------------------------------------
-FENCE = re.compile(r"""
-    ^ (?P<indent> [ \t]* (?: (?:[-*+]|\d+[.)]) [ \t]+ )? )    # perhaps in a list: "1. ```python"
-    (?P<marks> `{3,} | ~{3,} ) [ \t]*                         # three marks or more
-    [{.]* (?P<language> [\w.+-]* ) [^`\n]* (?: \n | \Z )      # python; {.python}; python:main.py
-    """, re.VERBOSE | re.MULTILINE)
-LATE_FENCE = re.compile(r"""
-    ^ ( [^`\n]* [^`\s] [ \t]* )                               # what should be a line of its own
-    ( ``` (?: py\w* )? [ \t\r]* ) $                           # Answer: ```python; print(3)```
-    """, re.VERBOSE | re.MULTILINE | re.IGNORECASE)
-PYTHON = re.compile("(i?py(thon)?(3([.][0-9]+)?)?)?")          # the languages that count; or none
+# A block ends at its closing fence, before a fence that opens another one, or where the text is cut
+# off. A list's number may stand before its fence, and a fence deeper in it is one of a docstring.
+BLOCK = re.compile(r"""
+    ^ (?P<indent> (?: [^`~\n]* [ \t] )? )                    # "   ```python", "1. ```python"
+    (?P<marks> `{3,} | ~{3,} ) [ \t]*                        # three marks or more
+    [{.]* (?P<language> [\w.+-]* ) [^`\n]* (?: \n | \Z )     # python; {.python}; python:main.py
+    (?: [ \t\r]* \n )*
+    (?P<code> (?P<margin> (?P=indent) )? .*? )
+    (?: (?: ^ (?P=indent)? [ ]{0,3} | (?<= [^\s`~] ) )       # a line of its own, or print(3)```
+        (?P<closing> (?P=marks) ) [`~]* [ \t\r]* $
+      | (?= ^ (?P=indent)? [ ]{0,3} (?P=marks) [ \t]* \w )
+      | \Z )
+    """, re.VERBOSE | re.MULTILINE | re.DOTALL)
+PYTHON = re.compile("(i?py(thon)?(3([.][0-9]+)?)?)?")      # the languages that count; or none
 READS_INPUT = re.compile(r"""
-    ^ [^#\n]*?                                  # not in a comment
-    (?: \b input \s* \(                         # input()
-      | \b stdin \b (?! \s* = [^=] )            # sys.stdin, but not sys.stdin = StringIO("1 2")
-      | \b (?: open | read | mmap ) \( \s* 0     # open(0), os.read(0, n), mmap.mmap(0, 0)
-      | \b fileinput \b )
+    ^ [^#\n]*?                                             # not in a comment
+    \b (?: input \s* \( | stdin \b (?! \s* = [^=] )        # not sys.stdin = StringIO("1 2")
+         | fileinput \b | (?: open | read | mmap ) \( \s* 0 )
     """, re.VERBOSE | re.MULTILINE)
-BODY = re.compile(r"""
-    (?: [ \t]* (?: [#] .* )? \n )*              # empty lines and comments, then an indented line
-    [ \t]+ [^\s#]
-    """, re.VERBOSE)
-END_OF_BODY = re.compile(r"^[^\s#)\]}]", re.MULTILINE)         # the first line that is not indented
+# A function's body: comments, then an indented line; to the first line that is not indented
+BODY = re.compile(r"(?: [ \t]* (?: [#].* )? \n )* [ \t]+ [^\s#]", re.VERBOSE)
+END_OF_BODY = re.compile(r"^[^\s#)\]}]", re.MULTILINE)
 
 
 def extract_program(text: str, wanted: re.Pattern = re.compile("")) -> str:
@@ -166,79 +166,59 @@ def extract_program(text: str, wanted: re.Pattern = re.compile("")) -> str:
 
     Else the last block, else the whole text. A thinking model's thoughts do not count.
     """
-    blocks = _code_blocks(text)
-    python = [code for language, code in blocks if language]
-    plain = [code for language, code in blocks if not language]
-    for codes in python, plain:
-        found = [code for code in codes if wanted.search(code)]
-        if found:
-            return found[-1]
-    return (python or plain)[-1]
+    def rank(block: tuple[str, str]) -> tuple[bool, ...]:
+        language, code = block
+        return bool(wanted.search(code)), bool(language)
+
+    return sorted(_code_blocks(text), key=rank)[-1][1]
 
 
 def _code_blocks(text: str) -> list[tuple[str, str]]:
-    """(language, code) of the blocks of Python or of no language, as Markdown fences them.
+    """(language, code) of the blocks of Python and of no language, else of the text before any."""
+    text = _without_thinking(text)
+    found = list(BLOCK.finditer(text))
+    before = text[:found[0].start()] if found else text
 
-    Without any block, the text before the first fence is one.
-    """
-    text = LATE_FENCE.sub(r"\1\n\2", _without_thinking(text))
-    before = FENCE.split(text, 1)[0]
-    # Code, then one fence too many, unless the last block is cut off: the prompt has opened a block
-    languages = [fence["language"] for fence in FENCE.finditer(text)]
-    odd = languages and (len(languages) + bool(languages[-1])) % 2 == 1
-    if odd and not languages[0] and before.strip() and not before.rstrip().endswith(":"):
-        text = "```python\n" + text
+    # Code, and fences that do not pair: the first one closes a block that the prompt has opened
+    unpaired = any(not x["language"] and x["closing"] is None for x in found)
+    if unpaired and not found[0]["language"] and re.search(r"[^:\s]\s*\Z", before):
+        found = list(BLOCK.finditer("```python\n" + text))
 
-    # A fence of the same marks, or more, closes a block; if it has a language, it opens the next
-    blocks, opening = [], None
-    for fence in FENCE.finditer(text):
-        if opening:
-            deeper = len(fence["indent"]) > len(opening["indent"]) + 3       # in a docstring
-            if deeper or opening["marks"] not in fence["marks"]:
-                continue
-            blocks.append(_block(opening, text[opening.end():fence.start()]))
-        opening = fence if fence["language"] or not opening else None
-    if opening:
-        blocks.append(_block(opening, text[opening.end():]))
-    ours = [(language, code) for language, code in blocks if PYTHON.fullmatch(language)]
-    return ours or [("", before)]
-
-
-def _block(opening: re.Match, code: str) -> tuple[str, str]:
-    """(language, code without the indent of its fence)"""
-    indent = re.match(r"(?:[ \t\r]*\n)*([ \t]*)", code)
-    most = min(len(opening["indent"]), len(indent[1]) if indent else 0)
-    return opening["language"].lower(), re.sub(rf"^[ \t]{{,{most}}}", "", code, flags=re.MULTILINE)
+    blocks = []
+    for block in found:
+        language = block["language"].lower()
+        if PYTHON.fullmatch(language):
+            margin = re.escape(block["margin"] or "")
+            blocks.append((language, re.sub(f"(?m)^{margin}", "", block["code"])))
+    return blocks or [("", before)]
 
 
 def extract_function(text: str, header: str, name: str) -> list[str]:
     """Programs to run one after the other; the last is the answer, those before may fail.
 
-    The answer is the last block that defines the function, after the imports and helpers of the
-    header and of the blocks before it. Else it is the header with the block as the function's body.
+    The answer is the last block that defines the function, else the header with the block as the
+    function's body. Before it come the imports and helpers of the header and of earlier blocks.
     """
     definition = re.compile(rf"""
         ^ (?: (?: async [ \t]+ )? (?: def | class ) [ \t]+ {name} \b      # def name(
           | {name} [ \t]* (?: : [^=\n]* )? = (?! = ) )                    # name = lambda x:
         """, re.VERBOSE | re.MULTILINE)
-    in_header = definition.search(header)
-    imports = header[:in_header.start()] if in_header else ""
+
+    def rank(i: int) -> tuple[bool, ...]:
+        language, code = blocks[i]
+        defines = [bool(definition.search(x)) for x in (code, textwrap.dedent(code))]
+        return *defines, bool(BODY.match(code)), bool(language)
+
     blocks = _code_blocks(text)
-    codes = [code for _, code in blocks]
-
-    # The whole function; perhaps all of its lines are indented, as in a list
-    for indented in codes, [textwrap.dedent(code) for code in codes]:
-        defining = [i for i, code in enumerate(indented) if definition.search(code)]
-        if defining:
-            helpers = [code for code in indented[:defining[-1]] if not definition.search(code)]
-            return [imports, *helpers, indented[defining[-1]]]
-
-    # What follows the header, up to the first line that is not indented
-    codes = [code for language, code in blocks if language] or codes
-    code = ([code for code in codes if BODY.match(code)] or codes)[-1]
-    if in_header and BODY.match(code):
-        return [header + END_OF_BODY.split(code, 1)[0]]
-    return [imports, code]
+    last = sorted(range(len(blocks)), key=rank)[-1]
+    helpers = [code for _, code in blocks[:last] if not definition.search(code)]
+    code = blocks[last][1]
+    in_header = definition.search(header)
+    if definition.search(textwrap.dedent(code)):
+        code = textwrap.dedent(code)                       # all of it is indented, as in a list
+    elif in_header and BODY.match(code):
+        code = header + END_OF_BODY.split(code, 1)[0]
+    return [header[:in_header.start()] if in_header else "", *helpers, code]
 
 
 # ---- rewards ------------------------------------------------------------------------------------
