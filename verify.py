@@ -142,7 +142,7 @@ def _answer_at_start(text: str) -> str:
 BLOCK = re.compile(r"""
     ^ (?P<indent> (?: [^`~\n]* [ \t] )? )                    # "   ```python", "1. ```python"
     (?P<marks> `{3,} | ~{3,} ) [ \t]*                        # three marks or more
-    [{.]* (?P<language> [\w.+-]* ) [^`\n]* (?: \n | \Z )     # python; {.python}; python:main.py
+    (?P<language> [\w.+-]* ) [^`\n]* (?: \n | \Z )          # python; python:main.py
     (?: [ \t\r]* \n )*
     (?P<code> (?P<margin> (?P=indent) )? .*? )
     (?: (?: ^ (?P=indent)? [ ]{0,3} | (?<= [^\s`~] ) )       # a line of its own, or print(3)```
@@ -197,7 +197,7 @@ def extract_function(text: str, header: str, name: str) -> list[str]:
     """Programs to run one after the other; the last is the answer, those before may fail.
 
     The answer is the last block that defines the function, else the header with the block as the
-    function's body. Before it come the imports and helpers of the header and of earlier blocks.
+    function's body. Before it come the header's imports and helpers, and the earlier blocks.
     """
     definition = re.compile(rf"""
         ^ (?: (?: async [ \t]+ )? (?: def | class ) [ \t]+ {name} \b      # def name(
@@ -206,13 +206,11 @@ def extract_function(text: str, header: str, name: str) -> list[str]:
 
     def rank(i: int) -> tuple[bool, ...]:
         language, code = blocks[i]
-        defines = [bool(definition.search(x)) for x in (code, textwrap.dedent(code))]
-        return *defines, bool(BODY.match(code)), bool(language)
+        return bool(definition.search(code)), bool(BODY.match(code)), bool(language)
 
     blocks = _code_blocks(text)
     last = sorted(range(len(blocks)), key=rank)[-1]
-    helpers = [code for _, code in blocks[:last] if not definition.search(code)]
-    code = blocks[last][1]
+    *helpers, code = [code for _, code in blocks[:last + 1]]
     in_header = definition.search(header)
     if definition.search(textwrap.dedent(code)):
         code = textwrap.dedent(code)                       # all of it is indented, as in a list
@@ -250,15 +248,13 @@ def grade_function(text: str, problem: Problem) -> float:
     *helpers, answer = extract_function(text, problem.question, name)
     secret = f"secret-{secrets.token_hex(8)}"
     program = f"""
-import os
+import contextlib, os
 end, stdout = os._exit, os.dup(1)
 os.dup2(2, 1)
 names = {{}}
 for helper in {helpers!r}:
-    try:
+    with contextlib.suppress(BaseException):
         exec(helper, names)
-    except BaseException:
-        pass
 exec({answer!r}, names)
 exec({problem.check!r}, names)
 os.write(stdout, {secret.encode()!r})

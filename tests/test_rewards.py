@@ -65,7 +65,8 @@ MBPP = mbpp_problem({"text": "Twice.", "code": TWICE, "task_id": 601, "test_setu
 
 @pytest.mark.parametrize("text, r", [
     (block(TWICE) + USE, 1), (USE + block(TWICE), 1), (block(WRONG) + block(TWICE), 1),
-    (block(TWICE) + block(WRONG), 0), (block(TWICE) + block("2 4\n", language="") + USE, 1),
+    (block(TWICE) + block(WRONG), 0), (block(TWICE) + block("async " + TWICE), 0),
+    (block(TWICE) + block("2 4\n", language="") + USE, 1),
     (block(TWICE, language="") + USE, 1), (block(TWICE) + block("python f.py\n", "```", "sh"), 1),
     (block("import math\n") + block("def twice(x):\n    return math.floor(2 * x)\n"), 1),
     (block("def add(x, y):\n    return x + y\n") + block("twice = lambda x: add(x, x)\n") + USE, 1),
@@ -106,7 +107,8 @@ def test_a_function_runs_as_in_humanevals_harness(code, r):
     (block("    return int(2 * half(2 * x))\n") + USE, 1), (block("    return x\n") + USE, 0),
     (block("def twice(x):\n    return math.floor(4 * half(x))\n"), 1),
     (block("    return 2 * x\n") + "Output:\n" + block("    4\n", language=""), 1),
-    ("    return 2 * x\n```\nUsage:\n" + USE, 1)])
+    ("    return 2 * x\n```\nUsage:\n" + USE, 1),
+    ("1. So:\n\n" + block("    return 2 * x\n", indent=3) + USE, 1)])
 def test_what_stands_in_the_header_counts(text, r):
     assert grade_function(text, HUMANEVAL) == r
 
@@ -122,7 +124,7 @@ SAMPLE = "Input:\n" + block("2\n", language="") + "Output:\n" + block("4\n", lan
     (block(DOUBLE) + block("# in place of input()\nprint(1)\n"), 1), (DOUBLE + "```\n" + SAMPLE, 1),
     (block("print(int(input()))\n") + block(DOUBLE), 1),
     (block(DOUBLE) + block("print(input())\n"), 0),
-    (block("print(2 * int(open(0).read()))\n") + block("print(4)\n"), 1),
+    (block("print(2 * int(open(0).read()))\n") + block("print(5)\n"), 1),
     ("1. So:\n\n" + block(DOUBLE, indent=3) + SAMPLE, 1), (block(textwrap.indent(DOUBLE, "  ")), 1),
     ("Idea:\n" + block("double it\n", language="") + "```py\n" + DOUBLE, 1)])
 def test_the_last_block_that_reads_the_input_is_the_program(text, r):

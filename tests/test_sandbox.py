@@ -328,6 +328,8 @@ print(size, first, again, mapped[:].decode(), len(open('/dev/stdin').read()), sy
 """, "6 1 1 1 2 \u00e9 5 2", text="1\n2 \u00e9", seconds=5).status == "passed"
     assert judge("import errno\ntry: os.write(0, b'x')\n"
                  "except OSError as error: print(errno.errorcode[error.errno])", "EBADF").passed
+    if USER in plan:
+        assert judge("open('/dev/stdin', 'w')").reason.startswith("PermissionError")
 
 
 def test_integers_of_any_length(plan):
