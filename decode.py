@@ -77,9 +77,8 @@ def check_strategies(strategies: Tensor) -> None:
     good = (temperature >= 0) & temperature.isfinite() & (top_k >= 0) & (top_k == top_k.round())
     good &= (top_p >= 0) & (top_p <= 1) & (min_p >= 0) & (min_p <= 1)
     if not good.all():
-        bad = Strategy(*strategies[~good][0].tolist())
-        raise UserError(f"no strategy: {bad}; a temperature is 0 or more, k a whole number from 0, "
-                        "p and min-p are 0 to 1")
+        raise UserError(f"no strategy: {Strategy(*strategies[~good][0].tolist())}; a temperature is 0 "
+                        "or more, k a whole number from 0, p and min-p are 0 to 1")
 
 
 def has_filters(strategies: Tensor) -> bool:
@@ -88,7 +87,6 @@ def has_filters(strategies: Tensor) -> bool:
 
 
 COLDEST = 1e-30        # a lower temperature is greedy (ours: logits divided by it overflow fp32)
-
 # Up to this vocabulary size the full sort is faster, beyond it `rank_few`. On one core, in ms: 0.3
 # against 0.5 for 512 x 24 logits, 3 against 2 for 64 x 1,000, 280 against 13 for 64 x 49,152. The
 # vocabulary alone decides, so that a row's probabilities do not depend on the other rows.
@@ -184,10 +182,7 @@ class Episode:
 
 
 def static(strategies: Tensor) -> Policy:
-    """The policy that gives row i strategies[i] at every token; (N * n, 4), or (1, 4) for all.
-
-    Raises UserError for a strategy out of range.
-    """
+    """The policy that gives row i strategies[i] at every token; (N * n, 4), or (1, 4) for all."""
     check_strategies(strategies)
     filters = has_filters(strategies)
     on_device = functools.cache(strategies.to)               # copied to the LM's device once

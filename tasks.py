@@ -265,7 +265,30 @@ def humaneval_problem(row: dict) -> Problem:
     if not re.search(rf"^def {name}\b", row["prompt"], re.MULTILINE):
         raise ValueError("its prompt does not define its entry point")
     check = f"{row['test']}\ncheck({name})\n"
-    return Problem(row["prompt"], row["canonical_solution"], check=check)
+    return Problem(row["prompt"], row["canonical_solution"], check=check, entry_point=name)
+
+
+# The parts of MBPP by task_id, up to which each goes, and its prompt (Austin et al. 2021)
+MBPP_PARTS = {10: "few-shot", 510: "test", 600: "validation", 974: "train"}
+MBPP_PROMPT = ("You are an expert Python programmer, and here is your task: {text} "
+               "Your code should pass these tests:\n\n{tests}")
+
+
+def mbpp_problem(row: dict) -> Problem:
+    """The check is the test_setup_code and then the test_list.
+
+    In the two rows that have a test_setup_code, it uses the code's own classes.
+    """
+    part = next(name for last, name in MBPP_PARTS.items() if row["task_id"] <= last)
+    code = row["code"].replace("\r\n", "\n")
+    tests = "\n".join(row["test_list"])
+    called = [name for name in re.findall(r"^(?:def|class)\s+(\w+)", code, re.MULTILINE)
+              if re.search(rf"\b{name}\s*\(", row["test_list"][0])]
+    if not called:
+        raise ValueError("its first test calls nothing that its code defines")
+    question = MBPP_PROMPT.format(text=row["text"].strip(), tests=tests)
+    check = f"{row.get('test_setup_code') or ''}\n{tests}\n"
+    return Problem(question, code, check=check, entry_point=called[-1], part=part)
 
 
 # ---- the list of tasks --------------------------------------------------------------------------
@@ -282,7 +305,8 @@ FILE_TASKS: dict[str, tuple] = {
                  grade_answer),
     "code_contests": ("code_contests*", "", code_contests_problem, (256, 512, 1024), PROGRAMS,
                       grade_program),
-    "humaneval": ("humaneval*", "", humaneval_problem, (128, 256), FUNCTIONS, grade_function)}
+    "humaneval": ("humaneval*", "", humaneval_problem, (128, 256), FUNCTIONS, grade_function),
+    "mbpp": ("mbpp*", "", mbpp_problem, (64, 128, 256), FUNCTIONS, grade_function)}
 
 
 def task_from_files(name: str, source: Source) -> Task:

@@ -59,7 +59,6 @@ from utils.profiling import clock
 VALIDATION = 64      # problems (ours: 64 x 5 budgets every 10th iteration cost 6 % of a training)
 RESUME = "the same command with --resume goes on"
 
-
 # ---- 1. the reward table ------------------------------------------------------------------------
 def candidate_arms(config: Config) -> list[Arm]:
     """Greedy and --pool - 1 other strategies of the 180, in every prompt style."""
@@ -122,10 +121,10 @@ def select_arms(arms: list[Arm], table: np.ndarray, size: int) -> Selection:
 
 def select_action_sets(run: Run) -> list[ActionSet]:
     """The action set of the first style and, if there are more styles, that of all."""
-    # Read every prompt once, for the contexts of the bandits
     config = run.config
     few = config.pool_problems
     many = max(config.problems, few)
+    # Read every prompt once, for the contexts of the bandits
     problems = run.task.train[:many]
     e = embed_prompts(run.lm, run.task, problems, config.all_styles()[0], config.rows)  # (P, d)
 

@@ -19,6 +19,7 @@ Deviations from the paper: (1) it does not say when two answers are equal; gradi
 """
 import re
 import secrets
+import textwrap
 
 from grading.answers import math_equal
 from grading.extraction import extract_answer
@@ -29,43 +30,86 @@ from utils.reasoning import after_reasoning
 
 
 # ---- the program in a completion ----------------------------------------------------------------
-FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n?", re.MULTILINE)       # ```python; its language
+# A block ends at its closing fence, before a fence that opens another one, or where the text is cut
+# off. A list's number may stand before its fence, and a fence deeper in it is one of a docstring.
+BLOCK = re.compile(r"""
+    ^ (?P<indent> (?: [^`~\n]* [ \t] )? )                    # "   ```python", "1. ```python"
+    (?P<marks> `{3,} | ~{3,} ) [ \t]*                        # three marks or more
+    (?P<language> [\w.+-]* ) [^`\n]* (?: \n | \Z )          # python; python:main.py
+    (?: [ \t\r]* \n )*
+    (?P<code> (?P<margin> (?P=indent) )? .*? )
+    (?: (?: ^ (?P=indent)? [ ]{0,3} | (?<= [^\s`~] ) )       # a line of its own, or print(3)```
+        (?P<closing> (?P=marks) ) [`~]* [ \t\r]* $
+      | (?= ^ (?P=indent)? [ ]{0,3} (?P=marks) [ \t]* \w )
+      | \Z )
+    """, re.VERBOSE | re.MULTILINE | re.DOTALL)
+PYTHON = re.compile("(i?py(thon)?(3([.][0-9]+)?)?)?")      # the languages that count; or none
+READS_INPUT = re.compile(r"""
+    ^ [^#\n]*?                                             # not in a comment
+    \b (?: input \s* \( | stdin \b (?! \s* = [^=] )        # not sys.stdin = StringIO("1 2")
+         | fileinput \b | (?: open | read | mmap ) \( \s* 0 )
+    """, re.VERBOSE | re.MULTILINE)
+# A function's body: comments, then an indented line; to the first line that is not indented
+BODY = re.compile(r"(?: [ \t]* (?: [#].* )? \n )* [ \t]+ [^\s#]", re.VERBOSE)
+END_OF_BODY = re.compile(r"^[^\s#)\]}]", re.MULTILINE)
 
 
-def extract_program(text: str) -> str:
-    """The last ```python block of a completion, cut off or not, else the last block of no language.
+def extract_program(text: str, wanted: re.Pattern = re.compile("")) -> str:
+    """The last ```python block with `wanted` in it, cut off or not, else one of no language.
 
-    Else the whole text, or, if the prompt has opened the block, the text before the fence that
-    closes it. A thinking model's thoughts do not count.
+    Else the last block, else the whole text. A thinking model's thoughts do not count.
     """
-    # "Try:\n```python\nprint(1)\n```\nDone." is split into what is before, "Try:\n", and for each
-    # fence its language and the text behind it: ("python", "print(1)\n"), ("", "Done.")
-    before, *parts = FENCE.split(after_reasoning(text))
-    fences = list(zip(parts[0::2], parts[1::2]))
+    def rank(block: tuple[str, str]) -> tuple[bool, ...]:
+        language, code = block
+        return bool(wanted.search(code)), bool(language)
 
-    # Every second fence opens a block; the other ones close it
-    blocks = fences[0::2]
-    python = [code for language, code in blocks if language.lower() in ("python", "python3", "py")]
-    plain = [code for language, code in blocks if not language]
-    if python:
-        return python[-1]
-
-    # Code, then an odd number of fences: the first one closes the block that the prompt has opened
-    odd = len(fences) % 2 == 1
-    if odd and before.strip() and not fences[0][0]:
-        return before
-    return plain[-1] if plain else before
+    return sorted(_code_blocks(text), key=rank)[-1][1]
 
 
-def complete_function(header: str, name: str, code: str) -> str:
-    """A program with HumanEval's function. code: the whole function, or what follows the header."""
-    definition = re.compile(rf"^def {name}\b", re.MULTILINE)
+def _code_blocks(text: str) -> list[tuple[str, str]]:
+    """(language, code) of the blocks of Python and of no language, else of the text before any."""
+    text = after_reasoning(text)
+    found = list(BLOCK.finditer(text))
+    before = text[:found[0].start()] if found else text
+
+    # Code, and fences that do not pair: the first one closes a block that the prompt has opened
+    unpaired = any(not x["language"] and x["closing"] is None for x in found)
+    if unpaired and not found[0]["language"] and re.search(r"[^:\s]\s*\Z", before):
+        found = list(BLOCK.finditer("```python\n" + text))
+
+    blocks = []
+    for block in found:
+        language = block["language"].lower()
+        if PYTHON.fullmatch(language):
+            margin = re.escape(block["margin"] or "")
+            blocks.append((language, re.sub(f"(?m)^{margin}", "", block["code"])))
+    return blocks or [("", before)]
+
+
+def extract_function(text: str, header: str, name: str) -> list[str]:
+    """Programs to run one after the other; the last is the answer, those before may fail.
+
+    The answer is the last block that defines the function, else the header with the block as the
+    function's body. Before it come the header's imports and helpers, and the earlier blocks.
+    """
+    definition = re.compile(rf"""
+        ^ (?: (?: async [ \t]+ )? (?: def | class ) [ \t]+ {name} \b      # def name(
+          | {name} [ \t]* (?: : [^=\n]* )? = (?! = ) )                    # name = lambda x:
+        """, re.VERBOSE | re.MULTILINE)
+
+    def rank(i: int) -> tuple[bool, ...]:
+        language, code = blocks[i]
+        return bool(definition.search(code)), bool(BODY.match(code)), bool(language)
+
+    blocks = _code_blocks(text)
+    last = sorted(range(len(blocks)), key=rank)[-1]
+    *helpers, code = [code for _, code in blocks[:last + 1]]
     in_header = definition.search(header)
-    if in_header and definition.search(code):
-        return header[:in_header.start()] + code             # with the header's imports, helpers
-    # The body ends before the first line that is not indented
-    end_of_body = re.search(r"^[^\s#)\]}]", code, re.MULTILINE)
-    return header + (code[:end_of_body.start()] if end_of_body else code)
+    if definition.search(textwrap.dedent(code)):
+        code = textwrap.dedent(code)                       # all of it is indented, as in a list
+    elif in_header and BODY.match(code):
+        code = header + END_OF_BODY.split(code, 1)[0]
+    return [header[:in_header.start()] if in_header else "", *helpers, code]
 
 
 # ---- rewards ------------------------------------------------------------------------------------
@@ -78,18 +122,36 @@ def grade_answer(text: str, problem: Problem, truncated: bool = False) -> float:
 
 
 def grade_program(text: str, problem: Problem, truncated: bool = False) -> float:
-    return reward_of(run_tests(extract_program(text), problem.tests, problem.seconds, MEGABYTES))
+    # A block that shows how to use the program does not read the input
+    has_input = any(stdin.strip() for stdin, _ in problem.tests)
+    program = extract_program(text, READS_INPUT) if has_input else extract_program(text)
+    program = textwrap.dedent(program)
+    return reward_of(run_tests(program, problem.tests, problem.seconds, MEGABYTES))
 
 
 def grade_function(text: str, problem: Problem, truncated: bool = False) -> float:
-    """Runs HumanEval's check behind the function: only if the check ends, the secret is printed."""
+    """Runs the problem's check behind the function: only if it ends, the secret is printed.
+
+    Each part runs as HumanEval's own harness does it (openai/human-eval, execution.py): by exec in
+    an empty namespace, where __name__ is not "__main__"; what it prints is not looked at.
+    """
     # Function and check share a process: this does not stop a function that cheats on purpose
-    name = re.findall(r"check\((\w+)\)", problem.check)[-1]
-    function = complete_function(problem.question, name, extract_program(text))
-    secret = secrets.token_hex(8)
-    program = ("import sys\nsys.stdout = sys.stderr\n"
-               f"{function}\n{problem.check}\n"
-               f"print({secret!r}, file=sys.__stdout__)\n")
+    name = problem.entry_point or re.findall(r"check\((\w+)\)", problem.check)[-1]
+    *helpers, answer = extract_function(text, problem.question, name)
+    secret = f"secret-{secrets.token_hex(8)}"
+    program = f"""
+import contextlib, os
+end, stdout = os._exit, os.dup(1)
+os.dup2(2, 1)
+names = {{}}
+for helper in {helpers!r}:
+    with contextlib.suppress(BaseException):
+        exec(helper, names)
+exec({answer!r}, names)
+exec({problem.check!r}, names)
+os.write(stdout, {secret.encode()!r})
+end(0)
+"""
     return reward_of(run_tests(program, [("", secret)], problem.seconds, MEGABYTES))
 
 

@@ -66,7 +66,7 @@ NUMBER_ENDS = re.compile(rf"""
       | [.,;]? \s+                                  # or goes on in words,
         (?! (?:and|or) [ ] [-$\\\d] | {MATHS}       # but not "and 2", "million",
           | (?!of|for|in|at|on|when|if|as) [a-z]+ ,? (?:[ ]and)? [ ] \d )     # "hours and 30"
-        (?: [a-z] | \( (?!{MATHS}) [A-Za-z]{{2}} ) )
+        (?: [a-z] | \( (?! \w+ \) \s* {MATHS}) [A-Za-z]{{2}} ) )
     """, re.VERBOSE)
 # Around the last number: what makes it a part of an expression, or changes it
 BEFORE_NUMBER = re.compile(rf"""

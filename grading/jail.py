@@ -268,8 +268,8 @@ def _become_program(failure: int, plan: list[str], user: int, limits: list) -> N
         if plan:
             os.setsid()                            # else it stays in the group, which is killed
         if USER in plan:
-            for fd in (0, 1, 2):
-                os.fchown(fd, user, user)          # for programs that open /dev/stdin
+            for fd in (1, 2):
+                os.fchown(fd, user, user)          # for programs that open /dev/stdout
             os.setgroups([])
             os.setresgid(user, user, user)
         for which, soft, hard in limits:
@@ -278,9 +278,11 @@ def _become_program(failure: int, plan: list[str], user: int, limits: list) -> N
             os.setresuid(user, user, user)
         prctl(NO_NEW_PRIVS, 1)
         prctl(PDEATHSIG, signal.SIGKILL)
-        # Not -I, which would ignore the seed: the order of a set is the same in every run
+        # Not -I, which would ignore the seed: the order of a set is the same in every run. An
+        # integer may have more than 4,300 digits, as when the problems were written
         os.execve(sys.executable,
-                  [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", "-c", MAIN],
+                  [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8",
+                   "-X", "int_max_str_digits=0", "-c", MAIN],
                   {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
     except BaseException as error:
         hint = " (the program's user must be able to read the interpreter)" if USER in plan else ""

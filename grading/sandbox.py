@@ -9,9 +9,9 @@ nothing behind. It is no security boundary against an attacker: the program shar
 
 Each test takes three processes (jail.py), some 40 ms of one core for a trivial program (measured):
 
-    caller ──starts──> stage 0 ──forks──> supervisor ──forks──> program
+    caller ──starts──> stage 0 ──forks──> supervisor ──forks──> program <── stdin, a file
        └<── "started", "ended CODE KILOBYTES" or "failed WHY" ──┘  │
-       └<──────────────── stdin, stdout and stderr ───────────────>┘
+       └<──────────────────── stdout and stderr ───────────────────┘
 
 1. Stage 0 is a fresh interpreter that never knows the expected output. It carries out the *plan*,
    the parts of isolation that this system grants: namespaces (network, processes, files) and, for
@@ -27,6 +27,7 @@ without root) only the limits hold, on macOS not that of memory: such a program 
 caller's processes, and read and write the caller's files.
 """
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -36,6 +37,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Iterator
 
@@ -67,7 +69,7 @@ class Verdict:
 
 def run_tests(program: str, tests: list[tuple[str, str]], seconds: float,
               megabytes: int) -> Verdict:
-    """Does the program print what each test expects? Words are compared, not the space between.
+    """Does the program print what each test expects? See `same_output`.
 
     tests: (stdin, expected stdout), up to the first that fails. seconds: wall clock for each test.
     megabytes: of memory for each process of the program. Any thread may call it; one program a
@@ -82,13 +84,39 @@ def run_tests(program: str, tests: list[tuple[str, str]], seconds: float,
     for number, (text, expected) in enumerate(tests, 1):
         most = OUTPUT + 4 * len(expected)
         verdict, output = _run(plan, program, text, seconds, megabytes, most)
-        words = output.decode("utf-8", "surrogateescape").split()
-        if verdict.passed and words != expected.split():
+        if verdict.passed and not same_output(output, expected.encode("utf-8", "surrogatepass")):
             verdict = Verdict("wrong", "another output than expected")
         if not verdict.passed:
             verdict.test = number
             return verdict
     return Verdict("passed")
+
+
+INTEGER = re.compile(rb"[+-]?[0-9]+")
+NUMBER = re.compile(rb"""
+    [+-]? (?: [0-9]+ \.? [0-9]* | \. [0-9]+ )       # 12  -0.5  1.  .5
+    (?: e [+-]? [0-9]+ )?                           # 1e-5
+    """, re.VERBOSE)
+
+
+def same_output(output: bytes, expected: bytes) -> bool:
+    """Are they the same words, whatever the space between them and the case of ASCII's letters?
+
+    As CodeContests' own tester (google-deepmind/code_contests, execution/tester_sandboxer.cc,
+    OutputsMatch), two numbers are the same within 1e-5. It reads all of them as doubles, and so
+    takes 10^20 for 10^20 + 1; here integers keep all their digits.
+    """
+    words, others = output.lower().split(), expected.lower().split()
+    return words == others or len(words) == len(others) and all(map(_same_word, words, others))
+
+
+def _same_word(word: bytes, other: bytes) -> bool:
+    if word == other or not (NUMBER.fullmatch(word) and NUMBER.fullmatch(other)):
+        return word == other
+    # A Decimal reads all digits of an integer, and == between it and a float is exact
+    a, b = (Decimal(x.decode()) if INTEGER.fullmatch(x) else float(x) for x in (word, other))
+    close = abs(float(a) - float(b)) < 1e-5                 # not for inf - inf, which is no number
+    return close and (a == b or abs(float(a)) < 1 << 53)
 
 
 def isolation() -> str:
@@ -116,14 +144,15 @@ def _plan() -> tuple[str, ...]:
 
 
 @contextmanager
-def _folder(program: str) -> Iterator[str]:
-    """A temporary folder: program.py, and tmp, where it runs and may write."""
+def _folder(program: str, text: str) -> Iterator[str]:
+    """A temporary folder: program.py, stdin, and tmp, where the program runs and may write."""
     folder = tempfile.mkdtemp(prefix="sandbox-")
     try:
-        with open(f"{folder}/program.py", "wb") as file:
-            file.write(program.encode("utf-8", "surrogatepass"))
+        for name, content in (("program.py", program), ("stdin", text)):
+            with open(f"{folder}/{name}", "wb") as file:
+                file.write(content.encode("utf-8", "surrogatepass"))
+            os.chmod(f"{folder}/{name}", 0o444)
         os.mkdir(f"{folder}/tmp")
-        os.chmod(f"{folder}/program.py", 0o644)
         os.chmod(folder, 0o711)        # the program's user passes through
         yield folder
     finally:
@@ -136,7 +165,7 @@ def _run(plan: tuple[str, ...], program: str, text: str, seconds: float, megabyt
     if os.name != "posix":
         return Verdict("unsupported", "limits on programs need Linux or macOS"), b""
     try:
-        with _slots, _folder(program) as folder:
+        with _slots, _folder(program, text) as folder:
             read, write = os.pipe()
             # The interpreter itself, which needs no file of a venv
             python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
@@ -144,11 +173,12 @@ def _run(plan: tuple[str, ...], program: str, text: str, seconds: float, megabyt
                        str(write), str(seconds), str(megabytes), *plan]
             pipe = subprocess.PIPE
             with (open(read, "rb", 0) as report, open(write, "wb", 0) as theirs,
-                  subprocess.Popen(command, bufsize=0, cwd=f"{folder}/tmp", env={}, stdin=pipe,
+                  open(f"{folder}/stdin", "rb") as stdin,
+                  subprocess.Popen(command, bufsize=0, cwd=f"{folder}/tmp", env={}, stdin=stdin,
                                    stdout=pipe, stderr=pipe, pass_fds=[write],
                                    start_new_session=True) as stage0):
                 theirs.close()
-                run = _Run(stage0, report, text.encode("utf-8", "surrogatepass"), most)
+                run = _Run(stage0, report, most)
                 try:
                     run.watch(seconds)
                 finally:
@@ -159,13 +189,11 @@ def _run(plan: tuple[str, ...], program: str, text: str, seconds: float, megabyt
 
 
 class _Run:
-    """The caller's part while a program runs: stdin, the outputs, the report, the time limit."""
+    """The caller's part while a program runs: the outputs, the report, the time limit."""
 
-    def __init__(self, stage0: subprocess.Popen, report: Any, text: bytes, most: int):
-        assert stage0.stdin and stage0.stdout and stage0.stderr
-        self.stage0, self.report, self.stdin = stage0, report, stage0.stdin
-        self.text = memoryview(text)       # the rest of stdin
-        self.most = most
+    def __init__(self, stage0: subprocess.Popen, report: Any, most: int):
+        assert stage0.stdout and stage0.stderr
+        self.stage0, self.report, self.most = stage0, report, most
         self.output, self.errors, self.reported = bytearray(), bytearray(), bytearray()
         self.received = {stage0.stdout: self.output, stage0.stderr: self.errors,
                          report: self.reported}
@@ -175,17 +203,15 @@ class _Run:
     def watch(self, seconds: float) -> None:
         """Returns when stage 0 has ended, time is up or the output is too long."""
         with selectors.DefaultSelector() as selector:
-            for pipe in (*self.received, self.stdin):
+            for pipe in self.received:
                 os.set_blocking(pipe.fileno(), False)
-                wanted = selectors.EVENT_WRITE if pipe is self.stdin else selectors.EVENT_READ
-                selector.register(pipe, wanted)
+                selector.register(pipe, selectors.EVENT_READ)
             deadline = time.monotonic() + SETUP
             lines = 0
             while not (self.ended or self.timed_out or len(self.output) > self.most):
                 ready = [key.fileobj for key, _ in selector.select(deadline - time.monotonic())]
                 for pipe in ready:
-                    goes_on = self.read(pipe) if pipe in self.received else self.write()
-                    if not goes_on:
+                    if not self.read(pipe):
                         selector.unregister(pipe)
                 # Each line of the report starts another time limit: of the program, of its end
                 if self.reported.count(b"\n") > lines:
@@ -201,15 +227,6 @@ class _Run:
         self.received[pipe] += data or b""
         del self.errors[:-ERRORS]
         return bool(data)
-
-    def write(self) -> bool:
-        """Writes to stdin what it takes; closes it after the last byte, and returns False then."""
-        with suppress(BrokenPipeError):
-            self.text = self.text[os.write(self.stdin.fileno(), self.text):]
-            if self.text:
-                return True
-        self.stdin.close()
-        return False
 
     def end(self) -> None:
         """Ends the processes, then reads the rest of the output."""

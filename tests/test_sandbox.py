@@ -20,7 +20,7 @@ import pytest
 
 from grading import sandbox
 from grading.jail import FILES, NETWORK, USER
-from grading.sandbox import ROOT_PLANS, USER_PLANS, isolation, run_tests
+from grading.sandbox import ROOT_PLANS, USER_PLANS, isolation, run_tests, same_output
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits need Linux or macOS")
 PLANS = ROOT_PLANS if os.name == "posix" and os.getuid() == 0 else USER_PLANS
@@ -315,7 +315,49 @@ thread.join()
     assert runs[0] == runs[1] == runs[2]
 
 
+def test_stdin_is_a_file(plan):
+    """It can be sought, measured and mapped, as with CodeContests' own tester, and not changed."""
+    assert judge("""
+import mmap
+size = os.fstat(0).st_size
+first = open(0, closefd=False).readline()
+sys.stdin.seek(0)
+again = sys.stdin.readline()
+mapped = mmap.mmap(0, 0, access=mmap.ACCESS_READ)
+print(size, first, again, mapped[:].decode(), len(open('/dev/stdin').read()), sys.stdin.tell())
+""", "6 1 1 1 2 \u00e9 5 2", text="1\n2 \u00e9", seconds=5).status == "passed"
+    assert judge("import errno\ntry: os.write(0, b'x')\n"
+                 "except OSError as error: print(errno.errorcode[error.errno])", "EBADF").passed
+    if USER in plan:
+        assert judge("open('/dev/stdin', 'w')").reason.startswith("PermissionError")
+
+
+def test_integers_of_any_length(plan):
+    seven = "1" + "0" * 5000
+    assert judge("print(10 ** 5000)", seven, seconds=5).passed
+    assert judge("print(int(input()) % 7)", str(pow(10, 5000, 7)), text=seven, seconds=5).passed
+    assert judge("print(10 ** 5000 + 1)", seven, seconds=5).status == "wrong"
+
+
 # ---- the caller's side --------------------------------------------------------------------------
+@pytest.mark.parametrize("output, expected, same", [
+    ("0.333333333", "0.333333", 1), ("0.5", "0.500000000", 1), ("2.0", "2", 1), ("+2", "02", 1),
+    ("1e-6", "0", 1), ("-0", "0", 1), (".5", "0.5", 1), ("5.", "5", 1), ("1E5", "100000.0", 1),
+    ("1e+20", str(10**20), 1), ("Yes nO", "YES\r\nNo\n", 1), ("\u00e9", "\u00e9", 1),
+    ("nan Inf 0.5", "NaN inf .5", 1), ("1" * 5000 + ".0 1", "1" * 5000 + ".0 1.0", 1),
+    ("", " \n", 1), ("-1e-6 x", "+0 X", 1),
+    ("0.33", "0.333333", 0), ("1.00001", "1", 0), ("1", "1 1", 0), ("1 2", "12", 0), ("", "0", 0),
+    (str(10**20 + 1), str(10**20), 0), ("1e20", str(10**20 + 1), 0), ("9" * 5000, "9" * 5001, 0),
+    (str(2**53 + 1), f"{2**53}.0", 0), ("1e999", "1e1000", 0), ("inf", "1e999", 0),
+    ("-inf", "inf", 0), ("infinity", "inf", 0), ("nan", "0", 0), ("YES.", "YES", 0),
+    ("x5", "x5.0", 0),
+    ("1_000", "1000", 0), ("0x10", "16", 0), ("\u0663", "3", 0), ("\u00c9", "\u00e9", 0),
+    ("1/2", "0.5", 0), ("1,0", "1", 0), ("[1, 2.0]", "[1, 2]", 0), ("--1", "1", 0), ("1e", "1", 0)])
+def test_same_output(output, expected, same):
+    assert same_output(output.encode(), expected.encode()) == same
+    assert same_output(expected.encode(), output.encode()) == same
+
+
 def test_first_failure():
     program = "print(int(input()) ** 2)"
     assert run_tests(program, [("2", "4"), ("3", " 9\n\n")], 5, MEGABYTES).passed

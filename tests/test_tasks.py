@@ -161,7 +161,8 @@ def test_held_out_problems_from_a_file_of_their_own(tmp_path):
     ("math", {"problem": "q", "answer": ["1"]}), ("gsm8k", {"question": "q", "answer": "7"}),
     ("gsm8k", {"question": "q", "answer": "7 ####"}), ("humaneval", {
         "prompt": "def f():", "canonical_solution": "", "test": "", "entry_point": "g"}),
-    ("code_contests", {"description": "q"}), ("humaneval", {"prompt": "q"})])
+    ("code_contests", {"description": "q"}), ("humaneval", {"prompt": "q"}), ("mbpp", {
+        "text": "q", "code": "x = 1", "task_id": 11, "test_list": ["assert f() == 1"]})])
 def test_a_row_that_is_no_problem_is_named(tmp_path, name, bad):
     with pytest.raises(UserError, match="x.jsonl, line 1: no problem"):
         TASKS[name](Source(lines(tmp_path / "x.jsonl", [bad]), "", 5, 5))
@@ -286,7 +287,7 @@ here = pytest.mark.skipif(not os.path.isdir(DATA), reason="the problems' files a
 @here
 @pytest.mark.parametrize("name, train, test", [
     ("math500", 7497, 500), ("gsm8k", 7473, 1319), ("aime2024", 7497, 30), ("aime2025", 7497, 30),
-    ("humaneval", 82, 82), ("code_contests", 30, 30)])
+    ("humaneval", 82, 82), ("mbpp", 374, 500), ("code_contests", 30, 30)])
 def test_real_files_are_read_whole_and_share_no_text(name, train, test):
     task = TASKS[name](Source(DATA, "", 10**6, 10**6))
     assert (len(task.train), len(task.test)) == (train, test)
@@ -295,11 +296,26 @@ def test_real_files_are_read_whole_and_share_no_text(name, train, test):
 
 
 @here
-def test_humanevals_own_solutions_pass():
-    task = TASKS["humaneval"](Source(DATA, "", 10**6, 10**6))
-    some = (task.train + task.test)[::8]
+@pytest.mark.parametrize("name, step", [("humaneval", 8), ("mbpp", 40)])      # ours: all pass
+def test_a_functions_own_solution_passes_and_anothers_does_not(name, step):
+    task = TASKS[name](Source(DATA, "", 10**6, 10**6))
+    some = (task.train + task.test)[::step]
     with ThreadPoolExecutor(2) as pool:
         assert all(pool.map(lambda p: task.grade(p.answer, p, False), some))
+        assert not any(pool.map(lambda p, q: task.grade(q.answer, p, False), some, some[1:]))
+
+
+@here
+def test_mbpp_is_asked_as_in_its_paper_and_its_setup_runs_behind_the_code():
+    with open(os.path.join(DATA, "mbpp.jsonl"), encoding="utf-8") as file:
+        problems = [tasks.mbpp_problem(json.loads(line)) for line in file]
+    assert [problems[i].part for i in (0, 9, 10, 509, 510, 599, 600, 973)] == [
+        "few-shot", "few-shot", "test", "test", "validation", "validation", "train", "train"]
+    question = problems[10].question
+    assert question.startswith("You are an expert Python programmer, and here is your task: Write")
+    assert all(f"\n{test}" in question for test in problems[10].check.strip().split("\n"))
+    assert problems[600].entry_point == "max_chain_length" and "\r" not in problems[0].answer
+    assert all(grade_function(p.answer, p) for p in (problems[366], problems[926]))
 
 
 def test_the_program_shows_every_style_and_its_grades(monkeypatch, capsys):

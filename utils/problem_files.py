@@ -25,6 +25,8 @@ class Problem:
     """solution: in words, for examples. difficulty: of MATH its level, of a sum its numbers.
 
     Programs have tests, (stdin, stdout) pairs, or a check to run after them; seconds for each.
+    entry_point: the name of the function that is checked. part: "train", "test" or another one,
+    where the problems' publication says it.
     """
     question: str
     answer: str
@@ -32,6 +34,8 @@ class Problem:
     difficulty: int | None = None
     tests: list = field(default_factory=list)
     check: str = ""
+    entry_point: str = ""
+    part: str = ""
     seconds: float = 10.0              # ours: Python is slower than the limits made for C++
 
 
@@ -53,7 +57,8 @@ class Source:
                  row_to_problem: RowToProblem) -> tuple[list[Problem], list[Problem]]:
         """Training and held-out problems. train, test: file names in a folder, "math_train*".
 
-        If there are none to hold out (a single file, or test = ""), some of the others are.
+        If there are none to hold out (a single file, or test = ""), some of the others are: those
+        of the part "test", if the publication says it.
         """
         if not self.data:
             raise UserError("this task needs --data: a file, a folder or a hub id")
@@ -66,6 +71,9 @@ class Source:
             test = test or train
         rows = self._rows(data, test, "test")
         held_out = None if rows is None else self._parse(rows, row_to_problem, data, "held-out")
+        if held_out is None:
+            held_out = [problem for problem in pool if problem.part == "test"]
+        pool = [problem for problem in pool if problem.part in ("", "train")]
         return train_test_split(pool, held_out, self.train, self.test)
 
     def _parse(self, rows: Rows, row_to_problem: RowToProblem, data: str,
