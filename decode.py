@@ -77,8 +77,9 @@ def check_strategies(strategies: Tensor) -> None:
     good = (temperature >= 0) & temperature.isfinite() & (top_k >= 0) & (top_k == top_k.round())
     good &= (top_p >= 0) & (top_p <= 1) & (min_p >= 0) & (min_p <= 1)
     if not good.all():
-        raise UserError(f"no strategy: {Strategy(*strategies[~good][0].tolist())}; a temperature is 0 "
-                        "or more, k a whole number from 0, p and min-p are 0 to 1")
+        bad = Strategy(*strategies[~good][0].tolist())
+        raise UserError(f"no strategy: {bad}; tau is 0 or more, k a whole number from 0, p and min-p "
+                        "are 0 to 1")
 
 
 def has_filters(strategies: Tensor) -> bool:
@@ -100,7 +101,7 @@ def probs(logits: Tensor, strategies: Tensor, filters: bool = True) -> Tensor:
     one before has left. Temperature 0 puts all mass on the arg-max. filters: see `Choice`.
     """
     # assignment 1
-    # One column (R, 1) for each of the four numbers, so that it broadcasts over the vocabulary
+    # One column (R, 1) for each of the four numbers
     temperature, top_k, top_p, min_p = strategies.unsqueeze(-1).unbind(1)
     greedy = temperature < COLDEST
     x = logits.float() / temperature.masked_fill(greedy, 1.0)                        # (R, V)
