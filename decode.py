@@ -78,8 +78,7 @@ def check_strategies(strategies: Tensor) -> None:
     good &= (top_p >= 0) & (top_p <= 1) & (min_p >= 0) & (min_p <= 1)
     if not good.all():
         bad = Strategy(*strategies[~good][0].tolist())
-        raise UserError(f"no strategy: {bad}; tau is 0 or more, k a whole number from 0, p and min-p "
-                        "are 0 to 1")
+        raise UserError(f"no strategy: {bad}; tau is at least 0, k a whole number, p and min-p 0 to 1")
 
 
 def has_filters(strategies: Tensor) -> bool:
