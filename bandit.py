@@ -86,7 +86,7 @@ def bandit_problem(e: Tensor, table: np.ndarray, budgets: Sequence[int],
     return x, torch.from_numpy(reward).float()
 
 
-def replay(reward: Tensor) -> Pull:
+def coin_tosses(reward: Tensor) -> Pull:
     """Pulls that toss a coin of Pass@B, reward[x, s] of (X, S): did any of B samples verify?"""
     def pull(rows: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
         uniform = torch.rand(len(rows), generator=generator)

@@ -6,7 +6,7 @@ the sequence-level and the token-level adapter differ only in who chooses, and w
 
     e = h_0 = LM(prompt)                                       prefill, once a prompt
     for t = 0 .. T-1:
-        s_t ~ policy(h_t, p_t, b_t);  y_t ~ probs(logits_t, s_t)           strategy, then token
+        s_t ~ policy(e, h_t, p_t, b_t);  y_t ~ probs(logits_t, s_t)        strategy, then token
         h_{t+1}, logits_{t+1} = LM(y_t)                        one cached forward pass
 
 `rollout_simple` is this loop as it stands. `rollout` gives the same episodes sooner: when a row
@@ -78,7 +78,7 @@ def check_strategies(strategies: Tensor) -> None:
     good &= (top_p >= 0) & (top_p <= 1) & (min_p >= 0) & (min_p <= 1)
     if not good.all():
         bad = Strategy(*strategies[~good][0].tolist())
-        raise UserError(f"no strategy: {bad}; tau is at least 0, k a whole number, p and min-p 0 to 1")
+        raise UserError(f"no strategy: {bad}; tau and k are 0 or more, p and min-p 0 to 1")
 
 
 def has_filters(strategies: Tensor) -> bool:

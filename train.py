@@ -25,7 +25,7 @@ Shapes: N prompts, P problems, S arms, n samples, T token budgets, X contexts, D
 Deviations from the paper: (1) both levels at once (5). Those of the parts stand in their files.
 """
 from utils.cli import check_options, run_program  # first: Ctrl-C is caught from here on
-from experiment.config import Config, Variant, inner_budgets, lower_difficulties, parse
+from experiment.config import Variant, inner_budgets, lower_difficulties, parse
 
 if __name__ == "__main__":                       # before torch loads: a mistake is told at once
     check_options("train.py", parse)
@@ -39,8 +39,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 import baselines                                 # noqa: F401  (enters itself in the registry)
-from bandit import bandit_problem, coverage, expected_rewards, informative, replay, top_by_average
-from decode import Episode, Strategy, strategy_pool
+from bandit import (bandit_problem, coin_tosses, coverage, expected_rewards, informative, pass_at,
+                    top_by_average)
+from decode import Episode, Strategy
 from eval import evaluate
 from experiment.adapters import arms_to_json, load_adapter, restore
 from experiment.model_card import card
@@ -48,7 +49,8 @@ from experiment.registry import BASELINES, BOTH, TOKEN_LEARNERS, BanditLearner, 
 from experiment.reward_table import (Arm, at_every_budget, collect, embed_prompts, grade_fn,
                                      sample_policy, sample_static)
 from experiment.run import Run, TrainingLog, close_run, mean_outcome, open_run
-from experiment.selection import ActionSet, Selection, describe, drop_uninformative
+from experiment.selection import (ActionSet, Selection, candidate_arms, describe,
+                                  drop_uninformative)
 from features import PARALLEL_BUDGETS
 from pomdp import TokenPolicy
 from utils.distributed import gather_list, main_process_first, process_group, share
@@ -59,20 +61,10 @@ from utils.profiling import clock
 VALIDATION = 64      # problems (ours: 64 x 5 budgets every 10th iteration cost 6 % of a training)
 RESUME = "the same command with --resume goes on"
 
+
 # ---- 1. the reward table ------------------------------------------------------------------------
-def candidate_arms(config: Config) -> list[Arm]:
-    """Greedy and --pool - 1 other strategies of the 180, in every prompt style."""
-    pool = strategy_pool()
-    others = 1 + np.random.default_rng(0).permutation(len(pool) - 1)
-    chosen = [0, *sorted(others[:config.pool - 1])]
-    arms = []
-    for style in config.all_styles():
-        arms += [Arm(style, pool[i]) for i in chosen]
-    return arms
-
-
-def sample_arms(run: Run, arms: list[Arm], start: int, stop: int,
-                label: str) -> dict[Arm, np.ndarray]:
+def sample_arms(run: Run, arms: list[Arm], start: int, stop: int, label: str
+                ) -> dict[Arm, np.ndarray]:
     """Rewards (P, n, T) of each arm on the training problems start .. stop: on disk, or sampled."""
     problems = run.task.train[start:stop]
     rewards = {}
@@ -88,6 +80,15 @@ def sample_arms(run: Run, arms: list[Arm], start: int, stop: int,
     return rewards
 
 
+def sample_table(run: Run) -> tuple[dict[Arm, np.ndarray], list[Problem], Tensor]:
+    """The rewards of all candidates on the first --pool-problems problems; all problems that the
+    bandits will be trained on, and the prompt embeddings e (P, d) of these."""
+    few = run.config.pool_problems
+    problems = run.task.train[:max(run.config.problems, few)]
+    e = embed_prompts(run.lm, run.task, problems, run.config.all_styles()[0], run.config.rows)
+    return sample_arms(run, candidate_arms(run.config), 0, few, "1 reward table"), problems, e
+
+
 # ---- 2. the action sets -------------------------------------------------------------------------
 def best_static(arms: list[Arm], table: np.ndarray) -> list[list[Arm]]:
     """The baseline "best static", [B][T]: for each (B, T) the arm with the highest Pass@B there.
@@ -100,8 +101,8 @@ def best_static(arms: list[Arm], table: np.ndarray) -> list[list[Arm]]:
         if B <= table.shape[2]:
             line = []
             for t in range(table.shape[3]):
-                reward, _ = expected_rewards(table[..., t:t + 1], (B,))                 # (P, S)
-                line.append(arms[int(reward.mean(0).argmax())])
+                pass_at_B = pass_at(table[..., t], B).mean(0)                           # (S,)
+                line.append(arms[int(pass_at_B.argmax())])
             best.append(line)
     return best
 
@@ -111,29 +112,23 @@ def select_arms(arms: list[Arm], table: np.ndarray, size: int) -> Selection:
     reward, _ = expected_rewards(table, PARALLEL_BUDGETS)                               # (X, S)
     chosen, curve = coverage(reward, size)
     _, top_average = top_by_average(reward, size)
-    pass_at_1, _ = expected_rewards(table, (1,))
-    best_of_all = arms[int(pass_at_1.mean(0).argmax())]
+    pass_at_1 = table.mean((0, 2, 3))                                                   # (S,)
+    best_of_all = arms[int(pass_at_1.argmax())]
     return Selection(
         candidates=len(arms), coverage=curve, top_average=top_average,
         arms=[arms[i] for i in chosen], best_static=best_static(arms, table),
         best_of_all=[best_of_all])
 
 
-def select_action_sets(run: Run) -> list[ActionSet]:
-    """The action set of the first style and, if there are more styles, that of all."""
+def select_action_sets(run: Run, rewards: dict[Arm, np.ndarray], problems: list[Problem],
+                       e: Tensor) -> list[ActionSet]:
+    """The action set of the first style and, if there are more, of all; from `sample_table`."""
     config = run.config
-    few = config.pool_problems
-    many = max(config.problems, few)
-    # Read every prompt once, for the contexts of the bandits
-    problems = run.task.train[:many]
-    e = embed_prompts(run.lm, run.task, problems, config.all_styles()[0], config.rows)  # (P, d)
-
-    # Sample all candidates on a few problems, and choose S of each set of styles
-    arms = candidate_arms(config)
-    rewards = sample_arms(run, arms, 0, few, "1 reward table")
+    few, many = config.pool_problems, len(problems)
+    # Choose S of each set of styles
     selections = {}
     for style_set in config.style_sets():
-        own = [arm for arm in arms if arm.style in style_set]
+        own = [arm for arm in rewards if arm.style in style_set]
         table = np.stack([rewards[arm] for arm in own], 1)                      # (P, S, n, T)
         selections[",".join(style_set)] = select_arms(own, table, config.arms)
 
@@ -144,7 +139,7 @@ def select_action_sets(run: Run) -> list[ActionSet]:
         for arm in chosen:
             rewards[arm] = np.concatenate([rewards[arm], more[arm]])
 
-    # The table of each S; leave problems out that say nothing about its arms, with --filter
+    # The table of each S; with --filter without the problems that say nothing about its arms
     sets = []
     for styles, selection in selections.items():
         table = np.stack([rewards[arm] for arm in selection.arms], 1)           # (P, S, n, T)
@@ -168,7 +163,8 @@ def train_bandit(run: Run, kind: str, learner: BanditLearner, arms: list[Arm], e
     x, reward = bandit_problem(e, table, run.task.budgets, learner.parts)       # (X, D), (X, S)
     steps = getattr(run.config, learner.steps)
     with clock("bandits"), TrainingLog(f"{stage} {kind} {seed}", steps) as log:
-        bandit = learner.train(x, replay(reward), len(arms), steps, seed=seed, progress=log.add)
+        bandit = learner.train(x, coin_tosses(reward), len(arms), steps, seed=seed,
+                               progress=log.add)
     append_csv(f"{run.folder}/metrics.csv", {"adapter": kind, "seed": seed}, log.lines)
     about: dict[str, object] = {"arms": arms_to_json(arms), "parts": learner.parts}
     if learner.adapter == "softmax":             # LinUCB has no hidden layer
@@ -271,7 +267,10 @@ def train_token_level(run: Run, problems: list[Problem]) -> None:
 
 # ---- 5. both levels -----------------------------------------------------------------------------
 def token_arms(s: ActionSet, style: str) -> list[Arm]:
-    """The token policy as arms: as it was trained, and over the style and filters of S's first."""
+    """The token policy as arms: as it was trained, and over the style and filters of S's first.
+
+    (S's first is the best arm of all candidates on average: greedy coverage begins with it.)
+    """
     first = s.selection.arms[0]
     trained = Arm(style, Strategy(), token=True)
     # 1.0 is a placeholder: the token policy replaces the temperature
@@ -307,7 +306,8 @@ def train(run: Run) -> str:
     config = run.config
 
     # 1 and 2: the reward table, the action sets
-    sets = select_action_sets(run)
+    rewards, table_problems, e = sample_table(run)
+    sets = select_action_sets(run, rewards, table_problems, e)
     largest = sets[-1]                                           # that of all styles
     summary: dict[str, object] = {"sets": {s.styles: s.selection.to_json() for s in sets}}
     published = BASELINES if config.baselines else {}
@@ -321,7 +321,7 @@ def train(run: Run) -> str:
         train_bandits(run, s)
 
     # 4: the token level, on problems that the table does not have, and the published baselines
-    rest = run.task.train[max(config.problems, config.pool_problems):] or run.task.train
+    rest = run.task.train[len(table_problems):] or run.task.train
     train_token_level(run, largest.problems if config.filter else rest)
     for baseline in published.values():
         if baseline.train:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bandit import Pull, coverage, replay, top_by_average, train_linucb, train_softmax
+from bandit import Pull, coin_tosses, coverage, top_by_average, train_linucb, train_softmax
 from demos.text_plots import curves
 from features import context
 from utils.options import Parser
@@ -28,7 +28,7 @@ MEANS = torch.tensor([[.4, .5, .6, .8], [.9, .8, .7, .8], [.9, .8, .7, .8],    #
 
 def recorded(lost: list[float]) -> Pull:
     """A pull that also appends to `lost` what each action loses against the best one."""
-    toss = replay(MEANS)
+    toss = coin_tosses(MEANS)
 
     def pull(rows: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
         lost.extend((MEANS[rows].amax(1) - MEANS[rows, actions]).tolist())

@@ -17,14 +17,14 @@ from torch import nn
 from tqdm import tqdm
 
 import baselines                     # noqa: F401  (enters the paper's baselines in the registry)
-from bandit import ALPHA, ENTROPY, LR, bandit_problem, replay, train_linucb, train_softmax
+from bandit import ALPHA, ENTROPY, LR, bandit_problem, coin_tosses, train_linucb, train_softmax
 from experiment.load import load
 from experiment.held_out import Cells, held_out
 from experiment.reward_table import RewardStore
 from experiment.run import Run, read_config
 from experiment.tables import LEGEND, make_table, show
 from features import CONTEXT_PARTS
-from train import select_action_sets
+from train import sample_table, select_action_sets
 from utils.errors import UserError
 from utils.options import Parser
 
@@ -47,10 +47,10 @@ def main() -> None:
         raise UserError("--seeds, --steps, --lr must be above 0, --entropy, --alpha not below it")
     lm, task = load(config)
     run = Run(lm, task, config, args.folder, RewardStore(os.path.join(args.folder, "rewards.npz")))
-    actions = select_action_sets(run)[-1]             # the action set of all prompt styles
+    actions = select_action_sets(run, *sample_table(run))[-1]      # that of all prompt styles
     arms = actions.selection.arms
     x, reward = bandit_problem(actions.e, actions.table, task.budgets)
-    pull = replay(reward)
+    pull = coin_tosses(reward)
     size = len(arms)
     learners: dict[str, Callable[..., nn.Module]] = {
         "softmax bandit": partial(train_softmax, x, pull, size, steps, lr=args.lr,

@@ -6,12 +6,25 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from decode import strategy_pool
 from experiment.adapters import arms_from_json, arms_to_json
+from experiment.config import Config
 from experiment.reward_table import Arm
 from utils.errors import UserError
 from utils.problem_files import Problem
 
 ARMS = ("arms", "best_of_all")                   # fields that are lists of arms
+
+
+def candidate_arms(config: Config) -> list[Arm]:
+    """Greedy and --pool - 1 other strategies of the 180, in every prompt style."""
+    pool = strategy_pool()
+    others = 1 + np.random.default_rng(0).permutation(len(pool) - 1)
+    chosen = [0, *sorted(others[:config.pool - 1])]
+    arms = []
+    for style in config.all_styles():
+        arms += [Arm(style, pool[i]) for i in chosen]
+    return arms
 
 
 @dataclass

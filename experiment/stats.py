@@ -45,7 +45,8 @@ def resampling_weights(K: int, P: int, resamples: int) -> tuple[np.ndarray, np.n
 def resampled(values: np.ndarray, resamples: int = RESAMPLES) -> np.ndarray:
     """Means (resamples,) of values (K, P), resampled over seeds and problems.
 
-    All policies of a table share the resamples: they are compared on the same problems.
+    Policies with the same number of seeds share the resamples: they are compared on the same
+    problems.
     """
     # assignment 10
     K, P = values.shape

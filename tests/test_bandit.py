@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bandit import (LinUCB, SoftmaxBandit, bandit_problem, coverage, expected_rewards, informative,
-                    pass_at, reinforce_loss, replay, top_by_average, train_linucb, train_softmax)
+from bandit import (LinUCB, SoftmaxBandit, bandit_problem, coin_tosses, coverage, expected_rewards,
+                    informative, pass_at, reinforce_loss, top_by_average, train_linucb,
+                    train_softmax)
 from decode import strategy_pool
 from demos.regret import regrets
 from features import context
@@ -59,10 +60,10 @@ def test_contexts_and_expected_rewards_of_a_bandit_problem_stand_in_the_same_row
     assert blind.shape == (18, 8) and torch.equal(blind[0], blind[5])
 
 
-def test_replay_tosses_coins_of_the_expected_rewards():
+def test_pulls_toss_coins_of_the_expected_rewards():
     reward = torch.tensor([[0.0, 0.3], [1.0, 0.8]])
     rows, actions = torch.arange(2).repeat_interleave(2).repeat(5000), torch.arange(2).repeat(10000)
-    pulled = replay(reward)(rows, actions, torch.Generator().manual_seed(0))
+    pulled = coin_tosses(reward)(rows, actions, torch.Generator().manual_seed(0))
     assert pulled.unique().tolist() == [0, 1]
     assert torch.allclose(pulled.view(-1, 4).mean(0), reward.flatten(), atol=0.03)
 

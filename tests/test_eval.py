@@ -102,7 +102,7 @@ def test_every_row_of_the_token_table_is_compared_with_best_static_and_no_baseli
 
     for name, baseline in BASELINES.items():
         monkeypatch.setitem(BASELINES, name, baseline._replace(cells=cells))
-    for name in ("arm", "best_static", "mixed_static", "token", "scripted_oracle"):
+    for name in ("arm", "best_static", "mixed_static", "token", "scripted_oracle", "optimum"):
         monkeypatch.setattr(HeldOut, name, cells)
     monkeypatch.setattr(HeldOut, "sets", {"cot": SimpleNamespace(arms=ARMS, best_of_all=ARMS)})
     run = SimpleNamespace(config=Config(baselines=True),
@@ -112,7 +112,8 @@ def test_every_row_of_the_token_table_is_compared_with_best_static_and_no_baseli
     for row in rows:
         compared = "difference" in row["cells"]["pass@1[0]"]
         assert compared == (row["name"] != "best static"), row["name"]
-        assert row["competitor"] == (row["name"] != "scripted oracle")
+        assert row["competitor"] == (row["name"] not in ("scripted oracle",
+                                                         "optimum, knows the answer"))
 
 
 def test_a_run_is_held_to_another_ones_intervals_and_the_row_is_named(tmp_path):
