@@ -185,4 +185,18 @@ MUTANTS = [
      "plain(after_reasoning(text))", "after_reasoning(text)"),
     (11, "the last number of a truncated completion",
      "None if truncated else _last_number(text)", "_last_number(text)"),
+    # ---- 12: backward induction ----
+    (12, "a completion that ends early goes on",
+     "is_leaf = tree.is_end | (tree.depth == T)", "is_leaf = tree.depth == T"),
+    (12, "the budget's last token is not graded",
+     "is_leaf = tree.is_end | (tree.depth == T)", "is_leaf = tree.is_end"),
+    (12, "the worst action",
+     "Q[nodes].amax(1)", "Q[nodes].amin(1)"),
+    (12, "the policy is not asked",
+     "best = Q[nodes].amax(1) if pi is None else (pi[nodes] * Q[nodes]).sum(1)",
+     "best = Q[nodes].amax(1)"),
+    (12, "one child only: the last overwrites the others",
+     "Q.index_add_(0, tree.parent[nodes], gain)", "Q[tree.parent[nodes]] = gain + missing"),
+    (12, "what was cut counts as nothing",
+     "(V[nodes] - missing)[:, None]", "V[nodes][:, None]"),
 ]

@@ -118,6 +118,7 @@ def backward_induction(tree: Tree, T: int, p: Tensor, pi: Tensor | None = None,
     pi (M, A): a policy's probabilities of the actions; without it, the best action is taken.
     missing: the reward that is assumed where the tree was cut.
     """
+    # assignment 12
     is_leaf = tree.is_end | (tree.depth == T)
     V = torch.zeros_like(tree.reward)
     # Q = sum_y p_a(y) V(y), where V(y) = `missing` for the tokens that have no node

@@ -16,7 +16,7 @@ from utils.errors import UserError
 FUNCTIONS = {1: ["probs", "top_k_top_p"], 2: ["Batch._forward"], 3: ["LM.prefill"],
              4: ["reinforce_loss"], 5: ["LinUCB.width", "LinUCB.update"], 6: ["coverage"],
              7: ["gae"], 8: ["ppo_loss"], 9: ["pass_at"], 10: ["resampling_weights", "resampled"],
-             11: ["extract_answer"]}
+             11: ["extract_answer"], 12: ["backward_induction"]}
 
 
 def read(*path) -> str:
@@ -31,7 +31,7 @@ def handout(tmp_path_factory):
     return out
 
 
-def test_the_eleven_assignments_are_marked_described_and_registered():
+def test_the_twelve_assignments_are_marked_described_and_registered():
     found = {}
     for path in make.sources():
         if path.endswith(".py"):

@@ -32,6 +32,7 @@ def small():
 P = torch.tensor([[1, 1], [1, 1], [.2, .3], [.5, .1], [.2, .6], [.9, 1], [.8, .4], [.2, .6]])
 
 
+@pytest.mark.assignment_12
 def test_the_optimum_is_worked_by_hand(small):
     # T = 2: V(3) = max(.8, .4) = .8, so Q(0) = (.2 + .5 * .8, .3 + .1 * .8) = (.6, .38)
     V, Q = backward_induction(small, 2, P)
@@ -42,6 +43,7 @@ def test_the_optimum_is_worked_by_hand(small):
     assert V[:2].tolist() == pytest.approx([.2 + .5 * .5, 0])
 
 
+@pytest.mark.assignment_12
 def test_a_policy_mixes_the_actions_and_what_is_cut_counts_as_told(small):
     pi = torch.tensor([[.5, .5]]).repeat(8, 1)
     V, _ = backward_induction(small, 2, P, pi)
