@@ -33,7 +33,7 @@ def line(name: str, budgets: tuple[int, ...], at_budget: Callable[[int], Values]
     """A row: Pass@1 in % at every token budget, and the largest share that was left out."""
     values, left_out = zip(*(at_budget(T) for T in budgets))
     cells = "".join(f"{100 * v.mean():8.1f}" for v in values)
-    return f"{name:28}{cells}{100 * max(x.mean() for x in left_out):12.1f}"
+    return f"{name:36}{cells}{100 * max(x.mean() for x in left_out):12.1f}"
 
 
 def rows(run: Run, tree: Tree, prompts: list[str]) -> list[str]:
@@ -78,7 +78,7 @@ def main() -> None:
     tree = grow(lm, prompts, grade_fn(lm, task, problems, prompts), task.budgets)
     print(f"{len(problems)} problems, {len(tree.depth) / len(problems):.0f} nodes each, "
           f"{time.perf_counter() - start:.0f} s")
-    print(f"{'Pass@1 in %':28}" + "".join(f"{f'T = {T}':>8}" for T in task.budgets)
+    print(f"{"Pass@1 in %":36}" + "".join(f"{f'T = {T}':>8}" for T in task.budgets)
           + f"{'left out':>12}")
     print("\n".join(rows(Run(lm, task, config, args.folder, None), tree, prompts)))   # type: ignore
 
