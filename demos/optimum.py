@@ -78,7 +78,7 @@ def main() -> None:
     tree = grow(lm, prompts, grade_fn(lm, task, problems, prompts), task.budgets)
     print(f"{len(problems)} problems, {len(tree.depth) / len(problems):.0f} nodes each, "
           f"{time.perf_counter() - start:.0f} s")
-    print(f"{"Pass@1 in %":36}" + "".join(f"{f'T = {T}':>8}" for T in task.budgets)
+    print(f"{'Pass@1 in %':36}" + "".join(f"{f'T = {T}':>8}" for T in task.budgets)
           + f"{'left out':>12}")
     print("\n".join(rows(Run(lm, task, config, args.folder, None), tree, prompts)))   # type: ignore
 
