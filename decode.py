@@ -74,11 +74,12 @@ def strategy_pool() -> list[Strategy]:
 def check_strategies(strategies: Tensor) -> None:
     """Raises UserError if a number of the strategies (R, 4) is out of its range, or NaN."""
     temperature, top_k, top_p, min_p = strategies.unbind(1)
-    good = (temperature >= 0) & temperature.isfinite() & (top_k >= 0) & (top_k == top_k.round())
+    good = (temperature >= 0) & (top_k >= 0) & (top_k == top_k.round())
+    good &= strategies.isfinite().all(1)
     good &= (top_p >= 0) & (top_p <= 1) & (min_p >= 0) & (min_p <= 1)
     if not good.all():
         bad = Strategy(*strategies[~good][0].tolist())
-        raise UserError(f"no strategy: {bad}; tau and k are 0 or more, p and min-p 0 to 1")
+        raise UserError(f"no strategy: {bad!r} (k is a whole number, p and min-p are 0 to 1)")
 
 
 def has_filters(strategies: Tensor) -> bool:
@@ -100,7 +101,6 @@ def probs(logits: Tensor, strategies: Tensor, filters: bool = True) -> Tensor:
     one before has left. Temperature 0 puts all mass on the arg-max. filters: see `Choice`.
     """
     # assignment 1
-    # One column (R, 1) for each of the four numbers
     temperature, top_k, top_p, min_p = strategies.unsqueeze(-1).unbind(1)
     greedy = temperature < COLDEST
     x = logits.float() / temperature.masked_fill(greedy, 1.0)                        # (R, V)

@@ -26,7 +26,7 @@ from utils.kv_cache import KVCache, cache_length
 from utils.memory import check_architecture, free_memory, memory
 from utils.options import check_device_and_dtype
 from utils.profiling import clock
-from utils.reasoning import REASONING_TAGS, after_reasoning, opens_reasoning
+from utils.reasoning import EVERY_TAG, after_reasoning, last_end, opens_reasoning
 
 CONTEXT = 32           # of a prompt's last tokens (ours: enough to spell a tag letter by letter)
 TINY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "weights", "tiny")
@@ -66,14 +66,9 @@ class LM:
         self.token_ids = sorted(names.values()) or list(range(len(tokenizer)))
         self.vocabulary = self.token_ids[-1] + 1
 
-        # A tag of the reasoning that is one token is looked for by its id, others in the text.
-        self.tag_ids = {}
-        self.spelled_tags = {}
-        for opening, closing in REASONING_TAGS.items():
-            if opening in names and closing in names:
-                self.tag_ids[names[opening]] = names[closing]
-            else:
-                self.spelled_tags[opening] = closing
+        # A tag of the reasoning that is a token is looked for by its id, others in the text.
+        self.tag_of_id = {i: name.lower() for name, i in names.items() if name.lower() in EVERY_TAG}
+        self.spelled_tags = EVERY_TAG - set(self.tag_of_id.values())
 
         # May a prompt have a gap in the middle (see `prefill`)? Not if the attention measures
         # distance in columns, as sliding windows and ALiBi do; and only sdpa takes our mask.
@@ -211,8 +206,11 @@ class LM:
         drops the space before the first of them, and a program's first line loses its place.
         """
         before = list(prompt[-CONTEXT:])
-        together = before + [int(i) for i in tokens]
-        return self.decode(together)[len(self.decode(before)):]
+        known = self.decode(before)
+        if "\N{REPLACEMENT CHARACTER}" in known:              # these begin within a character
+            before = list(prompt)
+            known = self.decode(before)
+        return self.decode(before + [int(i) for i in tokens])[len(known):]
 
     def answer_text(self, tokens: list[int], prompt: list[int]) -> str:
         """The text that is graded: what follows the reasoning, "" while that has not ended.
@@ -220,15 +218,11 @@ class LM:
         Tags that are tokens count as tokens alone: the text does not show them, or was only quoting
         them. The chat templates of R1 and QwQ open the reasoning in the prompt.
         """
-        is_open = opens_reasoning(self.tokenizer.decode(prompt[-CONTEXT:]))
-        for opening, closing in self.tag_ids.items():
-            if closing in tokens:
-                last = len(tokens) - tokens[::-1].index(closing)        # behind the last of them
-                prompt = prompt + tokens[:last]
-                tokens = tokens[last:]
-                is_open = False
-            is_open = is_open or opening in tokens
-        return after_reasoning(self.text(tokens, prompt), is_open, self.spelled_tags)
+        opened = opens_reasoning(self.tokenizer.decode(prompt[-CONTEXT:]))
+        found = [(self.tag_of_id[y], t + 1) for t, y in enumerate(tokens) if y in self.tag_of_id]
+        opened, end = last_end(found, opened)
+        text = self.text(tokens[end:], prompt + tokens[:end])
+        return after_reasoning(text, opened, self.spelled_tags)
 
     # ---- ids to logits ----
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None,

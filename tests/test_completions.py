@@ -1,7 +1,6 @@
 """What is graded of a completion: its text, without the reasoning, and whether it is truncated."""
 import json
 import os
-import re
 
 import pytest
 import torch
@@ -69,7 +68,7 @@ def test_a_function_s_body_keeps_its_first_space(sentencepiece):
     assert grade_fn(lm, task, [TWICE], [HEADER])(0, torch.tensor(body)) == 1
 
 
-@pytest.mark.parametrize("prompt", ["", "x", "x\n", "漢", " ", "é x  "])
+@pytest.mark.parametrize("prompt", ["", "x", "x\n", "漢", " ", "é x  ", "漢" * 30])
 @pytest.mark.parametrize("tokens", [["▁x", "▁*", "▁2"], ["+", "▁2"], ["▁", "▁x"], ["▁▁▁", "▁if"],
                                     ["<0xE6>", "<0xBC>", "<0xA2>", "▁x"], ["<0x0A>", "▁▁▁▁▁▁▁"]])
 def test_a_text_is_what_it_adds_to_its_prompt_and_what_the_screen_shows(sentencepiece, prompt,
@@ -99,10 +98,10 @@ def reward(lm, tokens, prompt="2+3?", end=True):
     return grade_fn(lm, task, [TWO_THREE], [prompt])(0, torch.tensor(tokens))
 
 
-@pytest.mark.parametrize("tag", REASONING_TAGS)
+@pytest.mark.parametrize("tag", [tag for tag in REASONING_TAGS if tag.isascii()] + ["<Think>"])
 @pytest.mark.parametrize("is_token", [False, True])
 def test_reasoning_is_no_answer_wherever_it_begins(tag, is_token):
-    closing = REASONING_TAGS[tag]
+    closing = REASONING_TAGS[tag.lower()]
     lm = letters([tag, closing] if is_token else [], OPENS.replace("TAG", tag))
     inside = r"Maybe \boxed{5}? The answer is 5"
     opened, closed = ids_of(lm, tag), ids_of(lm, closing)
@@ -127,6 +126,17 @@ def test_reasoning_is_no_answer_wherever_it_begins(tag, is_token):
     assert reward(lm, answer, prompt=f"2+3?{tag}") == 0
     assert reward(lm, answer, prompt=f"2+3?{tag}{closing}") == 1
     assert reward(lm, answer, prompt=f"What does {tag} mean?") == 1
+
+
+@pytest.mark.parametrize("is_token", [False, True])
+def test_another_pair_does_not_close_what_is_open(is_token):
+    special = ["<think>", "</think>"] if is_token else []
+    lm = letters(special, OPENS.replace("TAG", "<think>"))
+    lm.set_prompt_format(chat=True)
+    answer = r"\boxed{5}"
+    for inside in ("I write <reasoning>x</reasoning> ", "as in </reasoning> ", "[THINK]a[/THINK]"):
+        assert reward(lm, ids_of(lm, inside + answer)) == 0
+        assert reward(lm, ids_of(lm, inside + "6</think>" + answer)) == 1
 
 
 def test_a_tag_that_is_a_token_is_not_closed_by_its_letters():
@@ -236,7 +246,7 @@ def test_a_head_narrower_than_the_hidden_size_is_decoded(width):
     Strategy(1.0, top_k=2.5), Strategy(1.0, top_p=-.1), Strategy(1.0, top_p=1.1),
     Strategy(1.0, min_p=1.5), Strategy(1.0, min_p=-.1), Strategy(1.0, min_p=float("nan"))])
 def test_a_strategy_out_of_range_is_refused_by_name(lm, bad):
-    with pytest.raises(UserError, match=re.escape(f"no strategy: {bad}")):
+    with pytest.raises(UserError, match="no strategy: Strategy"):
         static(torch.tensor([GREEDY, bad]))
 
 

@@ -1,27 +1,44 @@
 """What a completion says after its reasoning: what stands inside is no answer yet."""
+import re
+from typing import Iterable
 
-# What opens a reasoning, and what closes it: DeepSeek-R1, QwQ, Qwen3 and most others; Magistral;
-# EXAONE Deep; models without a tag of their own, as they were told; OpenThinker
-REASONING_TAGS = {
-    "<think>": "</think>", "[THINK]": "[/THINK]", "<thought>": "</thought>",
-    "<thinking>": "</thinking>", "<reasoning>": "</reasoning>",
-    "<|begin_of_thought|>": "<|end_of_thought|>"}
+# What opens a reasoning, in small letters, and what closes it. DeepSeek-R1, QwQ, Qwen3 and most
+# others have <think>; the next lines are what models are told to write, and other families' tags:
+# Magistral, OpenThinker, Command A, Kimi, Seed-OSS, LongCat, MedGemma
+NAMES = ("think", "thinking", "thought", "thoughts", "reasoning", "reason", "analysis", "cot",
+         "scratchpad", "reflection", "seed:think", "longcat_think")
+REASONING_TAGS = {f"<{name}>": f"</{name}>" for name in NAMES} | {
+    "[think]": "[/think]", "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|start_thinking|>": "<|end_thinking|>", "◁think▷": "◁/think▷", "<unused94>": "<unused95>"}
+EVERY_TAG = {*REASONING_TAGS, *REASONING_TAGS.values()}
 
 
-def opens_reasoning(prompt: str) -> bool:
-    """Does a chat template's prompt end with the tag that opens the reasoning, as R1's does?"""
-    return prompt.rstrip().endswith(tuple(REASONING_TAGS))
+def opens_reasoning(prompt: str) -> str | None:
+    """The tag with which a chat template's prompt ends, if it opens the reasoning, as R1's does."""
+    end = prompt.rstrip().lower()
+    return next((tag for tag in REASONING_TAGS if end.endswith(tag)), None)
 
 
-def after_reasoning(text: str, is_open: bool = False,
-                    tags: dict[str, str] = REASONING_TAGS) -> str:
-    """What follows the last closing tag; "" if the reasoning does not end in this text.
+def last_end(found: Iterable[tuple[str, int]], opened: str | None) -> tuple[str | None, int]:
+    """(the tag that is still open, where the last reasoning ends).
 
-    is_open: the reasoning has begun before the text, in the prompt.
+    found: tags in order and where each ends. opened: a tag that is open before them. A reasoning
+    ends at its own closing tag; a closing tag without an opening one ends what the prompt opened.
     """
-    for opening, closing in tags.items():
-        if closing in text:
-            text = text.rsplit(closing, 1)[1]
-            is_open = False
-        is_open = is_open or opening in text
-    return "" if is_open else text
+    end = 0
+    for tag, position in found:
+        if tag in REASONING_TAGS:
+            opened = opened or tag
+        elif opened is None or REASONING_TAGS[opened] == tag:
+            opened = None
+            end = position
+    return opened, end
+
+
+def after_reasoning(text: str, opened: str | None = None,
+                    tags: Iterable[str] = tuple(EVERY_TAG)) -> str:
+    """What follows the last reasoning; "" if it does not end in this text."""
+    either = "|".join(map(re.escape, tags)) or r"(?!)"                        # or nothing
+    found = [(tag[0].lower(), tag.end()) for tag in re.finditer(either, text, re.IGNORECASE)]
+    opened, end = last_end(found, opened)
+    return "" if opened else text[end:]
