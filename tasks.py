@@ -201,8 +201,8 @@ def addition(source: Source) -> Task:
     for a, b in itertools.product(range(2, 31), repeat=2):
         problems.append(Problem(f"{a}+{b}", answer=str(a + b), solution=f"{a}+{b}={a + b}."))
     train, test = train_test_split(problems, None, source.train, source.test)
-    # Ours: with one token a digit, 6 tokens suffice for an answer at once, 8 for half of the
-    # solutions, 16 for all of them
+    # Ours: with one token a digit, 6 tokens suffice for an answer at once, 16 for all solutions
+    # with their answer; 8 for the sums alone, which earn nothing without "The answer is"
     return Task("addition", train, test, ANSWERS, budgets=(6, 8, 16), grade=grade_answer)
 
 

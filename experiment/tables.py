@@ -56,7 +56,7 @@ def make_table(title: str, note: str, Bs: list[int], policies: dict[str, Cells],
                 compared.append(cell)
     for cell, p in zip(compared, holm([cell["p"] for cell in compared])):
         cell["holm"] = p
-    return {"title": title, "note": note, "pass": list(Bs), "rows": rows}
+    return {"title": title, "note": note, "pass": list(dict.fromkeys(Bs)), "rows": rows}
 
 
 # ---- as text ------------------------------------------------------------------------------------
