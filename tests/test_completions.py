@@ -126,6 +126,8 @@ def test_reasoning_is_no_answer_wherever_it_begins(tag, is_token):
     assert reward(lm, answer, prompt=f"2+3?{tag}") == 0
     assert reward(lm, answer, prompt=f"2+3?{tag}{closing}") == 1
     assert reward(lm, answer, prompt=f"What does {tag} mean?") == 1
+    assert reward(lm, answer, prompt=f"2+3?{tag}\nOkay,") == 0
+    assert reward(lm, closed + answer, prompt=f"2+3?{tag}\nOkay,") == 1
 
 
 @pytest.mark.parametrize("is_token", [False, True])

@@ -9,14 +9,23 @@ NAMES = ("think", "thinking", "thought", "thoughts", "reasoning", "reason", "ana
          "scratchpad", "reflection", "seed:think", "longcat_think")
 REASONING_TAGS = {f"<{name}>": f"</{name}>" for name in NAMES} | {
     "[think]": "[/think]", "<|begin_of_thought|>": "<|end_of_thought|>",
-    "<|start_thinking|>": "<|end_thinking|>", "◁think▷": "◁/think▷", "<unused94>": "<unused95>"}
+    "<|begin_of_thinking|>": "<|end_of_thinking|>", "<|start_thinking|>": "<|end_thinking|>",
+    "<|thinking|>": "<|/thinking|>", "<|inner_prefix|>": "<|inner_suffix|>",
+    "◁think▷": "◁/think▷", "<unused94>": "<unused95>"}
 EVERY_TAG = {*REASONING_TAGS, *REASONING_TAGS.values()}
 
 
 def opens_reasoning(prompt: str) -> str | None:
-    """The tag with which a chat template's prompt ends, if it opens the reasoning, as R1's does."""
-    end = prompt.rstrip().lower()
-    return next((tag for tag in REASONING_TAGS if end.endswith(tag)), None)
+    """The tag with which a chat template's prompt opens the reasoning, as R1's does; or None.
+
+    It ends the prompt or its line: after "<think>", a template may write "Okay," in a new line.
+    """
+    for opening, closing in REASONING_TAGS.items():
+        before, tag, behind = prompt.lower().rpartition(opening)
+        ends_line = behind.lstrip(" ")[:1] in ("", "\n")
+        if tag and ends_line and closing not in behind:
+            return opening
+    return None
 
 
 def last_end(found: Iterable[tuple[str, int]], opened: str | None) -> tuple[str | None, int]:
