@@ -156,7 +156,7 @@ class HeldOut:
         grade = grade_fn(self.run.lm, task, task.test, prompts)
 
         def values() -> np.ndarray:
-            tree = grow(self.run.lm, prompts, grade, task.budgets)
+            tree = grow(self.run.lm, prompts, grade, task.budgets, everywhere=False)
             p = action_probabilities(tree)
             return np.stack([value(tree, T, p)[0].cpu().numpy() for T in task.budgets], 1)
 

@@ -50,20 +50,26 @@ class Tree:
     reward: Tensor         # (M,) of its completion, where that can end: at an end token or a budget
 
 
-def largest_probability(logits: Tensor) -> Tensor:
-    """(R, V): the largest probability that an action gives each token."""
+def largest_probability(logits: Tensor, everywhere: bool) -> Tensor:
+    """(R, V): the largest probability that an action gives each token; see `grow`."""
     largest = torch.zeros_like(logits)
     for action in ACTIONS:
         strategies = torch.tensor([action], device=logits.device).expand(len(logits), -1)
         largest = torch.maximum(largest, probs(logits, strategies, filters=False))
+    if not everywhere:
+        sure = distribution_features(logits)[:, P_MAX_COLUMN] > DECISION_P_MAX
+        greedy = torch.zeros_like(largest).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
+        largest = torch.where(sure[:, None], greedy, largest)
     return largest
 
 
 @torch.no_grad()
 def grow(lm: LM, prompts: list[str], grade: GradeFn, budgets: tuple[int, ...],
-         cut: float = CUT) -> Tree:
+         cut: float = CUT, everywhere: bool = True) -> Tree:
     """The trees of P prompts up to the largest token budget. grade: see `grade_fn`.
 
+    everywhere: grow by all actions at every token, which static strategies need, and not by greedy
+    alone where p_max > .95, which is all that token policies and the optimum reach.
     All trees grow together by one token a step, a row of the KV cache for each node of the level.
     """
     P = len(prompts)
@@ -79,7 +85,7 @@ def grow(lm: LM, prompts: list[str], grade: GradeFn, budgets: tuple[int, ...],
     first = 0                                          # the number of the level's first node
     for t in range(1, max(budgets) + 1):
         # The children that an action reaches: token y behind the node in `row` of the last level
-        reach_of_children = reach[:, None] * largest_probability(logits)               # (R, V)
+        reach_of_children = reach[:, None] * largest_probability(logits, everywhere)   # (R, V)
         row, y = (reach_of_children > cut).nonzero().unbind(1)                         # (R,) new
         if len(row) == 0:
             break

@@ -159,6 +159,16 @@ def test_a_policy_sees_the_tokens_left_and_its_sampled_actions_mix(lm, sums, tre
     assert torch.allclose(mixed, averaged, atol=1e-5)
 
 
+def test_the_optimum_needs_no_tree_where_the_lm_is_sure(lm, sums, tree):
+    task, prompts = sums
+    grade = grade_fn(lm, task, task.test, prompts)
+    slim = grow(lm, prompts, grade, BUDGETS, everywhere=False)
+    assert len(slim.depth) < len(tree.depth)
+    for T in BUDGETS:
+        (few, more), (all_of_it, _) = (value(x, T, action_probabilities(x)) for x in (slim, tree))
+        assert torch.allclose(few, all_of_it, atol=1e-5)
+
+
 def test_a_smaller_cut_narrows_the_bound_and_values_rise(lm, sums, tree):
     task, prompts = sums
     grade = grade_fn(lm, task, task.test, prompts)
