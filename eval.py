@@ -114,7 +114,9 @@ def token_table(held: HeldOut) -> dict:
     # for a player who even knows the answer (experiment/optimum.py)
     if held.run.task.scripted_oracle:
         rows["scripted oracle"] = held.scripted_oracle()
-        rows["optimum, knows the answer"] = held.optimum()
+        optimum = held.optimum()
+        if optimum:
+            rows["optimum, knows the answer"] = optimum
     return make_table("Token level", TO_BEST_STATIC, held.Bs[:1], rows,
                       reference=rows["best static"],
                       no_competitors=("scripted oracle", "optimum, knows the answer"))

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from bandit import best_arm, pass_at
 from decode import Policy
 from experiment.adapters import arms_from_json, load_adapter
-from experiment.optimum import action_probabilities, grow, value
+from experiment.optimum import TooLarge, action_probabilities, grow, value
 from experiment.reward_table import (Arm, PolicyAt, at_every_budget, embed_prompts, grade_fn,
                                      sample_budget_blind, sample_policy, sample_static)
 from experiment.run import Run
@@ -156,12 +156,17 @@ class HeldOut:
         grade = grade_fn(self.run.lm, task, task.test, prompts)
 
         def values() -> np.ndarray:
-            tree = grow(self.run.lm, prompts, grade, task.budgets, everywhere=False)
+            try:
+                tree = grow(self.run.lm, prompts, grade, task.budgets, everywhere=False)
+            except TooLarge:
+                return np.full((len(prompts), len(task.budgets)), np.nan)
             p = action_probabilities(tree)
             return np.stack([value(tree, T, p)[0].cpu().numpy() for T in task.budgets], 1)
 
         V = self.run.rewards.get("test optimum", values)                                # (P, T)
         self.run.rewards.flush()
+        if np.isnan(V).any():
+            return {}                            # no row: another LM's trees are too large
         return {(B, t): 1 - (1 - V[None, :, t]) ** B for B, t in self.columns}
 
     # ---- trained policies: cells ----

@@ -35,6 +35,13 @@ ACTIONS = [Strategy(temperature) for temperature in TEMPERATURES]
 CUT = 0.003            # (ours: at .01 and at .001 no value differs by more than .1 points)
 
 
+MOST_NODES = 2000      # of a problem, on average (ours: the embedded LM's trees have 230)
+
+
+class TooLarge(Exception):
+    """The LM is unsure at most tokens, so that too much can be reached."""
+
+
 @dataclass
 class Tree:
     """The nodes of the trees of P problems, by depth: first the roots, one a problem, in order."""
@@ -89,6 +96,8 @@ def grow(lm: LM, prompts: list[str], grade: GradeFn, budgets: tuple[int, ...],
         row, y = (reach_of_children > cut).nonzero().unbind(1)                         # (R,) new
         if len(row) == 0:
             break
+        if first + len(reach) + len(row) > MOST_NODES * P:
+            raise TooLarge
         parent = first + row
         first += len(reach)
         problem = problem[row]
