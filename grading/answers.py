@@ -62,7 +62,7 @@ def _equal(a: str, b: str) -> bool:
         return _letters(a) == _letters(b)
     # Unions of intervals, then lists without brackets
     xs, ys = union(a), union(b)
-    if len(xs) > 1 or len(ys) > 1:
+    if len(xs) > 1 or len(ys) > 1 or xs != [a] or ys != [b]:
         return _same_items(xs, ys)
     if len(items(a)) > 1 or len(items(b)) > 1:
         return _equal_lists(a, b)

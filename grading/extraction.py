@@ -6,79 +6,57 @@ r"""The final answer in a completion's text: where a human reader looks for it, 
     **Final Answer:** The volume is 120.           120      the last "answer is" or "answer:"
     He needs 5 more.                               5        the last number, if the text is whole
 
-Whatever changes a number belongs to the answer: 5 million, 5 sqrt(2), 5x, negative 5. Each pattern
-searches the text in ASCII (`notation.plain`), so that a minus sign is one in every rule.
+Whatever changes a number belongs to the answer: 5 million, 3 + 4, -$5, x > 5 (phrases.py). Each
+rule reads the text in ASCII (`plain`), so that a minus sign is one in every rule.
 """
 import re
 
 from grading.answers import LONGEST, math_equal
-from grading.expressions import WORDS
-from grading.notation import GLUED, NUMERIC, plain
+from grading.characters import plain
+from grading.phrases import NUMBER, expressions, outcome
+from grading.units import is_unit
 from utils.reasoning import after_reasoning
 
 # re.VERBOSE skips spaces and comments in a pattern; there [ ] is a space and [#] is a "#".
-NUMBER = r"""
-    (?: (?<![\w)}]) -               # a minus sign, but not the one of 7-5;
-        (?: (?<==[ ]-) [ ] )? )?    #     there may be a space behind it in "= - 5"
-    (?: \\[dt]?frac\{\d+\}\{\d+\}    # \frac{1}{2}, or digits: 12  1,234.50  .5  1/2
-      | (?: (?<!\d) \d{1,3} (?:[ ]\d{3})+ (?!\d)                # 10 080
-          | \d+ (?:,\d{3})* (?:\.\d+)? | \.\d+ ) (?:/\d+)? )"""
 BOX_OR_BRACE = re.compile(r"""
     \\ (?:boxed|fbox)                # a box ..
     (?: \s* (?P<open>\{)             #     .. that opens with a brace: \boxed{x+1}
-      | \s* (?P<bare>-?[\d.][\w./-]*) )     # .. or has no braces: \boxed 7
+      | \s* (?P<bare>\\[dt]?frac\s?\d\s?\d | -?[\d.][\w./-]*) )     # .. or has none: \boxed 7
     | \\ .                           # an escaped character: \{ is not a brace
     | [{}]                           # a brace
     """, re.VERBOSE | re.DOTALL)
-JOINED = re.compile(r"""
-    [\s$]* (?:\\[)\]])? [\s,;]*                # a formula ends; a comma,
-    (?: (?<=[,;\s]) (?:and|or) \s            # and a word, or the comma alone
-      | \\text\s*\{\s*(?:and|or)\s*\} | (?<=[,;]) | (?<=[,;]\s) )
-    [\s$]* (?:\\[(\[])? \s* (?:[A-Za-z]\w?\s*=\s*)?        # another formula begins, "y ="
+# What does not count between two boxes: formula marks, spaces, bold type, the braces of \text{and}
+FORMATTING = re.compile(r"""
+    [\s$*{}~] | \\[()\[\],;:! ] | \\q?quad\b | \\(?:text|textrm|mbox|mathrm)\b
     """, re.VERBOSE)
-MARKED = re.compile(rf"""
-    [#]{{4}} [ \t*]* \$?             # the mark "####" of GSM8K, perhaps a dollar sign,
-    (?P<number>{NUMBER})             # the number,
-    (?P<more> [^#\n]* )              # and what follows it in the line
-    """, re.VERBOSE)
+JOIN = r"""
+    (?: cm | m | km | ft | inches | units | dollars )?             # the unit of the first box,
+    (?: [,;&]+ (?:and|or)? | and | or )                            # a comma or a word,
+    (?: [A-Za-z]\w{0,3} (?:\(\w\))? = )? -?                          # the name of the second: x_1 =
+    """
+JOINED = re.compile(JOIN, re.VERBOSE | re.IGNORECASE)
+JOINED_AND_CUT = re.compile(JOIN + r"(?: [A-Za-z] | \\[a-z]{0,5} )?", re.VERBOSE | re.IGNORECASE)
+MINUS = re.compile(r"(?:^|[=$(\[,]|\b(?:is|or|and)\b) \s* - \s* $", re.VERBOSE)
+MARKED = re.compile(r"#{4}[ \t*]*([^#\n]*)")
 ANSWER_IS = re.compile(r"""
     \b answers? \b                               # "answer" or "answers"
     (?: [ ] (?:to|for|of) [ ] [^.\n]{1,100}? )?  # perhaps "to the question"
     [\s*]*                                       # spaces, and the stars of **bold** text
-    (?: (?: is | are | was | (?:should|must|will|would) [ ] be ) \b    # a verb
-      | [:=\n] )                                 # or a sign in its place
-    [\s:*"'`]*
-    (?: (?:therefore|thus|indeed|simply|just|then|hence|as[ ]follows) \b [,:]? \s* )?  # "is thus"
+    (?: (?P<verb> (?: is | are | was | (?:should|must|will|would) [ ] be ) \b )
+      | [:=\n] | - [ ] )                         # a verb, or a sign in its place
+    [\s:*"'`#]*
+    (?: (?:therefore|thus|indeed|simply|just|then|hence|clearly|exactly|as[ ]follows|option|choice)
+        \b [,:]? \s* )?                          # "is thus", "is option"
     """, re.VERBOSE | re.IGNORECASE)
-SUBJECT = re.compile(r"""                        # "The volume is 120" as an answer
-    (?: [A-Za-z'-]{1,30} [ ] ){1,12}?            # its subject
-    (?: is | are | was | were | has | have | equals | costs ) \b [\s:*]*
-    (?= [\d$\\(.-] )
-    """, re.VERBOSE)
 FORMULA = re.compile(r"""
     \$\$? ((?:[^$\\]|\\.)+) \$\$?              # $x$ or $$x$$; in it, \$ is a dollar sign
     | \\\( (.+?) \\\) | \\\[ (.+?) \\\]         # \(x\), \[x\]
     """, re.VERBOSE | re.DOTALL)
-MATHS = rf"""                                    # what changes a number: 5 million, 5 x
-    (?: (?:{"|".join(sorted(NUMERIC))}) (?![A-Za-z]) | (?![aAI]) [A-Za-z] (?![A-Za-z'&]) )"""
-NUMBER_ENDS = re.compile(rf"""
-    ({NUMBER}) (?= [.,;!*"'`\s]* $                  # after the number the line ends,
-      | [.,;]? \s+                                  # or goes on in words,
-        (?! (?:and|or) [ ] [-$\\\d] | {MATHS}       # but not "and 2", "million",
-          | (?!of|for|in|at|on|when|if|as) [a-z]+ ,? (?:[ ]and)? [ ] \d )     # "hours and 30"
-        (?: [a-z] | \( (?! \w+ \) \s* {MATHS}) [A-Za-z]{{2}} ) )
-    """, re.VERBOSE)
-# Around the last number: what makes it a part of an expression, or changes it
-BEFORE_NUMBER = re.compile(rf"""
-    (?: [A-Za-z^_] | [A-Za-z}}^_] \s? [({{\[]
-      | \b (?:{"|".join(WORDS)}|root) (?:_\{{?\w{{1,9}}\}}?)? [ ] ) \Z     # log_2 8
-    """, re.VERBOSE)
-AFTER_NUMBER = re.compile(rf"""
-    (?! (?:{GLUED}|m|g) (?![A-Za-z]) ) [A-Za-z^_(] | \\ (?!text|mathrm|mbox) [A-Za-z]
-    """, re.VERBOSE)
-MATHS_BEHIND = re.compile(rf"""
-    [ \t*$]* (?: \\(?:text|mathrm|mbox) \s* \{{ )? [ ]* ( \\? {MATHS} (?: [ ] {MATHS} )* )
-    """, re.VERBOSE)
+CHOICE = re.compile(r"\(?[A-Z]\)?(?=[.):]?(?:\s|$))")
+# The words behind an answer, perhaps in \text{ } or ( ); and those before which their noun ends
+WORDS = re.compile(r"(?:\\(?:text|mathrm|mbox)\s*\{\s*|\()?([A-Za-z][A-Za-z /'-]*)")
+NOUN_ENDS = re.compile(r"\b(?:because|since|which|that|so|but|and|if|when|while|as|after|before|in"
+                       r"|at|on|for|of|per|with)\b")
 
 
 def extract_answer(text: str, truncated: bool = False) -> str | None:
@@ -93,18 +71,18 @@ def extract_answer(text: str, truncated: bool = False) -> str | None:
     # The last box, or the last ones that "and" joins; none if the only one was cut off
     boxes, cut_off = _boxes(text)
     if boxes or cut_off is not None:
-        return _joined(text, boxes, cut_off)
+        return _joined(text, boxes, cut_off, truncated)
 
     # What stands in the last <answer> tags
     tagged = _tagged(text)
     if tagged:
-        return _said(tagged) or tagged
+        return _said("answer: " + tagged, truncated=False)
 
     # The last number behind "####", as in GSM8K; then the last "the answer is"
-    marked = [answer for found in MARKED.finditer(text) if (answer := _marked(found))]
+    marked = [answer for found in MARKED.finditer(text) if (answer := _marked(found[1]))]
     if marked:
         return marked[-1]
-    said = _said(text)
+    said = _said(text, truncated)
     if said:
         return said
 
@@ -135,93 +113,132 @@ def _boxes(text: str) -> tuple[list[Box], int | None]:
 
     # A box inside another one closes first, so put them in the order in which they open
     cut_off = [brace.start() for brace in opened if brace["open"]]
-    return sorted(box for box in boxes if box[2]), cut_off[-1] if cut_off else None
+    return sorted(box for box in boxes if box[2].strip(".")), cut_off[-1] if cut_off else None
 
 
-def _joined(text: str, boxes: list[Box], cut_off: int | None) -> str | None:
+def _joined(text: str, boxes: list[Box], cut_off: int | None, truncated: bool) -> str | None:
     r"""The last box; \boxed{3} and \boxed{5} are a list, \boxed{3} and \boxed{ is not finished."""
     if not boxes:
         return None
-    begin, end, content = boxes.pop()
-    if cut_off is not None and JOINED.fullmatch(text[end:cut_off]):
+    last = boxes.pop()
+    rest = text[last[1]:cut_off]
+    if cut_off is not None and _joins(rest) or truncated and _joins(rest, of_a_cut_text=True):
         return None
-    answers = [content]
-    while boxes and JOINED.fullmatch(text[boxes[-1][1]:begin]):
-        begin, _, content = boxes.pop()
-        if not any(math_equal(content, other) for other in answers):       # once if repeated
-            answers.insert(0, content)
+    begin = last[0]
+    answers = [_signed(text, last)]
+    while boxes and _joins(text[boxes[-1][1]:begin]):
+        box = boxes.pop()
+        begin = box[0]
+        answer = _signed(text, box)
+        if not any(math_equal(answer, other) for other in answers):       # once if repeated
+            answers.insert(0, answer)
     return ", ".join(answers)
+
+
+def _joins(between: str, of_a_cut_text: bool = False) -> bool:
+    """Does what stands between two boxes make a list of them?"""
+    pattern = JOINED_AND_CUT if of_a_cut_text else JOINED
+    return len(between) < LONGEST and bool(pattern.fullmatch(FORMATTING.sub("", between)))
+
+
+def _signed(text: str, box: Box) -> str:
+    r"""What a box contains, with the minus sign before it: $x = -\boxed{5}$."""
+    begin, _, content = box
+    return f"-({content})" if MINUS.search(text[:begin][-20:]) else content
 
 
 def _tagged(text: str) -> str:
     """What stands between the last <answer> and </answer>."""
     before, _, _ = text.lower().rpartition("</answer>")
     start = before.rfind("<answer>")
-    return text[start + len("<answer>"):len(before)].strip() if start >= 0 else ""
+    return text[start + len("<answer>"):len(before)].strip(" \t\n#") if start >= 0 else ""
 
 
-def _marked(found: re.Match) -> str:
+def _marked(line: str) -> str:
     """The answer behind "####"; "" if it is a heading, such as "#### 1. First"."""
-    number = found["number"]
-    more = found["more"].strip(" \t*.$")
-    if not more or more == "%" or re.fullmatch(r"[a-z]+", more) and not re.match(MATHS, more, re.X):
-        return number
-    if re.match(rf"[-+*/^=(\\] | {MATHS}", more, re.VERBOSE):
-        return f"{number} {more}"
-    return ""
+    answer, rest = _at_start(line)
+    is_heading = re.match(r"[.):]\s*\w", rest)
+    one_word = re.fullmatch(r"[a-z]*", rest.strip(" \t*.$"))
+    return answer if not is_heading and (one_word or _is_counted(rest)) else ""
 
 
-def _said(text: str) -> str:
+def _said(text: str, truncated: bool) -> str:
     """The answer behind the last "the answer is" that one follows."""
     for said in reversed(list(ANSWER_IS.finditer(text))):
-        answer = _answer_at_start(text[said.end():said.end() + LONGEST])
+        rest = text[said.end():]
+        answer, more = _at_start(rest[:LONGEST])
+        if truncated and rest.strip() and _is_unfinished(rest, answer, more):
+            return ""
+        a_list_follows = not said["verb"] and re.match(r"1[.)]\s+[A-Z]", rest)
+        if not answer or a_list_follows or not _is_counted(more):
+            answer = _in_words(rest, not said["verb"], truncated)
         if answer:
             return answer
     return ""
 
 
-def _answer_at_start(text: str) -> str:
-    """The answer at the start of what follows "the answer is"."""
-    subject = SUBJECT.match(text)
-    if subject:
-        text = text[subject.end():]
-
+def _at_start(text: str) -> tuple[str, str]:
+    """(the formula or expression at the start of the text, the rest of its line); or ("", text)."""
     # A dollar sign before an amount of money, $5, opens no formula, $x$
-    if re.match(r"\$[\d,.]+(?:\s|$)", text):
-        text = text[1:]
-
-    # A formula, unless it is the first of several: $1$ and $2$
-    formula = FORMULA.match(text)
-    if formula and not re.match(r",? *(?:and|or)? *[$\\]", text[formula.end():]):
-        return next(filter(None, formula.groups())).strip()
-
-    # A number, or else everything up to the end of the sentence, or up to "because" and the like
+    text = re.sub(r"^\$(?=[\d,.]+(?:\s|$))", "", text)
     line = text.split("\n")[0]
-    number = NUMBER_ENDS.match(line)
-    if number:
-        return number[1]
+    choice = CHOICE.match(line)
+    if choice:
+        return choice[0], line[choice.end():]
+    formula = FORMULA.match(text)
+    end_of_formula = formula.end() if formula else 0
+    runs = expressions(line)
+    if runs and not line[:runs[0][0]].strip("$*_`\"'~ "):
+        begin, end = runs[0]
+        if end > end_of_formula:                      # $5$ million, $1$ and $2$
+            return outcome(line[begin:end]), line[end:]
+    if formula:
+        return next(filter(None, formula.groups())).strip(), text[formula.end():].split("\n")[0]
+    return "", text
+
+
+def _is_counted(rest: str) -> bool:
+    """Does what follows an answer only say what was counted, or how the sentence goes on?"""
+    rest = rest.lstrip("$*_`\"')]~} \t")
+    if not rest or rest[0] in ".,;!?:":
+        return True
+    words = WORDS.match(rest)
+    if not words:
+        return False
+    noun = NOUN_ENDS.split(words[1])[0]
+    noun = re.sub(r"^(?:more|fewer|extra|additional) (?!than)", "", noun).strip()
+    return noun in ("", "more") or is_unit(noun)
+
+
+def _is_unfinished(text: str, answer: str, rest: str) -> bool:
+    """May a text that ran out of tokens within its answer go on to change it?"""
+    if rest.strip(" \t$\\"):
+        return not re.search(r"[.!]\s|[.!]$|\n|\*\*", text)           # 12 times
+    plain_number = re.fullmatch(rf"-?{NUMBER}", answer, re.VERBOSE)
+    closed = text[:1] not in ("$", "\\") and re.search(r"\d[\s.*`\"')]*$", text)
+    return not (plain_number and closed) and "\n" not in text
+
+
+def _in_words(text: str, after_a_sign: bool, truncated: bool) -> str:
+    """The answer of a sentence. Behind "Answer:" it is the last number of what follows."""
+    if after_a_sign and re.search(r"\d", text[:LONGEST]):
+        return "" if truncated else _last_number(text) or ""
+    # Everything up to the end of the sentence, or up to "because" and the like
+    line = text[:LONGEST].split("\n")[0]
     sentence = re.split(r"[.!]\s|[.!]$|\*\*| (?:because|since|which) ", line)[0]
     return sentence.strip(" $*\"'`")
 
 
 def _last_number(text: str) -> str | None:
     """The last number, with all of the expression that it is a part of."""
-    numbers = list(re.finditer(NUMBER, text, re.VERBOSE))
-    if not numbers:
-        return None
-    number = numbers[-1][0]
-    before = text[:numbers[-1].start()][-LONGEST:]
-    after = text[numbers[-1].end():][:LONGEST]
-    # x^2, \sqrt{2}, 5x: everything up to the spaces around it
-    found = BEFORE_NUMBER.search(before)
-    if found or AFTER_NUMBER.match(after):
-        glued = found.start() if found else len(before)
-        left = re.split(r"\s", before[:glued])[-1] + before[glued:]
-        return (left + number + re.split(r"\s", after)[0]).strip("$*\"'`.,;:!?\n ")
-    # 5 million, negative 5
-    changed = MATHS_BEHIND.match(after)
-    if changed:
-        number += f" {changed[1]}"
-    if re.search(r"\b(?:negative|minus)[ *$]*$", before, re.IGNORECASE):
-        number = "-" + number
-    return number
+    for line in reversed(text.split("\n")):
+        if not re.search(r"\d", line):
+            continue
+        line = re.sub(r"^ *[-*+>] ", "", line[-LONGEST:])              # the mark of a list's item
+        line = re.sub(r"<<[^<>]*>>", "", line)                         # GSM8K's <<3+4=7>>
+        with_digits = [(begin, end) for begin, end in expressions(line)
+                       if re.search(r"\d", line[begin:end])]
+        if with_digits:
+            begin, end = with_digits[-1]
+            return outcome(line[begin:end])
+    return None

@@ -12,58 +12,47 @@ import itertools
 import re
 from typing import Iterable
 
-from grading.expressions import WORDS
+from grading.characters import plain
+from grading.expressions import constant, value
+from grading.units import COUNTED, MEANINGS, changes_a_number, is_unit
 
-CHARACTERS = str.maketrans({
-    "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "∙": "\\cdot ", "÷": "/", "π": "\\pi ",
-    "θ": "\\theta ", "√": "\\sqrt ", "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ",
-    "≈": "\\approx ", "∪": "\\cup ", "∈": "\\in ", "∖": "\\setminus ", "±": "\\pm ", "½": " 1/2 ",
-    "¼": " 1/4 ", "¾": " 3/4 ", "⅓": " 1/3 ", "⅔": " 2/3 ", "∅": "\\emptyset ", "⟨": "(", "⟩": ")",
-    "º": "°", "℃": "°C", "℉": "°F", "，": ",", "．": ".", "＝": "=", "％": "%", "＄": "$",
-    **dict.fromkeys("−‐‑‒–—﹣－", "-"),                            # minus signs, hyphens and dashes
-    **dict.fromkeys("/⁄∕／", "/"), **dict.fromkeys("“”„″", '"'), **dict.fromkeys("‘’‚′", "'"),
-    **dict.fromkeys("\u00a0\u2002\u2003\u2007\u2008\u2009\u200a\u202f\u3000", " "),      # spaces
-    **dict.fromkeys("\u200b\u2060\ufeff", ""),                   # spaces without a width
-    **{power: f"^{i}" for i, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
-    **{wide: str(i) for i, wide in enumerate("０１２３４５６７８９")}})
-# The spaces and commas within 10 080 and 10,080 as typesetters write them
-THOUSANDS = re.compile(
-    r"(?<=\d)(?:,\\!|\{,\}|\\[, ]|[\u00a0\u2007\u2009\u202f])\s*(?=\d{3}(?!\d))")
 # Applied from first to last. \b ends a command: \le5 is \le and 5. ⦃ and ⦄ stand for \{ and \}, the
 # braces of a set, because plain braces enclose LaTeX's arguments.
 PATTERNS = [
     (r"\\\\(?:\[[^]]*\])?|\\cr\b", "¶"),                          # the next row of a matrix
     (r"\\\$|[$€£]|\\[()\[\]]|^\*\*|\*\*$", ""),                   # formula marks, money, bold
     (r"(?<=[\d})])\s*\\approx[\d.\s]+$", ""),                     # \frac23 \approx 0.67
-    (r"\{([^{}]*)\\over\b([^{}]*)\}", r"\\frac{\1}{\2}"),          # {3 \over 4}
-    (r"^([^{}]*)\\over\b([^{}]*)$", r"\\frac{\1}{\2}"),
     # Sizes and spaces
     (r"\\!|\\(?:displaystyle|left|right|limits|[bB]igg?[lr]?)(?![a-zA-Z])\.?", ""),
     (r"\\phantom\s*(?:\{[^{}]*\}|.)", ""), (r"\\[,;: ]|~|\\q?quad\b", " "),
     # Matrices by another name
-    (r"[(\[]\s*\\[b]egin\s*\{array\}\s*(?:\{[^{}]*\})?", r"\\begin{pmatrix}"),
-    (r"\\end\s*\{array\}\s*[)\]]", r"\\end{pmatrix}"),
+    (r"[(\[]\s*\\[b]egin\s*\{(?:array|matrix)\}\s*(?:\{[^{}]*\})?", r"\\begin{pmatrix}"),
+    (r"\\end\s*\{(?:array|matrix)\}\s*[)\]]", r"\\end{pmatrix}"),
     # Brackets and bars
     (r"\\(?:lbrace\b|\{)", "⦃"), (r"\\(?:rbrace\b|\})", "⦄"), (r"\\langle\b", "("),
     (r"\\rangle\b", ")"), (r"\\(?:emptyset|varnothing)\b", "⦃⦄"), (r"\\[lr]?vert\b|\\mid\b", "|"),
     # Commands with several names; degrees and percent
     (r"\\[dtc]frac", r"\\frac"), (r"\\[dt]binom", r"\\binom"), (r"\\%", "%"),
     (r"\^\s*(?:\\circ\b|\{\s*\\circ\s*\})|\\degree\b|\\circ\b", "°"),
+    (r"\\(?:text|mathrm)\s*\{\s*°\s*[CF]?\s*\}", "°"),
     (r"(?<=°)[\s{]*(?:\\(?:text|mathrm|rm)\s*\{)?\s*(?:C|F|Celsius|Fahrenheit)\b\s*\}*", ""),
     # Relations
     (r"\\leq(?:slant)?\b|<=", r"\\le "), (r"\\geq(?:slant)?\b|>=", r"\\ge "), (r"\\lt\b", "<"),
     (r"\\gt\b", ">"), (r"\\neq\b", r"\\ne "), (r"\\(?:approx|equiv|simeq)\b", "="),
+    # 9 pi, and the x of 3 x 10^8
+    (r"(?<=\d)\s*pi\b", r"\\pi "), (r"(?<=\d)\s*x\s*(?=10\^)", r"\\times "),
     # A union written as U, names of functions, the real numbers
     (r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "), (r"\\operatorname\*?\{(\w+)\}", r"\\\1 "),
     (r"\\mathrm\{([ie]|pi)\}", r"\1"), (r"\\mathbb\s*\{?R\b\}?", "(-∞,∞)"),
     (r"\\arc(\w+)", r"arc\1"),
-    # Times of day: 4 a.m., 4 AM and 4 \text{ am} are 4am
-    (r"(?<=\d)\s*(?:\\text\s*\{)?\s*[aA]\.?\s?[mM]\b\.?\s*\}?", "am"),
-    (r"(?<=\d)\s*(?:\\text\s*\{)?\s*[pP]\.?\s?[mM]\b\.?\s*\}?", "pm"),
-    # Styles of formulas go, those of texts become \text; "and" and "or" become commas
-    (r"\\(?:boxed|mathbf|mathit|boldsymbol|bm|mathsf|mathcal)\s*\{([^{}]*)\}", r"\1"),
+    # Styles of texts become \text
     (r"\\(?:mbox|textbf|textit|textrm|textnormal|textsf|mathrm|rm)\s*\{", r"\\text{"),
-    (r"\\text\{[\s,;]*(?:and|or)[\s,;]*\}|\s(?:and|or)\s|(?<=[)\]])(?:and|or)(?=[(\[])", ","),
+    # Times of day: 4 a.m., 4 AM and 4 \text{ am} are 4am
+    (r"(?<=\d)\s*(?:\\text\s*\{\s*[aA]\.?\s?[mM]\b\.?\s*\}|[aA]\.?\s?[mM]\b\.?)", "am"),
+    (r"(?<=\d)\s*(?:\\text\s*\{\s*[pP]\.?\s?[mM]\b\.?\s*\}|[pP]\.?\s?[mM]\b\.?)", "pm"),
+    # Styles of formulas go; "and" and "or" become commas
+    (r"\\(?:boxed|mathbf|mathit|boldsymbol|bm|mathsf|mathcal)\s*\{([^{}]*)\}", r"\1"),
+    (r"\\text\{[\s,;]*(?:and|or)[\s,;]*\}|\s(?:and|or)\s|(?<=[)\]\d])(?:and|or)(?=[(\[\d])", ","),
     (r"\\(?:[b]ackslash|smallsetminus)\b", r"\\setminus "),
     # Infinity, without its plus sign
     (r"\\infty\b|(?<![A-Za-z])(?:infinity|inf|oo)\b", "∞"), (r"\+\s*∞", "∞"),
@@ -76,65 +65,25 @@ PATTERNS = [
     (r"(?<![\d.}\w^_)/])(\d+)\s+(\d+)/(\d+)(?![\d.])", r"(\1+\2/\3)")]
 REWRITES = [(re.compile(pattern.replace(r"\b", "(?![A-Za-z])")), new) for pattern, new in PATTERNS]
 TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+REPEATING = re.compile(r"(\d*)\.(\d*)\\overline\s*\{(\d+)\}")             # 0.1\overline{6}
+QUOTED = re.compile(r"([`'\"]+)(.+)\1", re.DOTALL)
 
-# ---- words --------------------------------------------------------------------------------------
-# Words that are read for what they mean: 5 million is 5*10^6, negative 5 is -5
-MULTIPLIERS = {"dozen": "12", "hundred": "10^2", "thousand": "10^3", "million": "10^6",
-               "billion": "10^9", "trillion": "10^{12}"}
-MEANINGS = [(re.compile(rf"(?<=[\d)}}])\s*(?<![A-Za-z]){word}s?(?![A-Za-z])"), f"*{factor} ")
-            for word, factor in MULTIPLIERS.items()]
-MEANINGS += [(re.compile(r"(?<=[\w)}])\s+squared(?![A-Za-z])"), "^2"),
-             (re.compile(r"(?<=[\w)}])\s+cubed(?![A-Za-z])"), "^3"),
-             (re.compile(r"(?<=\d)\s*percent(?![A-Za-z])"), "%"),
-             (re.compile(r"^\s*(?:negative|minus)\s+(?=[\d.\\(A-Za-z])", re.IGNORECASE), "-")]
-# These and other words that change a number: they are no units
-NUMERIC = {*WORDS, *MULTIPLIERS, *(word + "s" for word in MULTIPLIERS)} | set("""
-    plus minus negative positive divided multiplied squared cubed cube root roots power exponent
-    factorial choose mod modulo half halves third thirds quarter quarters fourth fourths fifth
-    fifths sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths hundredth
-    hundredths thousandth thousandths score scores gross couple fold percent infinity theta alpha
-    beta gamma phi lambda mu sigma omega delta""".split())
-# Beside it alone, in a box, these change a number as well; in a sentence "5 more" is 5
-MATHEMATICAL = NUMERIC | set("""
-    over by not no non least most more less greater fewer about base double triple twice two three
-    four five six seven eight nine ten eleven twelve twenty""".split())
-# Units; beside these every plural counts as a unit, since anything can be counted
-UNITS = set("""
-    cm mm km m ft in yd mi nm kg mg g lb lbs oz hr hrs h min sec s ms mph kph sq cu mL ml L rad
-    foot feet inch mile meter metre centimeter kilometer gram kilogram pound ounce liter litre
-    gallon hour minute second day week month year degree radian dollar cent euro yen yuan unit
-    point people children men women mice teeth fish sheep dice per each total left remaining
-    altogether long tall wide high deep square cubic ways way hertz joule watt volt newton person
-    student item piece time""".split())
-GLUED = "(?:cm|mm|km|kg|mg|ml|mL|mph|lbs|lb|oz)"       # these need no space: 5km
-# One word or more behind a number, or a short unit without a space; perhaps with ^2
-COUNTED = re.compile(r"(?<=[\d)}\]])(?:\s+(?P<words>[A-Za-z]+\.?(?:[\s/]+[A-Za-z]+)*)"
-                     rf"|{GLUED}(?:/(?:{GLUED}|hr|h|s))?)\.?(?:\^?\{{?[23]\}}?)?$")
-
-
-def is_unit(words: str) -> bool:
-    """Do these words only say what was counted or measured, as "cm" or "red apples in total"?"""
-    each = re.findall("[A-Za-z]+", words)
-    names = [word for word in each if len(word) == 1 and word not in UNITS | {"a"}]
-    if names or any(word.lower() in MATHEMATICAL for word in each):
-        return False
-    plurals = [word for word in each if len(word) > 3 and re.search("[^s]s$", word)]
-    return each[0] in UNITS or bool(plurals)
-
-
-def plain(text: str) -> str:
-    """Any text, a whole completion too, with ASCII in place of Unicode's signs, digits and spaces.
-
-    Whatever searches a completion searches this, so that it finds what `normal` would know.
-    """
-    return THOUSANDS.sub("", text).translate(CHARACTERS)
+# \text{m}, \text{m}^2, \text{m}/\text{s}, \frac{\text{m}}{\text{s}}
+POWER = r"(?:\s*\^\s*\{?-?\d\}?)?"
+ONE = r"\\text\s*\{[^{}\d]*\}" + POWER
+UNITS_OF_TEXT = re.compile(rf"\\frac\s*\{{\s*{ONE}\s*\}}\s*\{{\s*{ONE}\s*\}}"
+                           rf"|{ONE}(?:\s*(?:/|\\cdot|\*)\s*{ONE})*")
 
 
 def normal(text: str) -> str:
     """The text without units, styles and spaces, each symbol written in one way."""
-    text = plain(text).strip()
+    text = plain(text).strip().lstrip(": ")
+    quoted = QUOTED.fullmatch(text)
+    if quoted:
+        text = quoted[2]
     for pattern, new in REWRITES:
         text = pattern.sub(new, text)
+    text = REPEATING.sub(_repeating, _without_over(text))
     text = _without_texts(text).strip().rstrip(" .,;:")
     for pattern, new in MEANINGS:
         text = pattern.sub(new, text)
@@ -155,15 +104,42 @@ def _without_texts(text: str) -> str:
     if not re.search(r"[^\W_]", rest):
         return TEXT.sub(r"\1", text)
     text = re.sub(r"^\\text\{\s*(\([A-Z]\))\s*\}(?=[^,]*$)", r"\1", text)     # the choice (C) 12
-    text = re.sub(r"\\text\s*\{[^{}\d]*\}\s*\^\s*\{?\d\}?", " ", text)      # \text{cm}^2
+    text = UNITS_OF_TEXT.sub(_meaning_of_units, text)
     return TEXT.sub(_meaning, text)
 
 
 def _meaning(text: re.Match) -> str:
     r"""What \text{} says about the number beside it; nothing if it is a unit or a remark."""
     words = re.findall(r"\w+", text[1])
-    says = any(word.lower() in MATHEMATICAL or word[0].isdigit() for word in words)
+    says = any(changes_a_number(word) or word[0].isdigit() for word in words)
     return f" {text[1]} " if says else " "
+
+
+def _meaning_of_units(units: re.Match) -> str:
+    r"""Nothing of \text{m}/\text{s}^2, if these are units."""
+    words = [word for text in TEXT.finditer(units[0]) for word in re.findall("[A-Za-z]+", text[1])]
+    return units[0] if any(map(changes_a_number, words)) else " "
+
+
+def _without_over(text: str) -> str:
+    r"""{3 \over 4} as \frac{3}{4}."""
+    while over := re.search(r"\\over(?![A-Za-z])", text):
+        # The braces around it, or the whole text
+        depths = list(itertools.accumulate((c == "{") - (c == "}") for c in text))
+        outside = depths[over.start()] - 1
+        begin = max((i + 1 for i in range(over.start())
+                     if text[i] == "{" and depths[i] == outside + 1), default=0)
+        end = next((i for i in range(over.end(), len(text)) if depths[i] == outside), len(text))
+        upper, lower = text[begin:over.start()], text[over.end():end]
+        text = f"{text[:begin]}\\frac{{{upper}}}{{{lower}}}{text[end:]}"
+    return text
+
+
+def _repeating(number: re.Match) -> str:
+    r"""0.1\overline{6} as (16-1)/90."""
+    whole, once, repeated = number.groups()
+    denominator = 10 ** len(once + repeated) - 10 ** len(once)
+    return f"({int(whole + once + repeated) - int(whole + once or 0)}/{denominator})"
 
 
 def _without_thousands(text: str) -> str:
@@ -257,25 +233,46 @@ def union(text: str) -> list[str]:
     r"""The intervals of a union, joined by \cup or of inequalities in a list; else [text]."""
     parts = re.split(r"\\cup\b\s?", text)
     parts = [piece for part in parts for piece in _around_points(part)]
-    if len(parts) == 1:
+    if parts == [text]:
         parts = [part for part in split(text, ",;") if part]
-        if not all(interval(part)[0] for part in parts):
+        if len(parts) == 1 or not all(interval(part)[0] for part in parts):
             return [text]
     return [interval(part)[1] for part in parts]
 
 
 def _around_points(text: str) -> list[str]:
-    r"""(0,36)\setminus⦃9⦄ is (0,9) and (9,36). The points stand in the order of the line."""
-    whole, _, points = text.partition("\\setminus")
-    ends, between = inside(whole), inside(points.strip())
+    r"""(0,36)\setminus⦃9⦄ is (0,9) and (9,36); [text] if the points are not all in the interval."""
+    whole, _, without = text.partition("\\setminus")
+    ends, between = inside(whole), inside(without.strip())
     if not between or not ends or len(ends) != 2:
         return [text]
     low, high = ends
-    borders = [whole[0] + low]
-    for point in signs(between):
+    opening, closing = whole[0], whole[-1]
+    try:
+        points = sorted(signs(between), key=_place)
+        first, last = _place(low), _place(high)
+        if not first <= _place(points[0]) <= _place(points[-1]) <= last:
+            return [text]
+    except (ValueError, TypeError, ArithmeticError):           # names, which have no order
+        return [text]
+    if _place(points[0]) == first:                             # [0,5) without 0 is (0,5)
+        opening, points = "(", points[1:]
+    if points and _place(points[-1]) == last:
+        closing, points = ")", points[:-1]
+    borders = [opening + low]
+    for point in points:
         borders += [f"{point})", f"({point}"]
-    borders.append(high + whole[-1])
+    borders.append(high + closing)
     return [f"{left},{right}" for left, right in zip(borders[0::2], borders[1::2])]
+
+
+def _place(number: str) -> float:
+    """Where a number stands in the line. Raises ValueError or TypeError if it is none."""
+    if number.strip("-") == "∞":
+        return float(number.replace("∞", "inf"))
+    if not constant(number):
+        raise ValueError(f"{number} has no place")
+    return float(value(number, 0))
 
 
 def sides(text: str) -> list[str]:

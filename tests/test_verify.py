@@ -42,7 +42,7 @@ DATA = Path(os.environ.get("ALD_DATA", Path(__file__).parents[1] / "../shared/da
     ("The answer to part 2 is 1 1/2.", "1 1/2"), ("The correct answer is B.", "B"),
     ("The answer is 3. No, the answer is 4.", "4"), ("answer: east", "east"), ("Answer = 4", "4"),
     ("the answer is 5 + 3i. Or 2?", "5 + 3i"),
-    ("#### 1. First\nso 12", "12"), ("#### 18 dollars", "18"), ("10-3", "3"), ("= -3", "-3"),
+    ("#### 1. First\nso 12", "12"), ("#### 18 dollars", "18"), ("10-3", "10-3"), ("= -3", "-3"),
     (r"about \frac{1}{2} of it", r"\frac{1}{2}"), ("it costs $1,200.", "1,200"),
     (r"<think>\boxed{3}</think>The answer is 4", "4"), (r"<think>\boxed{3}, no", None),
     (r"\boxed{3}</think>so 5", "5"), (r"<think>\boxed{3}</think>", None)])
@@ -116,7 +116,7 @@ def test_what_changes_a_number_belongs_to_the_answer(text, gold):
 
 @pytest.mark.assignment_11
 @pytest.mark.parametrize("text, answer", [
-    ("so x = \u22125", "-5"), ("<answer>1</answer> <answer>7 cm</answer>", "7 cm"),
+    ("so x = \u22125", "-5"), ("<answer>1</answer> <answer>7 cm</answer>", "7"),
     ("<answer>The answer is 7.</answer>", "7"), ("#### 1. First: <b>\nanswer: 4", "4"),
     ("#### 12\n#### 2. Then", "12")])
 def test_signs_tags_and_headings(text, answer):
@@ -126,7 +126,8 @@ def test_signs_tags_and_headings(text, answer):
 @pytest.mark.assignment_11
 @pytest.mark.parametrize("text, answer", [
     ("so we have 5", None), ("The answer is 5", "5"), (r"\boxed{5} and \boxed{", None),
-    ("#### 5", "5"), (r"\boxed{5}, which", "5"), ("<answer>5</answer>", "5"), ("<answer>5", None)])
+    ("#### 5", "5"), (r"\boxed{5}, which", "5"), ("<answer>5</answer>", "5"), ("<answer>5", None),
+    (r"\boxed{5} and $x = ", None), ("The answer is 5 +", None), ("The answer is 12 times", None)])
 def test_the_last_number_of_a_truncated_completion_is_no_answer(text, answer):
     assert extract_answer(text, truncated=True) == answer
 
