@@ -52,6 +52,8 @@ FORMULA = re.compile(r"""
     \$\$? ((?:[^$\\]|\\.)+) \$\$?              # $x$ or $$x$$; in it, \$ is a dollar sign
     | \\\( (.+?) \\\) | \\\[ (.+?) \\\]         # \(x\), \[x\]
     """, re.VERBOSE | re.DOTALL)
+TERM = r"[\s.,()$]*\d[\d\s.,()$/]*"         # 48+24 is not an answer yet, though it equals 72
+CALCULATION = re.compile(rf"-?{TERM}(?:(?:[-+*x]|\\times|\\cdot){TERM})+")
 CHOICE = re.compile(r"\(?[A-Z]\)?(?=[.):]?(?:\s|$))")
 # The words behind an answer, perhaps in \text{ } or ( ); and those before which their noun ends
 WORDS = re.compile(r"(?:\\(?:text|mathrm|mbox)\s*\{\s*|\()?([A-Za-z][A-Za-z /'-]*)")
@@ -230,7 +232,7 @@ def _in_words(text: str, after_a_sign: bool, truncated: bool) -> str:
 
 
 def _last_number(text: str) -> str | None:
-    """The last number, with all of the expression that it is a part of."""
+    """The last number, with all of the expression that it is a part of; a calculation is none."""
     for line in reversed(text.split("\n")):
         if not re.search(r"\d", line):
             continue
@@ -240,5 +242,6 @@ def _last_number(text: str) -> str | None:
                        if re.search(r"\d", line[begin:end])]
         if with_digits:
             begin, end = with_digits[-1]
-            return outcome(line[begin:end])
+            answer = outcome(line[begin:end])
+            return None if CALCULATION.fullmatch(answer) else answer or None
     return None

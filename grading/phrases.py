@@ -137,8 +137,11 @@ def _settled(kinds: list[str]) -> list[str]:
 
 
 def outcome(expression: str) -> str:
-    """What an expression says at its end: 7 of 3 + 4 = 7; all of a list, x = 3 and x = 4."""
-    expression = ARROW.sub("=", expression).rstrip(" =")
+    """What an expression says at its end: 7 of 3 + 4 = 7; nothing of 3 + 4 =, which goes on.
+
+    All of a list, x = 3 and x = 4.
+    """
+    expression = ARROW.sub("=", expression)
     *others, last = split(AND_OR.sub(",", IN_A_NUMBER.sub("", expression)), ",")
     is_a_list = any("=" in part for part in others) or (others and "=" not in last)
     if not is_a_list:

@@ -42,7 +42,8 @@ DATA = Path(os.environ.get("ALD_DATA", Path(__file__).parents[1] / "../shared/da
     ("The answer to part 2 is 1 1/2.", "1 1/2"), ("The correct answer is B.", "B"),
     ("The answer is 3. No, the answer is 4.", "4"), ("answer: east", "east"), ("Answer = 4", "4"),
     ("the answer is 5 + 3i. Or 2?", "5 + 3i"),
-    ("#### 1. First\nso 12", "12"), ("#### 18 dollars", "18"), ("10-3", "10-3"), ("= -3", "-3"),
+    ("#### 1. First\nso 12", "12"), ("#### 18 dollars", "18"), ("10-3", None),
+    ("48+24=", None), ("48+24", None), ("48 + 24 = 72", "72"), ("= -3", "-3"),
     (r"about \frac{1}{2} of it", r"\frac{1}{2}"), ("it costs $1,200.", "1,200"),
     (r"<think>\boxed{3}</think>The answer is 4", "4"), (r"<think>\boxed{3}, no", None),
     (r"\boxed{3}</think>so 5", "5"), (r"<think>\boxed{3}</think>", None)])
