@@ -125,7 +125,7 @@ class Batch:
     def advance(self, y: Tensor, is_nan: Tensor) -> list[tuple[int, int]]:
         """Goes on by the tokens y (R,); returns (row, length) of the rows that ended.
 
-        is_nan (R,) bool: the LM's logits were NaN. Raises UserError if they were a running row's.
+        is_nan (R,) bool: the probabilities were NaN. Raises UserError if they were a running row's.
         """
         ended = self._end_rows(y, is_nan)
         if self.running.any():
@@ -272,6 +272,8 @@ class Batch:
 
     def _stop(self, slot: int) -> None:
         prompt, sample = divmod(int(self.row[slot]), self.n)
-        raise UserError(f"{self.lm.name}: its logits are no numbers (NaN) at token "
-                        f"{self.length[slot]} of sample {sample} of prompt {prompt} of this call; "
-                        "nothing is trained on it. In half precision try --dtype float32")
+        place = f"at token {self.length[slot]} of sample {sample} of prompt {prompt} of this call"
+        if self.state.logits[slot].amax().isfinite():
+            raise UserError(f"the policy's strategy leaves no token {place}: is its min-p above 1?")
+        raise UserError(f"{self.lm.name}: its logits are no numbers (NaN) {place}; nothing is "
+                        "trained on it. In half precision try --dtype float32")

@@ -4,6 +4,7 @@ This file imports no torch, which takes seconds: a mistake in the options is tol
 """
 import argparse
 import dataclasses
+import math
 import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Sequence
@@ -159,8 +160,8 @@ def check(config: Config) -> None:
         raise UserError("--thinking on is part of a chat template, which --plain leaves out")
     if config.thinking not in ("on", "off"):
         raise UserError(f"--thinking is on or off, not {config.thinking!r}")
-    if config.lr <= 0 or config.entropy < 0:
-        raise UserError("--entropy must not be negative, --lr must be above 0")
+    if not (0 < config.lr < math.inf and 0 <= config.entropy < math.inf):            # nor NaN
+        raise UserError("--entropy must not be negative, --lr must be above 0, both finite")
     if config.batch % min(config.token_samples, config.batch):
         raise UserError(f"--batch must be a multiple of --token-samples, {config.token_samples}")
     if config.task not in TASKS:

@@ -199,7 +199,9 @@ def _own_files(user: int) -> None:
         _bind(path, root)
     for name in ("tmp", "proc"):
         os.makedirs(f"{root}/{name}")
-    os.symlink("/proc/self/fd/0", f"{root}/dev/stdin")
+    os.symlink("/proc/self/fd", f"{root}/dev/fd")
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        os.symlink(f"/proc/self/fd/{number}", f"{root}/dev/{name}")
     attributes = struct.pack("4Q", ATTR_READ_ONLY | ATTR_NOSUID, 0, 0, 0)
     _linux("syscall", MOUNT_SETATTR, HERE, root, ALL_BELOW, attributes, len(attributes))
     _linux("mount", "tmpfs", f"{root}/tmp", "tmpfs", NOSUID | NODEV,

@@ -411,6 +411,14 @@ def test_logits_that_are_no_numbers_stop_the_run_and_name_the_row(lm, monkeypatc
             run(lm, PROMPTS, [strategy] * 10, n=2)
 
 
+def test_a_policy_whose_strategy_leaves_no_token_is_blamed_and_not_the_lm(lm):
+    def policy(state):
+        return Choice(torch.tensor([[1.0, 0, 1.0, 1.5]]).expand(len(state.logits), 4), True)
+
+    with pytest.raises(UserError, match="strategy leaves no token at token 1 of sample 0"):
+        rollout(lm, [lm.encode("7+8:")], policy, torch.tensor([9]), torch.tensor([0]))
+
+
 def test_the_lm_has_one_kv_cache_whatever_the_calls(lm):
     gc.collect()
     gc.disable()                               # a cycle of objects would wait for the collector

@@ -161,7 +161,10 @@ def test_hostile(name, plan):
     (RIGHT, "passed"), ("os.close(0)\n" + RIGHT, "passed"), ("while True: pass", "timeout"),
     ("os.close(0)\ntime.sleep(4)", "timeout"), ("sys.exit(1)", "crashed"),
     ("print('right' if len(sys.stdin.read()) == 8_800_000 else 'left')", "passed"),
-    ("print('right' if open('/dev/stdin').read(4) == '0123' else 'left')", "passed")])
+    ("print('right' if open('/dev/stdin').read(4) == '0123' else 'left')", "passed"),
+    ("open('/dev/stdout', 'w').write('right')", "passed"),
+    ("open('/dev/fd/1', 'w').write('right')", "passed"),
+    ("open('/dev/stderr', 'w').write('x'); print('right')", "passed")])
 def test_long_stdin(plan, program, status):
     assert judge(program, text=BIG).status == status
 

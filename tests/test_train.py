@@ -164,6 +164,8 @@ def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken, fi
     (["train.py", "--dtype", "int3"], "int3"),
     (["train.py", "--resume"], "nothing to resume"),
     (["train.py", "--quick", "--full"], "exclude"),
+    (["train.py", "--lr", "nan"], "--lr must be above 0"),
+    (["train.py", "--entropy", "inf"], "both finite"),
     (["eval.py", "missing"], "missing"),
     (["eval.py"], "folder"),
     (["eval.py", "missing", "--parallel", "1,x"], "--parallel takes whole numbers"),
