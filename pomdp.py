@@ -43,7 +43,7 @@ paper leaves tokens with p_max > .95 out of training; here they are greedy as we
 untrained policy cannot spoil them. (3) One policy serves all token budgets: every row of a batch
 has a budget of its own.
 """
-from functools import partial
+from dataclasses import replace
 from typing import NamedTuple, Sequence
 
 import torch
@@ -104,27 +104,26 @@ class TokenPolicy(nn.Module):
         thresholds_left = self.thresholds[tokens_left.clamp(max=self.horizon)]
         return observe(h, e, dist, thresholds_left, self.parts)
 
-    def forward(self, state: State, explore: bool = False, base: Tensor | None = None,
-                active: Tensor | None = None, filters: bool = False) -> Choice:
+    def forward(self, state: State, explore: bool = False, active: Tensor | None = None) -> Choice:
         """The policy as `rollout` calls it before every token.
 
         explore: sample the actions; otherwise take the most likely ones. Rollouts for training use
-        partial(policy, explore=True). base, active, filters: see `over`.
+        partial(policy, explore=True). active (R,) bool: the rows that it acts in; None: all.
 
         | row | action | temperature |
         |---|---|---|
         | a decision: p_max <= .95 | what the actor chooses, 0 .. A - 1 | that of the action |
         | p_max > .95 | GREEDY_ACTION, 0 | 0 |
-        | switched off by `active`, or ended | NO_ACTION, -1 | that of the base, or 1 |
+        | not active, or ended | NO_ACTION, -1 | 1 |
         """
-        switched_on = state.tokens_left > 0                                    # (R,)
+        acts = state.tokens_left > 0                                           # (R,)
         if active is not None:
-            switched_on = switched_on & active[state.row]
+            acts = acts & active
 
         # The F rows in which there is something to decide, and what the actor sees of them
         with clock("features"):
             dist = distribution_features(state.logits)                         # (R, 4)
-            decides = switched_on & (dist[:, P_MAX_COLUMN] <= DECISION_P_MAX)  # (R,)
+            decides = acts & (dist[:, P_MAX_COLUMN] <= DECISION_P_MAX)         # (R,)
             rows = decides.nonzero().squeeze(1)                                # (F,)
             h = state.h[rows]
             dist = dist[rows]
@@ -136,14 +135,10 @@ class TokenPolicy(nn.Module):
         logp = logp_all.gather(1, chosen[:, None]).squeeze(1)                  # (F,)
 
         # The action of every row, and the strategy that it stands for
-        action = torch.where(switched_on, GREEDY_ACTION, NO_ACTION)            # (R,)
+        action = torch.where(acts, GREEDY_ACTION, NO_ACTION)                   # (R,)
         action = action.index_copy(0, rows, chosen)
         strategies = self.strategies[action]                                   # (R, 4)
-        if base is not None:
-            own = of_rows(base, state.row)
-            temperature = torch.where(switched_on, strategies[:, 0], own[:, 0])
-            strategies = torch.cat([temperature[:, None], own[:, 1:]], dim=1)
-        return Choice(strategies, filters, action=action, decision_rows=rows, logp=logp, h=h,
+        return Choice(strategies, filters=False, action=action, decision_rows=rows, logp=logp, h=h,
                       distribution=dist)
 
     def over(self, base: Tensor, active: Tensor | None = None) -> Policy:
@@ -153,10 +148,20 @@ class TokenPolicy(nn.Module):
         for prompts that the bandit over both levels does not hand to this policy.
         """
         check_strategies(base)
-        device = self.strategies.device
+        filters = has_filters(base)
+        base = base.to(self.strategies.device)
         if active is not None:
-            active = active.to(device)
-        return partial(self, base=base.to(device), active=active, filters=has_filters(base))
+            active = active.to(self.strategies.device)
+
+        def policy(state: State) -> Choice:
+            choice = self(state, active=None if active is None else active[state.row])
+            own = of_rows(base, state.row)                                     # (R, 4)
+            acts = choice.action != NO_ACTION
+            temperature = torch.where(acts, choice.strategies[:, 0], own[:, 0])
+            strategies = torch.cat([temperature[:, None], own[:, 1:]], dim=1)
+            return replace(choice, strategies=strategies, filters=filters)
+
+        return policy
 
 
 # ---- the decisions of some episodes -------------------------------------------------------------

@@ -208,7 +208,15 @@ def addition(source: Source) -> Task:
 
 # ---- tasks from files: from a row to a problem --------------------------------------------------
 def math_problem(row: dict) -> Problem | None:
-    """MATH, MATH-500 and AIME. None if the answer or its box is empty, as twice in MATH."""
+    r"""MATH, MATH-500 and AIME; None leaves the row out, as two of MATH.
+
+    | the row has | answer |
+    |---|---|
+    | an answer | that |
+    | none or an empty one, but a box in its solution | what the last box contains |
+    | an empty one and no box, or an empty last box | None |
+    | no answer and no box | ValueError |
+    """
     solution = row.get("solution") or ""
     answer = row.get("answer")
     # Some copies have no answer, only the last box of the solution

@@ -9,6 +9,7 @@ Shapes: P held-out problems, n samples, T token budgets, S arms, K training seed
 import functools
 import itertools
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable, Sequence
 
 import numpy as np
@@ -61,29 +62,32 @@ class HeldOut:
     # ---- tables: rewards (P, n, T), sampled if they are not on disk ----
     def arm_table(self, arm: Arm) -> np.ndarray:
         """Of one static arm for all prompts."""
-        return self._table(str(arm), sample_static, arm)
+        return self.table(str(arm), partial(self.sampled_by(sample_static), arm=arm))
 
     def budget_blind_table(self, name: str, policy: Policy) -> np.ndarray:
         """Of a policy that does not see the budget, as in `sample_budget_blind`."""
-        return self._table(name, sample_budget_blind, self.style, policy)
+        sample = self.sampled_by(sample_budget_blind)
+        return self.table(name, partial(sample, style=self.style, policy=policy))
 
     def policy_table(self, name: str, policy_at: PolicyAt, n: int | None = None) -> np.ndarray:
         """Of a policy that sees the budget; policy_at as in `sample_policy`."""
-        return self._table(name, sample_policy, policy_at, n=n)
+        sample = self.sampled_by(sample_policy, n)
+        return self.table(name, partial(sample, policy_at=policy_at))
 
-    def _table(self, name: str, sample: Callable[..., np.ndarray], *sampler_args: Any,
-               n: int | None = None) -> np.ndarray:
-        run = self.run
+    def sampled_by(self, sampler: Callable[..., np.ndarray], n: int | None = None
+                   ) -> Callable[..., np.ndarray]:
+        """A function of reward_table.py on the held-out problems, as this run samples them."""
+        config = self.run.config
+        return partial(sampler, self.run.lm, self.run.task, self.run.task.test, seed=config.seed,
+                       rows=config.rows, n=n or config.test_samples)
 
-        def sample_held_out() -> np.ndarray:
-            samples = n or run.config.test_samples
-            table = sample(run.lm, run.task, run.task.test, *sampler_args, samples,
-                           run.config.seed, run.config.rows)
+    def table(self, name: str, sample: Callable[[], np.ndarray]) -> np.ndarray:
+        """The table that rewards.npz has under this name, or sample()."""
+        known = f"test {name}" in self.run.rewards.arrays
+        table = self.run.rewards.get(f"test {name}", sample)
+        self.run.rewards.flush()
+        if not known:
             self.bar.update()
-            return table
-
-        table = run.rewards.get(f"test {name}", sample_held_out)
-        run.rewards.flush()
         return table
 
     # ---- static policies: cells ----
@@ -138,11 +142,14 @@ class HeldOut:
         """The task's scripted oracle, which sees the problem. Not every task has one."""
         task = self.run.task
         prompts = self.prompts(self.style)
-        one_a_row = [p for p in prompts for _ in range(self.run.config.test_samples)]
+        scripted_oracle = task.scripted_oracle
+        assert scripted_oracle
 
-        def policy_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
-            assert task.scripted_oracle
-            return prompts, task.scripted_oracle(self.run.lm, one_a_row, budgets, max(TEMPERATURES))
+        def policy_at(t: int, part: slice) -> tuple[list[str], Policy]:
+            one_a_row = [p for p in prompts[part] for _ in range(self.run.config.test_samples)]
+            budgets = torch.full((len(one_a_row),), task.budgets[t])
+            return prompts[part], scripted_oracle(self.run.lm, one_a_row, budgets,
+                                                  max(TEMPERATURES))
 
         return self.cells(self.policy_table("scripted oracle", policy_at))
 
@@ -221,11 +228,11 @@ class HeldOut:
         active = torch.tensor([arm.token for arm in arms])                              # (S,)
         cells: Cells = {}
         for B in self.Bs:
-            def policy_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
-                choice = self.choice(bandit, about["parts"], B, t)                      # (P,)
+            def policy_at(t: int, part: slice) -> tuple[list[str], Policy]:
+                choice = self.choice(bandit, about["parts"], B, t)[part]     # of these problems
                 prompts = [self.run.task.prompt(p, arms[i].style)
-                           for p, i in zip(self.run.task.test, choice)]
-                each = choice.repeat_interleave(self.run.config.test_samples)           # (P * n,)
+                           for p, i in zip(self.run.task.test[part], choice)]
+                each = choice.repeat_interleave(self.run.config.test_samples)  # one a row
                 return prompts, token.over(strategies[each], active[each])
 
             cells |= self.cells(self.policy_table(f"both {styles} {seed} B={B}", policy_at), [B])

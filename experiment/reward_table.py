@@ -7,7 +7,6 @@ rate costs seconds. Pass@B for every B comes from the n samples, without bias (`
 
 Each process samples its share of the problems, and all get the whole table.
 """
-import dataclasses
 import io
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,8 @@ from utils.problem_files import Problem
 from utils.profiling import clock
 
 GradeFn = Callable[[int, Tensor], Any]         # (a prompt's index, tokens): a reward, or some
-PolicyAt = Callable[[int, Tensor], tuple[list[str], Policy]]   # see `sample_policy`
+# (token budget index, which problems) -> their prompts, and the policy, whose row 0 is the first's
+PolicyAt = Callable[[int, slice], tuple[list[str], Policy]]
 
 
 class Arm(NamedTuple):
@@ -165,36 +165,25 @@ def sample_budget_blind(lm: LM, task: Task, problems: list[Problem], style: str,
 
 def at_every_budget(prompts: list[str], policy: Policy) -> PolicyAt:
     """For `sample_policy`: the same prompts and the same policy at each token budget."""
-    def policy_at(t: int, budgets: Tensor) -> tuple[list[str], Policy]:
-        return prompts, policy
+    def policy_at(t: int, part: slice) -> tuple[list[str], Policy]:
+        return prompts[part], policy
 
     return policy_at
 
 
 def sample_policy(lm: LM, task: Task, problems: list[Problem], policy_at: PolicyAt, n: int,
                   seed: int, rows: int) -> np.ndarray:
-    """Rewards (P, n, T) of a policy that sees the token budget: one sampling for each budget.
-
-    policy_at(budget index, budgets (P * n,)) gives the P prompts and the policy.
-    """
-    part = distributed.share(len(problems))
-    mine = problems[part]
-    first_row = part.start * n
-    rewards = np.zeros((len(mine), n, len(task.budgets)), dtype=np.uint8)
+    """Rewards (P, n, T) of a policy that sees the token budget: one sampling for each budget."""
+    part = distributed.share(len(problems))              # of this process
+    problems = problems[part]
+    rewards = np.zeros((len(problems), n, len(task.budgets)), dtype=np.uint8)
     for t, T in enumerate(task.budgets):
+        prompts, policy = policy_at(t, part)
         budgets = torch.full((len(problems) * n,), T)
-        prompts, policy = policy_at(t, budgets)
-        prompts = prompts[part]
-        grade = grade_fn(lm, task, mine, prompts)
-        for x in collect(lm, task, prompts, from_row(first_row, policy), budgets[:len(mine) * n], n,
-                         seed, rows, grade):
+        grade = grade_fn(lm, task, problems, prompts)
+        for x in collect(lm, task, prompts, policy, budgets, n, seed, rows, grade):
             rewards[x.prompt, x.sample, t] = x.reward
     return distributed.gather(rewards)
-
-
-def from_row(start: int, policy: Policy) -> Policy:
-    """The policy of rows start, start + 1 .., for a call in which these are rows 0, 1 .."""
-    return lambda state: policy(dataclasses.replace(state, row=state.row + start))
 
 
 def embed_prompts(lm: LM, task: Task, problems: list[Problem], style: str, rows: int) -> Tensor:

@@ -267,9 +267,12 @@ def test_shares_of_sampling_are_the_parts_of_the_whole(lm, count, monkeypatch):
     strategies = torch.tensor([[0.4 * i, 0, 1, 0] for i in range(count * 2)])
     hot = Arm("", Strategy(1.25))
 
+    def policy_at(t, part):
+        return problems[part], static(strategies[2 * part.start:2 * part.stop])
+
     def sampled():
-        return (sample_policy(lm, task, problems, lambda t, _: (problems, static(strategies)), 2, 0,
-                              64), sample_static(lm, task, problems, hot, 2, 0, 64),
+        return (sample_policy(lm, task, problems, policy_at, 2, 0, 64),
+                sample_static(lm, task, problems, hot, 2, 0, 64),
                 embed_prompts(lm, task, problems, "", 64).numpy())
 
     whole, parts = sampled(), []

@@ -138,7 +138,7 @@ def test_rewards_of_prefixes_equal_sampling_at_each_budget(lm, task, strategy):
     once = sample_static(lm, task, task.test, Arm("cot", strategy), 3, 5, 64)
     policy = static(torch.tensor(strategy).repeat(len(task.test) * 3, 1))
     prompts = [task.prompt(p, "cot") for p in task.test]
-    each = sample_policy(lm, task, task.test, lambda t, budgets: (prompts, policy), 3, 5, 64)
+    each = sample_policy(lm, task, task.test, lambda t, part: (prompts[part], policy), 3, 5, 64)
     assert np.array_equal(once, each) and 0 < once.mean() < 1
 
 

@@ -213,7 +213,7 @@ def test_generations_are_whole_texts_with_the_rewards_of_the_evaluation(folder, 
     told = json.loads((folder / "generations.json").read_text())
     prompts, acting = held.prompts("cot"), token
     task = held.run.task
-    table = sample_policy(lm, task, task.test, lambda t, _: (prompts, acting), 2, 3, 64)
+    table = sample_policy(lm, task, task.test, lambda t, part: (prompts[part], acting), 2, 3, 64)
     assert [x["budget"] for x in told] == [12, 20, 30, 12, 20, 30, 12, 20]
     assert [x["reward"] for x in told] == [table[i, 0, i % 3] for i in range(8)]
     assert 0 < sum(x["reward"] for x in told) < 8
