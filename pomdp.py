@@ -94,7 +94,7 @@ class TokenPolicy(nn.Module):
         thresholds = soft_thresholds(torch.arange(horizon + 1), horizon)
         self.register_buffer("thresholds", thresholds, persistent=False)
 
-        # The strategy of each action, and behind them, where the index -1 finds it, of NO_ACTION
+        # The strategy of each action; behind them, where the index -1 finds it, any for NO_ACTION
         self.strategies: Tensor                                                # (A + 1, 4)
         strategies = [Strategy(temperature) for temperature in (*TEMPERATURES, 1.0)]
         self.register_buffer("strategies", torch.tensor(strategies), persistent=False)
@@ -114,7 +114,7 @@ class TokenPolicy(nn.Module):
         |---|---|---|
         | a decision: p_max <= .95 | what the actor chooses, 0 .. A - 1 | that of the action |
         | p_max > .95 | GREEDY_ACTION, 0 | 0 |
-        | not active, or ended | NO_ACTION, -1 | 1 |
+        | not active, or ended | NO_ACTION, -1 | 1, which nobody reads: `over` puts its own there |
         """
         acts = state.tokens_left > 0                                           # (R,)
         if active is not None:

@@ -125,24 +125,24 @@ def select_action_sets(run: Run, rewards: dict[Arm, np.ndarray], problems: list[
     """The action set of the first style and, if there are more, of all; from `sample_table`."""
     config = run.config
     few, many = config.pool_problems, len(problems)
-    # Choose S of each set of styles
+    # Choose S of each set of styles, on the few problems of all candidates
     selections = {}
     for style_set in config.style_sets():
         own = [arm for arm in rewards if arm.style in style_set]
-        table = np.stack([rewards[arm] for arm in own], 1)                      # (P, S, n, T)
-        selections[",".join(style_set)] = select_arms(own, table, config.arms)
+        candidates = np.stack([rewards[arm] for arm in own], 1)                 # (few, .., n, T)
+        selections[",".join(style_set)] = select_arms(own, candidates, config.arms)
 
     # Sample the chosen arms alone on the rest of the problems
-    chosen = {arm for selection in selections.values() for arm in selection.arms}
+    chosen = sorted({arm for selection in selections.values() for arm in selection.arms})
+    of_chosen = {arm: rewards[arm] for arm in chosen}
     if many > few:
-        more = sample_arms(run, sorted(chosen), few, many, "2 action sets")
-        for arm in chosen:
-            rewards[arm] = np.concatenate([rewards[arm], more[arm]])
+        more = sample_arms(run, chosen, few, many, "2 action sets")
+        of_chosen = {arm: np.concatenate([rewards[arm], more[arm]]) for arm in chosen}
 
     # The table of each S; with --filter without the problems that say nothing about its arms
     sets = []
     for styles, selection in selections.items():
-        table = np.stack([rewards[arm] for arm in selection.arms], 1)           # (P, S, n, T)
+        table = np.stack([of_chosen[arm] for arm in selection.arms], 1)         # (P, S, n, T)
         kept, selection.constant, selection.noise = informative(table.mean(-1))
         reward, _ = expected_rewards(table, PARALLEL_BUDGETS)
         selection.bound = float(reward.max(1).mean())

@@ -172,9 +172,9 @@ MUTANTS = [
      "rng.multinomial(P, np.full(P, 1 / P), resamples)", "np.ones((resamples, P))"),
     # ---- 11: the answer of a text ----
     (11, "a box that was cut off is passed over",
-     "if boxes or cut_off is not None:", "if boxes:"),
+     'if boxed != "":', "if boxed:"),
     (11, "all of the text between the tags",
-     '_said("answer: " + tagged, truncated=False)', "tagged"),
+     "_after_a_sign(tagged, truncated=False)", "tagged"),
     (11, "the first of several ####",
      "marked[-1]", "marked[0]"),
     (11, "a heading counts as an answer",
@@ -186,7 +186,7 @@ MUTANTS = [
     (11, "the last number of a truncated completion",
      "None if truncated else _last_number(text)", "_last_number(text)"),
     (11, "a box that goes on where the text is cut off",
-     "_joined(text, boxes, cut_off, truncated)", "_joined(text, boxes, cut_off, False)"),
+     "boxed_answer(text, truncated)", "boxed_answer(text, False)"),
     (11, "a sentence that is cut off is read as a whole one",
      "_said(text, truncated)", "_said(text, False)"),
     # ---- 12: backward induction ----

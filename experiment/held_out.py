@@ -76,7 +76,10 @@ class HeldOut:
 
     def sampled_by(self, sampler: Callable[..., np.ndarray], n: int | None = None
                    ) -> Callable[..., np.ndarray]:
-        """A function of reward_table.py on the held-out problems, as this run samples them."""
+        """A function of reward_table.py on the held-out problems, as this run samples them.
+
+        So `arm_table(arm)` is sample_static(lm, task, problems, arm, n, seed, rows).
+        """
         config = self.run.config
         return partial(sampler, self.run.lm, self.run.task, self.run.task.test, seed=config.seed,
                        rows=config.rows, n=n or config.test_samples)
@@ -226,16 +229,18 @@ class HeldOut:
         arms = arms_from_json(about["arms"])
         strategies = torch.tensor([arm.strategy for arm in arms])                       # (S, 4)
         active = torch.tensor([arm.token for arm in arms])                              # (S,)
+
+        def policy_at(B: int, t: int, part: slice) -> tuple[list[str], Policy]:
+            choice = self.choice(bandit, about["parts"], B, t)[part]         # of these problems
+            prompts = [self.run.task.prompt(p, arms[i].style)
+                       for p, i in zip(self.run.task.test[part], choice)]
+            each = choice.repeat_interleave(self.run.config.test_samples)    # one a row
+            return prompts, token.over(strategies[each], active[each])
+
         cells: Cells = {}
         for B in self.Bs:
-            def policy_at(t: int, part: slice) -> tuple[list[str], Policy]:
-                choice = self.choice(bandit, about["parts"], B, t)[part]     # of these problems
-                prompts = [self.run.task.prompt(p, arms[i].style)
-                           for p, i in zip(self.run.task.test[part], choice)]
-                each = choice.repeat_interleave(self.run.config.test_samples)  # one a row
-                return prompts, token.over(strategies[each], active[each])
-
-            cells |= self.cells(self.policy_table(f"both {styles} {seed} B={B}", policy_at), [B])
+            name = f"both {styles} {seed} B={B}"
+            cells |= self.cells(self.policy_table(name, partial(policy_at, B)), [B])
         return cells
 
 

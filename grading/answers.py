@@ -115,14 +115,19 @@ def _same_items(xs: list[str], ys: list[str]) -> bool:
 def _equal_lists(a: str, b: str) -> bool:
     """A list without brackets against another, a set or a tuple.
 
-    Its items are solutions and may come in any order, except words, a list against a tuple, and
-    a list whose names the other one leaves out: AB = 9, CD = 4 against 9, 4.
+    | a | b | order of the items |
+    |---|---|---|
+    | 3, 4 | 4, 3 | any: they are solutions |
+    | x = 3, x = 4 | 4, 3 | any: one name has two values |
+    | AB = 9, CD = 4 | 9, 4 | the same: b leaves the names out |
+    | A, C | A, C | the same: they are words, and of words b has words as well |
+    | 1, 2 | (1, 2) | the same: b is a tuple |
     """
     xs, ys = items(a), items(b)
     names_a = {x.split("=")[0] for x in xs if "=" in x}
     names_b = {y.split("=")[0] for y in ys if "=" in y}
-    only_one_has_names = not (names_a and names_b) and len(names_a | names_b) > 1
-    ordered = only_one_has_names or any(map(_is_word, xs))
+    several_names_are_left_out = not (names_a and names_b) and len(names_a | names_b) > 1
+    ordered = several_names_are_left_out or any(map(_is_word, xs))
     # At most one of the two is a set or a tuple: take its items
     brackets = ""
     for text, parts in ((a, xs), (b, ys)):

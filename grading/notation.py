@@ -21,7 +21,8 @@ from grading.units import COUNTED, MEANINGS, changes_a_number, is_unit
 PATTERNS = [
     (r"\\\\(?:\[[^]]*\])?|\\cr\b", "¶"),                          # the next row of a matrix
     (r"\\\$|[$€£]|\\[()\[\]]|^\*\*|\*\*$", ""),                   # formula marks, money, bold
-    (r"(?<=[\d})])\s*\\approx[\d.\s]+$", ""),                     # \frac23 \approx 0.67
+    (r"(?:(?<=[\d})])|(?<=\\pi)|(?<=\\pi ))\s*\\approx[\d.\s]+(?:\\text\s*\{[^{}]*\})?\s*$",
+     ""),                                                        # \frac23 \approx 0.67 \text{ cm}
     # Sizes and spaces
     (r"\\!|\\(?:displaystyle|left|right|limits|[bB]igg?[lr]?)(?![a-zA-Z])\.?", ""),
     (r"\\phantom\s*(?:\{[^{}]*\}|.)", ""), (r"\\[,;: ]|~|\\q?quad\b", " "),
@@ -43,15 +44,18 @@ PATTERNS = [
     (r"(?<=\d)\s*pi\b", r"\\pi "), (r"(?<=\d)\s*x\s*(?=10\^)", r"\\times "),
     # A union written as U, names of functions, the real numbers
     (r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "), (r"\\operatorname\*?\{(\w+)\}", r"\\\1 "),
-    (r"\\mathrm\{([ie]|pi)\}", r"\1"), (r"\\mathbb\s*\{?R\b\}?", "(-∞,∞)"),
+    (r"\\mathrm\{([ie]|pi)\}", r"\1"), (r"\\math(?:bb|bf)\s*\{?R\b\}?", "(-∞,∞)"),
+    (r"\\text\s*\{\s*all real numbers\s*\}|^\s*all real numbers\s*$", "(-∞,∞)"),
+    (r"(?<=[)\]])\s*-\s*(?=⦃)", r"\\setminus "),
     (r"\\arc(\w+)", r"arc\1"),
-    # Styles of texts become \text
+    # Styles of texts become \text; colours go
+    (r"\{\s*\\rm\s+", r"\\text{"), (r"\\(?:bf|it)\b(?!\s*\{)|\\(?:text)?color\s*\{\w+\}", ""),
     (r"\\(?:mbox|textbf|textit|textrm|textnormal|textsf|mathrm|rm)\s*\{", r"\\text{"),
     # Times of day: 4 a.m., 4 AM and 4 \text{ am} are 4am
     (r"(?<=\d)\s*(?:\\text\s*\{\s*[aA]\.?\s?[mM]\b\.?\s*\}|[aA]\.?\s?[mM]\b\.?)", "am"),
     (r"(?<=\d)\s*(?:\\text\s*\{\s*[pP]\.?\s?[mM]\b\.?\s*\}|[pP]\.?\s?[mM]\b\.?)", "pm"),
     # Styles of formulas go; "and" and "or" become commas
-    (r"\\(?:boxed|mathbf|mathit|boldsymbol|bm|mathsf|mathcal)\s*\{([^{}]*)\}", r"\1"),
+    (r"\\(?:boxed|underline|mathbf|mathit|boldsymbol|bm|mathsf|mathcal)\s*\{([^{}]*)\}", r"\1"),
     (r"\\text\{[\s,;]*(?:and|or)[\s,;]*\}|\s(?:and|or)\s|(?<=[)\]\d])(?:and|or)(?=[(\[\d])", ","),
     (r"\\(?:[b]ackslash|smallsetminus)\b", r"\\setminus "),
     # Infinity, without its plus sign
@@ -65,7 +69,8 @@ PATTERNS = [
     (r"(?<![\d.}\w^_)/])(\d+)\s+(\d+)/(\d+)(?![\d.])", r"(\1+\2/\3)")]
 REWRITES = [(re.compile(pattern.replace(r"\b", "(?![A-Za-z])")), new) for pattern, new in PATTERNS]
 TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
-REPEATING = re.compile(r"(\d*)\.(\d*)\\overline\s*\{(\d+)\}")             # 0.1\overline{6}
+# 0.1\overline{6}, 0.1\bar 6, 0.1(6)
+REPEATING = re.compile(r"(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*\{?|\()(\d+)[})]?")
 QUOTED = re.compile(r"([`'\"]+)(.+)\1", re.DOTALL)
 
 # \text{m}, \text{m}^2, \text{m}/\text{s}, \frac{\text{m}}{\text{s}}
@@ -244,7 +249,7 @@ def _around_points(text: str) -> list[str]:
     r"""(0,36)\setminus⦃9⦄ is (0,9) and (9,36); [text] if the points are not all in the interval."""
     whole, _, without = text.partition("\\setminus")
     ends, between = inside(whole), inside(without.strip())
-    if not between or not ends or len(ends) != 2:
+    if not between or without.strip()[0] != "⦃" or not ends or len(ends) != 2:
         return [text]
     low, high = ends
     opening, closing = whole[0], whole[-1]

@@ -23,8 +23,8 @@ MEANINGS += [(re.compile(r"(?<=[\w)}])\s+squared(?![A-Za-z])"), "^2"),
 NUMERIC = {*WORDS, *MULTIPLIERS, *(word + "s" for word in MULTIPLIERS)} | set("""
     plus minus negative positive divided multiplied squared cubed cube root roots power exponent
     factorial choose mod modulo half halves quarter quarters tens score scores gross couple fold
-    percent infinity lakh lakhs crore crores mil mn bn tn theta alpha beta gamma phi lambda mu sigma
-    omega delta""".split())
+    percent infinity lakh lakhs crore crores mil mn bn tn grand k theta alpha beta gamma phi lambda
+    mu sigma omega delta""".split())
 # One of those, or a number's name: zillions, hundredths, fifteenths
 NUMBER_WORD = re.compile(rf"""
     {"|".join(sorted(NUMERIC))} | [a-z]* (?:illion|hundred|thousand) (?:th)? s?
@@ -52,7 +52,8 @@ COUNTED = re.compile(r"(?:(?<=[\d)}\]])|(?<=\\pi))(?:\s+(?P<words>[A-Za-z]+\.?(?
 
 def changes_a_number(word: str) -> bool:
     """Does the word beside a number make another number of it?"""
-    return word.lower() in MATHEMATICAL or bool(NUMBER_WORD.fullmatch(word.lower()))
+    is_letter = word in ("M", "B")                         # 12M, but 12 m
+    return is_letter or word.lower() in MATHEMATICAL or bool(NUMBER_WORD.fullmatch(word.lower()))
 
 
 def is_unit(words: str) -> bool:

@@ -128,7 +128,8 @@ def test_signs_tags_and_headings(text, answer):
 @pytest.mark.parametrize("text, answer", [
     ("so we have 5", None), ("The answer is 5", "5"), (r"\boxed{5} and \boxed{", None),
     ("#### 5", "5"), (r"\boxed{5}, which", "5"), ("<answer>5</answer>", "5"), ("<answer>5", None),
-    (r"\boxed{5} and $x = ", None), ("The answer is 5 +", None), ("The answer is 12 times", None)])
+    (r"\boxed{5} and $x = ", None), ("The answer is 5 +", None), ("The answer is 12 times", None),
+    ("The answer is $42$", "42"), ("Answer: 3 apples cost $6. So each costs", None)])
 def test_the_last_number_of_a_truncated_completion_is_no_answer(text, answer):
     assert extract_answer(text, truncated=True) == answer
 

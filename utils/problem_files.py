@@ -89,7 +89,18 @@ class Source:
         return problems
 
     def _rows(self, data: str, name: str, part: str) -> Rows | None:
-        """The rows of the "train" or "test" part; None if there is no such part."""
+        """The rows of the "train" or "test" part; None if there is no such part.
+
+        | data | train | test |
+        |---|---|---|
+        | a folder | the files of this name | likewise; None if name is "" |
+        | a file | its rows | None; its rows if it is --test-data |
+        | a hub id with several splits | the split of this name | likewise, or None |
+        | a hub id with one split | its rows | None; its rows if it is --test-data |
+
+        None for the training part is a mistake of the user; for the test part, some training
+        problems are held out.
+        """
         if os.path.isdir(data):
             files = fnmatch.filter(sorted(os.listdir(data)), name)
             if name and not files:
@@ -99,7 +110,8 @@ class Source:
         near = os.path.isdir(os.path.dirname(data)) or data.endswith((".jsonl", ".parquet"))
         if os.path.exists(data) or near or not re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", data):
             return None if part == "test" and not self.test_data else read_file(data)
-        return read_hub(data, part, only=part == "train" or bool(self.test_data))
+        is_whole = part == "train" or bool(self.test_data)
+        return read_hub(data, part, is_whole)
 
 
 def read_file(path: str) -> Rows:
@@ -116,13 +128,13 @@ def read_file(path: str) -> Rows:
     return [(f"{path}, line {i}", line) for i, line in enumerate(lines, 1) if line.strip()]
 
 
-def read_hub(data: str, part: str, only: bool) -> Rows | None:
-    """A split of a hub id, such as openai/gsm8k:main. only: take a single split of any name."""
+def read_hub(data: str, part: str, is_whole: bool) -> Rows | None:
+    """A split of a hub id, such as openai/gsm8k:main. is_whole: a single split is that part."""
     name, _, config = data.partition(":")
     failure = f"cannot load {data} from the hub, and there is no such file"
     splits = load_dataset(data, failure, name, config or None)
     if len(splits) == 1:
-        part = next(iter(splits)) if only else ""
+        part = next(iter(splits)) if is_whole else ""
     rows = splits.get(part)
     return rows and [(f"{data}, {part}, row {i}", row) for i, row in enumerate(rows)]
 
