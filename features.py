@@ -14,8 +14,8 @@
     soft     soft thresholds, for log2 B from 0 to 3, for T and b_t from 0 to the run's
              largest T: "fewer than 12 tokens are left" is then nearly one input           (R, 14)
 
-Deviations from the paper: (1) e stands beside h_t, because our LM's hidden state does not carry the
-length of the sum (measured in the prototype). (2) Budgets are soft thresholds, not one number.
+Deviations from the paper: (1) e stands beside h_t, for LMs whose hidden state says little of the
+prompt; that of the embedded LM says enough (docs/optimum.md). (2) Budgets are soft thresholds, not one number.
 (3) The token budget T is part of the context, so that one policy serves all budgets.
 """
 import math

@@ -4,11 +4,13 @@ from functools import partial
 import pytest
 import torch
 
+from demos import ceiling
 from decode import Choice, Strategy, generate, static
 from experiment.optimum import (ACTIONS, Tree, action_probabilities, backward_induction, grow,
                                 policy_probabilities, value)
 from experiment.reward_table import grade_fn
-from pomdp import TEMPERATURES, TokenPolicy
+from features import distribution_features
+from pomdp import DECISION_P_MAX, TEMPERATURES, TokenPolicy
 from tasks import TASKS
 from utils.problem_files import Source
 
@@ -178,3 +180,65 @@ def test_a_smaller_cut_narrows_the_bound_and_values_rise(lm, sums, tree):
     (low, wide), (high, narrow) = (value(x, 24, of(x, 24)) for x in (coarse, tree))
     assert (high >= low - 1e-6).all() and (high + narrow <= low + wide + 1e-6).all()
     assert narrow.mean() < 0.7 * wide.mean() and len(coarse.depth) < len(tree.depth)
+
+
+# ---- the exact gradient --------------------------------------------------------------------------
+@pytest.fixture
+def group(tree):
+    dist = distribution_features(tree.logits)
+    free = (dist[:, 1] <= DECISION_P_MAX) & ~tree.is_end
+    return ceiling.Group(tree, action_probabilities(tree), dist, free)
+
+
+@pytest.fixture
+def policy(lm):
+    torch.manual_seed(1)
+    policy = TokenPolicy(lm.d, 44)
+    torch.nn.init.normal_(policy.actor[-1].weight, std=0.3)            # far from uniform
+    return policy
+
+
+def test_the_exact_gradient_is_that_of_the_value(group, policy):
+    """Against differences of J along a random direction of the parameters."""
+    def J():
+        with torch.no_grad():
+            of_budgets = []
+            for T in (18, 30):
+                nodes, logp = ceiling.decisions(policy, group, T)
+                pi = ceiling.everywhere(group, nodes, logp.exp())
+                of_budgets.append(value(group.tree, T, group.p, pi)[0].mean())
+            return float(torch.stack(of_budgets).mean())
+
+    loss = ceiling.loss_of(policy, group, (18, 30), entropy_bonus=0.0)
+    parameters = list(policy.actor.parameters())
+    gradients = torch.autograd.grad(loss, parameters)
+    generator = torch.Generator().manual_seed(2)
+    direction = [torch.randn(x.shape, generator=generator) for x in parameters]
+    slope = -sum(float((g * v).sum()) for g, v in zip(gradients, direction))
+    ends = []
+    for step in (0.003, -0.006):                                       # +.003, then -.003
+        for x, v in zip(parameters, direction):
+            x.data += step * v
+        ends.append(J())
+    assert abs(slope) > 1e-3
+    assert (ends[0] - ends[1]) / 0.006 == pytest.approx(slope, rel=0.05)
+
+
+def test_the_leaves_that_a_policy_reaches_have_the_probability_1(group, policy):
+    nodes, logp = ceiling.decisions(policy, group, 30)
+    tree = group.tree
+    pi = ceiling.everywhere(group, nodes, logp.exp().detach())
+    reached = ceiling.reach(tree, 30, group.p, pi)
+    leaves = (tree.is_end & (tree.depth <= 30)) | (tree.depth == 30)
+    problem = tree.problem[leaves]
+    of_problems = torch.zeros(len(tree.levels[0])).index_add(0, problem, reached[leaves])
+    assert ((of_problems > 0.97) & (of_problems < 1.00001)).all()             # but for what is cut
+    V = value(tree, 30, group.p, pi)[0].sum()
+    assert float((reached * tree.reward)[leaves].sum()) == pytest.approx(float(V), abs=1e-4)
+
+
+def test_exact_training_comes_near_the_optimum_of_a_problem(group, policy):
+    before = ceiling.values([group], 30, policy).mean()
+    ceiling.train_exactly(policy, [group], (30,), steps=60, seed=0)
+    after, best = (ceiling.values([group], 30, x).mean() for x in (policy, None))
+    assert after > before and after > 0.9 * best
