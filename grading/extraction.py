@@ -45,6 +45,9 @@ REMARK = re.compile(r"""
     [ ] \( (?= [^()]* = | [^()\\]* [A-Za-z]{2} | [^()]* \d \s* [-+*/x] \s* \$? \d | \d [\d.]* %? \)
       | \\approx ) [^()]* \)
     """, re.VERBOSE)
+# A number behind these is no result: 15 liters out of the 24, $64 for 16 glasses
+IN_WORDS = re.compile(r"\b(?:for|in|of|after|per|from|within|with|than|on|at|that|who)\b"
+                      r"(?: (?!is|are|equals)[a-z]+){0,2} \$?$")
 # The words behind an answer, perhaps in \text{ } or ( ); and those before which their noun ends
 WORDS = re.compile(r"(?:\\(?:text|mathrm|mbox)\s*\{\s*|\()?([A-Za-z][A-Za-z /'-]*)")
 NOUN_ENDS = re.compile(r"\b(?:because|since|which|that|so|but|and|if|when|while|as|after|before|in"
@@ -218,6 +221,13 @@ def _last_number(text: str) -> str | None:
         line = _without_remarks(line)
         with_digits = [(begin, end) for begin, end in expressions(line)
                        if re.search(r"\d", line[begin:end])]
+        # 9 + 6 = 15 liters of 24: what an equation leads to comes before the words behind it
+        while any("=" in line[begin:end] for begin, end in with_digits[:-1]):
+            begin, end = with_digits[-1]
+            in_formula = line[end:].startswith(("$", "\\)"))
+            if in_formula or not IN_WORDS.search(line[:begin]):
+                break
+            with_digits.pop()
         if with_digits:
             begin, end = with_digits[-1]
             answer = outcome(line[begin:end])

@@ -231,3 +231,13 @@ def test_same(a, b):
 @pytest.mark.parametrize("a, b", DIFFERENT)
 def test_different(a, b):
     assert not math_equal(a, b) and not math_equal(b, a)
+
+
+@pytest.mark.parametrize("text, gold", [
+    ("So he pays $40 + $24 = $64 for 16 glasses.", "64"),
+    ("It is 9 + 6 = 15 liters out of the 24.", "15"),
+    ("That is 75 = 75 bees in the last 6 hours.", "75"),
+    ("32 / 96 = 33.3, which rounds to 33.", "33"),
+    ("It takes 3 * 4 = 12 hours. That is 12 of 24.", "12"), ("He works for 16 hours.", "16")])
+def test_what_an_equation_leads_to_comes_before_the_words_behind_it(text, gold):
+    assert math_equal(extract_answer(text) or "", gold)
