@@ -7,7 +7,8 @@
     action    s in S                  an arm: (prompt style, strategy)
     reward    r in {0, 1}             did any of the B samples verify?
 
-1. The action set S: greedy coverage selection out of 180 strategies (decode.strategy_pool),
+1. The action set S: greedy coverage selection out of 180 strategies (decode.strategy_pool; train.py
+   samples 24 of them in each style, unless told otherwise),
        coverage(S) = mean_x max_{s in S} reward[x, s],
        S <- S + argmax_s coverage(S + s)                                                (paper)
 2. Softmax bandit: a 3-layer MLP, REINFORCE with a baseline and an entropy bonus,

@@ -95,8 +95,12 @@ class LM:
         # The input of the output head is h_t, in every architecture.
         model.get_output_embeddings().register_forward_pre_hook(self._keep_h)
 
-    def _keep_h(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.h = inputs[0][:, -1]                    # (R, d), in the LM's dtype: no larger to store
+    def _keep_h(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        # A slice of all positions is not contiguous: in bf16 on a CPU, its product with the head
+        # copies the head's weights once for each row
+        last = inputs[0].contiguous()                # (R, 1, d)
+        self.h = last[:, -1]                         # (R, d), in the LM's dtype: no larger to store
+        return (last,)
 
     @classmethod
     def load(cls, name: str, device: str = "auto", dtype: str = "auto") -> "LM":

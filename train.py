@@ -269,7 +269,7 @@ def train_token_level(run: Run, problems: list[Problem]) -> None:
 def token_arms(s: ActionSet, style: str) -> list[Arm]:
     """The token policy as arms: as it was trained, and over the style and filters of S's first.
 
-    (S's first is the best arm of all candidates on average: greedy coverage begins with it.)
+    (S's first is the best arm on average over all B and T: greedy coverage begins with it.)
     """
     first = s.selection.arms[0]
     trained = Arm(style, Strategy(), token=True)

@@ -72,7 +72,8 @@ def _code_blocks(text: str) -> list[tuple[str, str]]:
     found = list(BLOCK.finditer(text))
     before = text[:found[0].start()] if found else text
 
-    # Code, and fences that do not pair: the first one closes a block that the prompt has opened
+    # print(3)\n```: the prompt opened the block, so the fence that closes it was taken for one that
+    # opens a block and is never closed. Not so where the text before ends in ":" (Here it is:)
     unpaired = any(not x["language"] and x["closing"] is None for x in found)
     if unpaired and not found[0]["language"] and re.search(r"[^:\s]\s*\Z", before):
         found = list(BLOCK.finditer("```python\n" + text))

@@ -60,7 +60,8 @@ def _equal(a: str, b: str) -> bool:
     a, b = _unwrapped(a), _unwrapped(b)
     if (_is_word(a) or _is_word(b)) and "=" not in a + b:
         return _letters(a) == _letters(b)
-    # Unions of intervals, then lists without brackets
+    # Unions of intervals, then lists without brackets. `union` gives [text] back if nothing can be
+    # taken apart; [0,5) without 0 is one part, (0,5)
     xs, ys = union(a), union(b)
     if len(xs) > 1 or len(ys) > 1 or xs != [a] or ys != [b]:
         return _same_items(xs, ys)
@@ -120,7 +121,8 @@ def _equal_lists(a: str, b: str) -> bool:
     | 3, 4 | 4, 3 | any: they are solutions |
     | x = 3, x = 4 | 4, 3 | any: one name has two values |
     | AB = 9, CD = 4 | 9, 4 | the same: b leaves the names out |
-    | A, C | A, C | the same: they are words, and of words b has words as well |
+    | A, C | C, A | any: single letters are no words |
+    | red, blue | red, blue | the same: they are words, and of words b has words as well |
     | 1, 2 | (1, 2) | the same: b is a tuple |
     """
     xs, ys = items(a), items(b)

@@ -40,10 +40,15 @@ FORMULA = re.compile(r"""
 TERM = r"[\s.,()$]*\d[\d\s.,()$/]*"         # 48+24 is not an answer yet, though it equals 72
 CALCULATION = re.compile(rf"-?{TERM}(?:(?:[-+*x]|\\times|\\cdot){TERM})+")
 CHOICE = re.compile(r"\(?[A-Z]\)?(?=[.):]?(?:\s|$))")
-# In brackets behind a number: 7 (3 + 4 = 7), 50/3 (about 16.7), 0.75 (75%)
+# In brackets behind a number
 REMARK = re.compile(r"""
-    [ ] \( (?= [^()]* = | [^()\\]* [A-Za-z]{2} | [^()]* \d \s* [-+*/x] \s* \$? \d | \d [\d.]* %? \)
-      | \\approx ) [^()]* \)
+    [ ] \(
+    (?= [^()]* =                                  # (3 + 4 = 7)
+      | [^()\\]* [A-Za-z]{2}                      # (about 16.7)
+      | [^()]* \d \s* [-+*/x] \s* \$? \d          # (3 * 4)
+      | \d [\d.]* %? \)                           # (75%)
+      | \\approx )                                # (\approx 16.7)
+    [^()]* \)
     """, re.VERBOSE)
 # A number behind these is no result: 15 liters out of the 24, $64 for 16 glasses
 IN_WORDS = re.compile(r"\b(?:for|in|of|after|per|from|within|with|than|on|at|that|who)\b"
@@ -154,8 +159,8 @@ def _at_start(text: str) -> tuple[str, str]:
         if end > end_of_formula:                      # $5$ million, $1$ and $2$
             return outcome(line[begin:end]), line[end:]
     if formula:
-        rest = text[end_of_formula:].split("\n")[0] if "\n" in formula[0] else line[end_of_formula:]
-        return next(filter(None, formula.groups())).strip(), rest
+        rest = _without_remarks(formula[0] + text[end_of_formula:].split("\n")[0])
+        return next(filter(None, formula.groups())).strip(), rest.removeprefix(formula[0])
     return "", text
 
 
@@ -195,12 +200,14 @@ def _is_unfinished(text: str, answer: str, rest: str) -> bool:
     | 12 apples. | no | the sentence has ended |
     | 12 times, 12 + 3, $12, the sum of | yes | |
     """
-    if rest.strip(" \t$\\"):
+    if rest.strip(" \t$\\"):                      # words follow: do they end?
         return not re.search(r"[.!]\s|[.!]$|\n|\*\*", text)
+    # Nothing follows: only a number is finished, or what has a line's end behind it
     is_number = re.fullmatch(rf"-?{NUMBER}", answer, re.VERBOSE)
     formula = FORMULA.match(text)
     is_closed = formula or (text[:1] not in ("$", "\\") and re.search(r"\d[\s.*`\"')]*$", text))
-    return not (is_number and is_closed) and "\n" not in text
+    is_finished = (is_number and is_closed) or "\n" in text
+    return not is_finished
 
 
 def _sentence(text: str) -> str:

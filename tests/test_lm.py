@@ -121,6 +121,16 @@ def test_no_gradient_reaches_the_lm(family):
     assert all(not p.requires_grad and p.grad is None for p in family.model.parameters())
 
 
+def test_the_head_gets_one_contiguous_position_a_row(family):
+    """In bf16 on a CPU a head whose input is a slice of all positions takes three times as long."""
+    seen = []
+    head = family.model.get_output_embeddings()
+    hook = head.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    family.prefill([family.encode("7+8:"), family.encode("12+3+4:")])
+    hook.remove()
+    assert seen[0].is_contiguous() and seen[0].shape == (2, 1, family.d)
+
+
 def test_every_end_token_ends_a_row_and_padded_rows_of_the_head_are_no_tokens(family):
     ends = {2, len(family.tokenizer) - 1}
     assert set(family.ends.tolist()) == ends and len(family.tokenizer) < 140
