@@ -212,10 +212,16 @@ def test_what_cannot_fit_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
         lm.require(6, 10)
 
 
-def test_the_dtype_follows_the_device():
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_the_dtype_follows_the_device_and_on_a_cpu_the_weights(has_bf16, monkeypatch):
     assert module.pick_device_and_dtype("cpu", "auto") == ("cpu", "float32")
     assert module.pick_device_and_dtype("cuda", "auto") == ("cuda", "bfloat16")
     assert module.pick_device_and_dtype("cuda", "float32") == ("cuda", "float32")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bf16})
+    stored = "bfloat16" if has_bf16 else "float32"
+    assert module.pick_device_and_dtype("cpu", "auto", "bfloat16") == ("cpu", stored)
+    assert module.pick_device_and_dtype("cpu", "auto", "float32") == ("cpu", "float32")
+    assert module.pick_device_and_dtype("cpu", "float32", "bfloat16") == ("cpu", "float32")
     with pytest.raises(UserError, match="--dtype"):
         module.pick_device_and_dtype("cpu", "int3")
 
