@@ -153,7 +153,10 @@ FUNCTIONS = {
         "```python block.\n\n{question}"),
     "direct": code_style(
         "Write this whole Python function in one ```python block and nothing else.\n\n{question}"),
-    "bare": code_style(                # for base models, which continue the function's header
+    "short": code_style(
+        "Write the shortest Python function that works, without comments, in one ```python block "
+        "and nothing else.\n\n{question}"),
+    "bare": code_style(                # the task alone; base models continue the function's header
         "{question}")}
 
 

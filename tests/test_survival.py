@@ -181,6 +181,21 @@ def test_a_run_into_a_closed_pipe_says_nothing_and_can_be_resumed(forker, unbrok
     assert train(forker, tmp_path)[0] == 0 and hashes(tmp_path / "runs" / "sums") == unbroken[1]
 
 
+def test_a_run_of_the_sequence_level_alone_is_finished_by_train(forker, unbroken, tmp_path):
+    code, errors, _ = forker.run(tmp_path, "demos.sequence", *RUN)
+    text = (tmp_path / "runs" / "sums.part" / "sequence.txt").read_text()
+    assert code == 0 and "Sequence level, one style: cot" in text and "LinUCB" in text, errors
+    assert train(forker, tmp_path)[0] == 0
+    # The same files, but for the order in which rewards.npz has its arrays
+    run = tmp_path / "runs" / "sums"
+    (run / "sequence.txt").unlink()
+    files = hashes(run)
+    assert {name for name, x in unbroken[1].items() if files.pop(name) != x} == {"rewards.npz"}
+    assert not files
+    ours, theirs = (RewardStore(f"{folder}/rewards.npz").arrays for folder in (run, unbroken[0]))
+    assert ours.keys() == theirs.keys() and all((ours[k] == theirs[k]).all() for k in ours)
+
+
 @pytest.mark.parametrize("program", ["train.py", "eval.py", "demos.replay", "demos.train_tiny",
                                      "demos.from_gguf"])
 def test_ctrl_c_while_torch_is_imported_gets_one_line(program, tmp_path):
