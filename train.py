@@ -320,7 +320,7 @@ def train(run: Run) -> str:
     for s in sets:
         train_bandits(run, s)
 
-    # 4: the token level, on problems that the table does not have, and the published baselines
+    # 4: the token level, on problems that the table does not have, if there are more; not --filter
     rest = run.task.train[len(table_problems):] or run.task.train
     train_token_level(run, largest.problems if config.filter else rest)
     for baseline in published.values():

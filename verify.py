@@ -57,7 +57,8 @@ END_OF_BODY = re.compile(r"^[^\s#)\]}]", re.MULTILINE)
 def extract_program(text: str, wanted: re.Pattern = re.compile("")) -> str:
     """The last ```python block with `wanted` in it, cut off or not, else one of no language.
 
-    Else the last block, else the whole text. A thinking model's thoughts do not count.
+    If none has it, likewise without `wanted`; without any such block, the text before the first
+    block. A thinking model's thoughts do not count.
     """
     def rank(block: tuple[str, str]) -> tuple[bool, ...]:
         language, code = block
@@ -72,8 +73,8 @@ def _code_blocks(text: str) -> list[tuple[str, str]]:
     found = list(BLOCK.finditer(text))
     before = text[:found[0].start()] if found else text
 
-    # print(3)\n```: the prompt opened the block, so the fence that closes it was taken for one that
-    # opens a block and is never closed. Not so where the text before ends in ":" (Here it is:)
+    # print(3)\n```: the prompt opened the block. The fence that closes it was taken for one that
+    # opens another, so later ones pair wrongly and one stays unclosed. Not so behind "Here it is:"
     unpaired = any(not x["language"] and x["closing"] is None for x in found)
     if unpaired and not found[0]["language"] and re.search(r"[^:\s]\s*\Z", before):
         found = list(BLOCK.finditer("```python\n" + text))
@@ -133,8 +134,8 @@ def grade_program(text: str, problem: Problem, truncated: bool = False) -> float
 def grade_function(text: str, problem: Problem, truncated: bool = False) -> float:
     """Runs the problem's check behind the function: only if it ends, the secret is printed.
 
-    Each part runs as HumanEval's own harness does it (openai/human-eval, execution.py): by exec in
-    an empty namespace, where __name__ is not "__main__"; what it prints is not looked at.
+    The parts run as HumanEval's own harness does it (openai/human-eval, execution.py): by exec in
+    one namespace, empty at first; __name__ is not "__main__", and what is printed is not looked at.
     """
     # Function and check share a process: this does not stop a function that cheats on purpose
     name = problem.entry_point or re.findall(r"check\((\w+)\)", problem.check)[-1]

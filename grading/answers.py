@@ -63,7 +63,7 @@ def _equal(a: str, b: str) -> bool:
     # Unions of intervals, then lists without brackets. `union` gives [text] back if nothing can be
     # taken apart; [0,5) without 0 is one part, (0,5)
     xs, ys = union(a), union(b)
-    if len(xs) > 1 or len(ys) > 1 or xs != [a] or ys != [b]:
+    if xs != [a] or ys != [b]:
         return _same_items(xs, ys)
     if len(items(a)) > 1 or len(items(b)) > 1:
         return _equal_lists(a, b)
@@ -122,14 +122,14 @@ def _equal_lists(a: str, b: str) -> bool:
     | x = 3, x = 4 | 4, 3 | any: one name has two values |
     | AB = 9, CD = 4 | 9, 4 | the same: b leaves the names out |
     | A, C | C, A | any: single letters are no words |
-    | red, blue | red, blue | the same: they are words, and of words b has words as well |
+    | red, blue | red, blue | the same: they are words (a is asked: a word equals no number) |
     | 1, 2 | (1, 2) | the same: b is a tuple |
+    | red, blue | {blue, red} | any: b is a set |
     """
     xs, ys = items(a), items(b)
     names_a = {x.split("=")[0] for x in xs if "=" in x}
     names_b = {y.split("=")[0] for y in ys if "=" in y}
     several_names_are_left_out = not (names_a and names_b) and len(names_a | names_b) > 1
-    ordered = several_names_are_left_out or any(map(_is_word, xs))
     # At most one of the two is a set or a tuple: take its items
     brackets = ""
     for text, parts in ((a, xs), (b, ys)):
@@ -139,7 +139,8 @@ def _equal_lists(a: str, b: str) -> bool:
         xs, ys = inside(a) or xs, inside(b) or ys
     if brackets not in ("", "()", "⦃⦄"):
         return False
-    if ordered or brackets == "()":
+    of_words = not brackets and any(map(_is_word, xs))
+    if several_names_are_left_out or of_words or brackets == "()":
         return _in_order(xs, ys)
     return _same_items(xs, ys)
 

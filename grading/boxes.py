@@ -4,7 +4,7 @@ r"""The boxes in a completion: which is the answer, and what of its surroundings
     $x=\boxed{3}$ or $x=\boxed{5}$                3, 5         those that "and", "or", "," joins
     \boxed{5}, so again \boxed{5}                 5            once if they are equal
     $x = -\boxed{5}$                              -(5)
-    $\boxed{12}\pi$, \boxed{5} million            12\pi, 5 million
+    $\boxed{12}\pi$                               12\pi, and \boxed{5} million is 5 million
     \boxed{3} and \boxed{                         nothing: the list is not finished
 """
 import re
@@ -35,13 +35,13 @@ JOINED = re.compile(JOIN, re.VERBOSE | re.IGNORECASE)
 JOINED_AND_CUT = re.compile(JOIN + r"(?: [A-Za-z] | \\[a-z]{0,5} )?", re.VERBOSE | re.IGNORECASE)
 MINUS = re.compile(r"(?: (?: \A | \n ) - | (?: [=$(\[,] | \b(?:is|or|and)\b ) \s* - \s* ) $",
                    re.VERBOSE)
-# A box is a part of something if this stands before it: 2, x^, 3 +, \frac{, \frac{3}{, x \ne
+# A box is a part of something if this stands before it: 2, x^, 3 +, \boxed{6} by, x \ne, \frac{3}{
 PART_BEFORE = re.compile(r"""
-    (?: \d (?=[\\{]|$) | \^ | (?<![-=]) [<>] | [\w})] \s* [+*/]
-      | \}\$?:(?=\$?$) | \}\$? \s* (?: by | \\times )
+    (?: \d (?= \{ | \Z ) | \^ | (?<![-=]) [<>] | [\w})] \s* [+*/]
+      | \}\$?: (?= \$?\Z ) | \}\$? \s* (?: by | \\times )
       | \\(?:sqrt|times|cdot|neq?|[lg]eq?)
       | \\[dt]?frac (?: \s* \{(?:[^{}]|\{[^{}]*\})*\} )? )
-    [\s$]* \{? $
+    [\s$]* \{? \Z
     """, re.VERBOSE)
 # Or if this stands behind it: \pi, ^2, / 2, million, by \boxed{8}; not a degree sign
 PART_BEHIND = re.compile(rf"""
@@ -56,7 +56,10 @@ Box = tuple[int, int, str]             # where it begins and ends, what it conta
 
 
 def boxed_answer(text: str, truncated: bool) -> str | None:
-    r"""The answer in the boxes of a text in ASCII; "" if it has none, None if one was cut off."""
+    r"""The answer in the boxes of a text in ASCII; "" if it has none.
+
+    None if its only box was cut off, or the next one of its list.
+    """
     boxes, cut_off = _boxes(text)
     if not boxes:
         return "" if cut_off is None else None

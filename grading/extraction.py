@@ -63,7 +63,7 @@ def extract_answer(text: str, truncated: bool = False) -> str | None:
     """The final answer of a completion, or None. A thinking model's thoughts do not count.
 
     truncated: it ran out of tokens. Then its last number belongs to a solution that goes on, and is
-    no answer: only one in the form that the prompt asked for counts.
+    no answer: only a marked one counts, in a box or tags, behind "####" or "the answer is".
     """
     # assignment 11
     text = plain(after_reasoning(text))
@@ -228,7 +228,8 @@ def _last_number(text: str) -> str | None:
         line = _without_remarks(line)
         with_digits = [(begin, end) for begin, end in expressions(line)
                        if re.search(r"\d", line[begin:end])]
-        # 9 + 6 = 15 liters of 24: what an equation leads to comes before the words behind it
+        # If an equation stands earlier in the line, drop the numbers behind "of", "for" and so on:
+        # 24 of "9 + 6 = 15 liters of 24". A number in a formula of its own stays.
         while any("=" in line[begin:end] for begin, end in with_digits[:-1]):
             begin, end = with_digits[-1]
             in_formula = line[end:].startswith(("$", "\\)"))

@@ -40,7 +40,8 @@ MEASURE = """(?: (?: hour | hr | minute | min | second | sec | year | month | we
     | (?:kilo|centi|milli)?(?:meter|metre|gram)
     | (?:milli)?(?:liter|litre) | gallon | quart | pint | cup | tablespoon | teaspoon )s?
     | feet | foot | ft | oz | km | kg | cm | mm | ml )"""
-# The first kind that fits takes the token, so phrases stand before their words
+# A group's name is its kind; number, text and word are decided in _kind. The first group that fits
+# takes the token, so phrases stand before their words.
 TOKEN = re.compile(rf"""
     (?P<number> {NUMBER} | (?<=\d) [ ]? {TIME_OF_DAY} )                # 12; the p.m. of 8:34 p.m.
   | (?P<prose> [A-Za-z]{{2,}} \^ \{{?\d\}}? | (?<=\d[ ]) [a-z] \^ \{{?\d\}}?                # cm^2
@@ -157,7 +158,7 @@ def outcome(expression: str) -> str:
     | x = 3 and x = 4 | x = 3 and x = 4 | a list is left whole |
     | 200, 2 x 8 = 16 | 16 | this is none: 200 stands in the words before |
     | 50/3 \\approx 16.67 | 50/3 | the exact value, not the rounded one |
-    | (5 | 5 | the bracket opened before a longer text |
+    | (5 | 5 | a bracket that the expression does not close |
     """
     expression = ARROW.sub("=", expression)
     *others, last = split(AND_OR.sub(",", IN_A_NUMBER.sub("", expression)), ",")

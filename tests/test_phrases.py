@@ -241,3 +241,11 @@ def test_different(a, b):
     ("It takes 3 * 4 = 12 hours. That is 12 of 24.", "12"), ("He works for 16 hours.", "16")])
 def test_what_an_equation_leads_to_comes_before_the_words_behind_it(text, gold):
     assert math_equal(extract_answer(text) or "", gold)
+
+
+@pytest.mark.parametrize("text", [
+    "5 * 5 = 25\n\\boxed{25}", "so it is 25 \\boxed{25}", "1. \\boxed{25}",
+    "= \\boxed{25}\n\n4 + 4",
+    "$x=25$. $\\boxed{25}$, since 5^2 = 25"])
+def test_a_number_in_another_line_or_sentence_is_no_part_of_a_box(text):
+    assert extract_answer(text) == "25"

@@ -194,7 +194,7 @@ WORDS_AND_NOTATION = r"""5 million | 5000000
 \left(\begin{array}{cc}1&2\\3&4\end{array}\right) | \begin{bmatrix}1&2\\3&4\end{bmatrix}
 2\text{ squared} | 4; \text{negative }5 | -5; 5 \text{ dozen} | 60; 2½ | 2.5; x⁴ | x^4
 3\text{ units}^2 | 3; 5\,000 | 5000; 1 million | 10^6; $1.5 billion | 1500000000
-4 score years | 4 score years"""
+4 score years | 4 score years; \{red, blue\} | blue, red"""
 
 NO_UNITS = r"""5 million | 5; 5\text{ million} | 5; 3 dozen | 3; 5 squared | 5; 5\text{ squared} | 5
 negative 5 | 5; 5 pi | 5; 5 sqrt 2 | 5; 5 x | 5; 5 half | 5; 5 halves | 5; 5 thirds | 5
