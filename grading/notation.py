@@ -90,8 +90,8 @@ def normal(text: str) -> str:
         text = pattern.sub(new, text)
     text = REPEATING.sub(_repeating, _without_over(text))
     text = _without_texts(text).strip().rstrip(" .,;:")
-    for pattern, new in MEANINGS:
-        text = pattern.sub(new, text)
+    for pattern, meaning in MEANINGS:
+        text = pattern.sub(meaning, text)
     counted = COUNTED.search(text.rstrip())
     if counted and (counted["words"] is None or is_unit(counted["words"])):
         text = text[:counted.start()]

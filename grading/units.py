@@ -7,14 +7,30 @@
 The lists are ours: what MATH's and GSM8K's solutions and LLMs write.
 """
 import re
+from typing import Callable
 
 from grading.expressions import WORDS
 
 # Words that are read for what they mean: 5 million is 5*10^6, negative 5 is -5
 MULTIPLIERS = {"dozen": "12", "hundred": "10^2", "thousand": "10^3", "million": "10^6",
                "billion": "10^9", "trillion": "10^{12}"}
-MEANINGS = [(re.compile(rf"(?<=[\d)}}])\s*(?<![A-Za-z]){word}s?(?![A-Za-z])"), f"*{factor} ")
-            for word, factor in MULTIPLIERS.items()]
+CARDINALS = """zero one two three four five six seven eight nine ten eleven twelve thirteen
+    fourteen fifteen sixteen seventeen eighteen nineteen twenty""".split()
+
+
+def in_digits(number: re.Match) -> str:
+    """7 for seven, (2+1/2) for "two and a half", whose "and" is a comma in the normal form."""
+    i = CARDINALS.index(number[1].lower())
+    return f"({i}+1/2)" if number[2] else str(i)
+
+
+# An answer that begins with a number in words: half, seven apples, two and a half hours
+BEGINS = rf"^\s*({'|'.join(CARDINALS)})(,a\s+half)?(?![A-Za-z-])"
+MEANINGS: list[tuple[re.Pattern, str | Callable[[re.Match], str]]] = [
+    (re.compile(r"^\s*(?:(?:an?|one)[\s-]+)?half(?![A-Za-z])", re.IGNORECASE), "1/2"),
+    (re.compile(BEGINS, re.IGNORECASE), in_digits)]
+MEANINGS += [(re.compile(rf"(?<=[\d)}}])\s*(?<![A-Za-z]){word}s?(?![A-Za-z])"), f"*{factor} ")
+             for word, factor in MULTIPLIERS.items()]
 MEANINGS += [(re.compile(r"(?<=[\w)}])\s+squared(?![A-Za-z])"), "^2"),
              (re.compile(r"(?<=[\w)}])\s+cubed(?![A-Za-z])"), "^3"),
              (re.compile(r"(?<=\d)\s*percent(?![A-Za-z])"), "%"),

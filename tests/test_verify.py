@@ -194,9 +194,12 @@ WORDS_AND_NOTATION = r"""5 million | 5000000
 \left(\begin{array}{cc}1&2\\3&4\end{array}\right) | \begin{bmatrix}1&2\\3&4\end{bmatrix}
 2\text{ squared} | 4; \text{negative }5 | -5; 5 \text{ dozen} | 60; 2½ | 2.5; x⁴ | x^4
 3\text{ units}^2 | 3; 5\,000 | 5000; 1 million | 10^6; $1.5 billion | 1500000000
-4 score years | 4 score years; \{red, blue\} | blue, red"""
+4 score years | 4 score years; \{red, blue\} | blue, red
+one half | \frac12; two and a half hours | 2.5; seven | 7; \text{Twelve} | 12; ten million | 10^7
+half | 0.5; seven apples | 7"""
 
-NO_UNITS = r"""5 million | 5; 5\text{ million} | 5; 3 dozen | 3; 5 squared | 5; 5\text{ squared} | 5
+NO_UNITS = r"""two thirds | 2; seven and x | 7; one hundred | 1; two-thirds | 2
+5 million | 5; 5\text{ million} | 5; 3 dozen | 3; 5 squared | 5; 5\text{ squared} | 5
 negative 5 | 5; 5 pi | 5; 5 sqrt 2 | 5; 5 x | 5; 5 half | 5; 5 halves | 5; 5 thirds | 5
 3 quarters | 3; 5 gross | 5; 5 factorial | 5; 5 plus x | 5; 5 mod n | 5; 5 blorp | 5
 5 theta | 5; 5 root two | 5; 5 score | 5; 5k | 5; \text{not }5 | 5; 5 \text{ or more} | 5
