@@ -27,6 +27,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bandit import SoftmaxBandit, best_arm, optimizer_step
+from experiment.config import check
 from experiment.load import load
 from experiment.optimum import Tree, action_probabilities, backward_induction, grow, value
 from experiment.reward_table import grade_fn
@@ -189,10 +190,14 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=128, help="of the network (default: 128)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    if min(args.problems, args.steps, args.width, args.test_problems or 1) < 1:
+        raise UserError("--problems, --test-problems, --steps and --width must be at least 1")
     config = read_config(args.folder)
+    config.parts = args.parts
     config.token_problems = max(config.token_problems, args.problems)
     config.test_problems = args.test_problems or config.test_problems
     config.styles = args.styles
+    check(config)
     lm, task = load(config)
     budgets, styles = task.budgets, args.styles.split(",")
     problems = task.train[config.problems:config.problems + args.problems]

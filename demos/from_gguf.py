@@ -68,10 +68,10 @@ def check_sha256(path: str, expected: str) -> None:
 
 def convert(pieces: list[str], folder: str, sha256: str, dtype: str) -> None:
     """Writes the model to `folder`, whole or not at all."""
-    if not all(map(importlib.util.find_spec, ("gguf", "accelerate"))):
-        raise UserError("needs packages: pip install gguf accelerate")
     if os.path.exists(folder):
         raise UserError(f"{folder} exists and is not overwritten: name a new folder")
+    if not all(map(importlib.util.find_spec, ("gguf", "accelerate"))):
+        raise UserError("needs packages: pip install gguf accelerate")
     pieces = pieces or [packaged_file()]
     part = os.path.normpath(folder) + ".part"
     shutil.rmtree(part, ignore_errors=True)

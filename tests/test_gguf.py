@@ -30,7 +30,6 @@ def test_a_piece_that_cannot_be_read_is_named(tmp_path):
             join([str(tmp_path / name)], str(tmp_path / "joined"))
 
 
-def test_a_folder_that_exists_is_not_overwritten(tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+def test_a_folder_that_exists_is_not_overwritten(tmp_path):
     with pytest.raises(UserError, match="not overwritten"):
         convert([], str(tmp_path), "", "float32")
