@@ -29,12 +29,13 @@ from tqdm import tqdm
 from bandit import SoftmaxBandit, best_arm, optimizer_step
 from experiment.config import check
 from experiment.load import load
-from experiment.optimum import Tree, action_probabilities, backward_induction, grow, value
+from experiment.optimum import (Tree, action_probabilities, backward_induction, grow, is_sure,
+                                policy_probabilities, value)
 from experiment.reward_table import grade_fn
 from experiment.run import read_config
-from features import P_MAX_COLUMN, context, distribution_features
+from features import context, distribution_features
 from lm import LM
-from pomdp import DECISION_P_MAX, GREEDY_ACTION, TEMPERATURES, TokenPolicy
+from pomdp import GREEDY_ACTION, TokenPolicy
 from tasks import Task
 from utils.errors import UserError
 from utils.options import Parser
@@ -66,9 +67,9 @@ def groups_of(lm: LM, task: Task, problems: list[Problem], style: str, size: int
         prompts = [task.prompt(problem, style) for problem in some]
         tree = grow(lm, prompts, grade_fn(lm, task, some, prompts), task.budgets, everywhere=False,
                     **options)
-        dist = distribution_features(tree.logits)
-        free = (dist[:, P_MAX_COLUMN] <= DECISION_P_MAX) & ~tree.is_end
-        groups.append(Group(tree, action_probabilities(tree), dist, free))
+        free = ~is_sure(tree.logits) & ~tree.is_end
+        groups.append(Group(tree, action_probabilities(tree), distribution_features(tree.logits),
+                            free))
     return groups
 
 
@@ -130,17 +131,12 @@ def train_exactly(policy: TokenPolicy, groups: list[Group], budgets: tuple[int, 
         optimizer_step(optimizer, policy.actor, loss_of(policy, group, budgets, ENTROPY * left))
 
 
-@torch.no_grad()
 def values(groups: list[Group], T: int, policy: TokenPolicy | None = None) -> Tensor:
     """Pass@1 (P,) of the policy's most likely actions, or of the optimum without a policy."""
     found = []
     for group in groups:
-        pi = None
-        if policy is not None:
-            nodes, logp = decisions(policy, group, T)
-            best = torch.nn.functional.one_hot(logp.argmax(1), len(TEMPERATURES)).float()
-            pi = everywhere(group, nodes, best)
-        found.append(value(group.tree, T, group.p, pi)[0])
+        p = policy_probabilities(group.tree, T, policy) if policy else group.p
+        found.append(value(group.tree, T, p)[0])
     return torch.cat(found)
 
 

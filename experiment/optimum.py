@@ -33,8 +33,6 @@ from pomdp import DECISION_P_MAX, GREEDY_ACTION, TEMPERATURES
 
 ACTIONS = [Strategy(temperature) for temperature in TEMPERATURES]
 CUT = 0.003            # (ours: at .01 and at .001 no value differs by more than .1 points)
-
-
 MOST_NODES = 2000      # of a problem, on average (ours: the embedded LM's trees have 230)
 
 
@@ -57,16 +55,24 @@ class Tree:
     reward: Tensor         # (M,) of its completion, where that can end: at an end token or a budget
 
 
+def is_sure(logits: Tensor) -> Tensor:
+    """(R,) bool: p_max > .95, where the token level does not decide and is greedy."""
+    return distribution_features(logits)[:, P_MAX_COLUMN] > DECISION_P_MAX
+
+
+def probabilities_by_action(logits: Tensor) -> list[Tensor]:
+    """The next-token probabilities (R, V) under each action."""
+    strategies = torch.tensor(ACTIONS, device=logits.device)
+    return [probs(logits, strategy.expand(len(logits), -1), filters=False)
+            for strategy in strategies]
+
+
 def largest_probability(logits: Tensor, everywhere: bool) -> Tensor:
     """(R, V): the largest probability that an action gives each token; see `grow`."""
-    largest = torch.zeros_like(logits)
-    for action in ACTIONS:
-        strategies = torch.tensor([action], device=logits.device).expand(len(logits), -1)
-        largest = torch.maximum(largest, probs(logits, strategies, filters=False))
+    by_action = probabilities_by_action(logits)
+    largest = torch.stack(by_action).amax(0)
     if not everywhere:
-        sure = distribution_features(logits)[:, P_MAX_COLUMN] > DECISION_P_MAX
-        greedy = torch.zeros_like(largest).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
-        largest = torch.where(sure[:, None], greedy, largest)
+        largest = torch.where(is_sure(logits)[:, None], by_action[GREEDY_ACTION], largest)
     return largest
 
 
@@ -149,14 +155,9 @@ def backward_induction(tree: Tree, T: int, p: Tensor, pi: Tensor | None = None,
 
 def action_probabilities(tree: Tree) -> Tensor:
     """p (M, A) for `backward_induction`: the token level's actions, greedy where p_max > .95."""
-    strategies = torch.tensor(ACTIONS, device=tree.logits.device)
-    p_max = distribution_features(tree.logits)[:, P_MAX_COLUMN]
-    sure = (p_max > DECISION_P_MAX)[tree.parent]
-    columns = []
-    for strategy in strategies:
-        q = probs(tree.logits, strategy.expand(len(sure), -1), filters=False)          # (M, V)
-        columns.append(q[tree.parent, tree.token])
-    p = torch.stack(columns, dim=1)
+    by_action = probabilities_by_action(tree.logits)
+    p = torch.stack([q[tree.parent, tree.token] for q in by_action], dim=1)
+    sure = is_sure(tree.logits)[tree.parent]
     return torch.where(sure[:, None], p[:, GREEDY_ACTION, None], p)
 
 

@@ -14,7 +14,7 @@ import re
 
 from grading.expressions import FUNCTIONS
 from grading.notation import split
-from grading.units import GLUED, NUMBER_WORD, TIME_OF_DAY
+from grading.units import CARDINALS, GLUED, NUMBER_WORD, TIME_OF_DAY
 
 MATHS = "maths"          # numbers, operators, brackets, LaTeX's commands, single letters, functions
 BEFORE = "before"        # changes what follows it, and is maths before maths: half of, negative
@@ -31,9 +31,8 @@ PROSE = "prose"          # all else
 NUMBER = r"""(?: (?<![\d.]) \d{1,3} (?:[ ]\d{3})+ (?![\d.])
     | (?: \d+ (?:,\d{3})* (?:\.\d+)? | \.\d+ ) (?: [eE][-+]?\d+ (?!\w) | /\d+ (?!\w) )? )"""
 NAMES = {*FUNCTIONS, "sqrt", "pi"}
-CARDINAL = """(?: one | two | three | four | five | six | seven | eight | nine | ten | eleven
-    | twelve | (?:thir|four|fif|six|seven|eigh|nine)teen
-    | (?:twen|thir|for|fif|six|seven|eigh|nine)ty )"""
+TENS = "thirty forty fifty sixty seventy eighty ninety".split()
+CARDINAL = f"(?: {' | '.join([*CARDINALS[1:], *TENS])} )"
 # What is measured in two units: 3 hours and 20 minutes is not 20
 MEASURE = """(?: (?: hour | hr | minute | min | second | sec | year | month | week | day | dollar
     | cent | pound | lb | ounce | yard | inche? | mile | degree

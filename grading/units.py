@@ -15,7 +15,7 @@ from grading.expressions import WORDS
 MULTIPLIERS = {"dozen": "12", "hundred": "10^2", "thousand": "10^3", "million": "10^6",
                "billion": "10^9", "trillion": "10^{12}"}
 CARDINALS = """zero one two three four five six seven eight nine ten eleven twelve thirteen
-    fourteen fifteen sixteen seventeen eighteen nineteen twenty""".split()
+    fourteen fifteen sixteen seventeen eighteen nineteen twenty""".split()      # 0, 1 .. 20
 
 
 def in_digits(number: re.Match) -> str:
@@ -48,9 +48,9 @@ NUMBER_WORD = re.compile(rf"""
         | [a-z]+ t (?:een|ie) th ) s?
     """, re.VERBOSE)
 # Beside it alone, in a box, these change a number as well; in a sentence "5 more" is 5
-MATHEMATICAL = set("""
-    over by below above out to zero not no non least most more less greater fewer about base double
-    triple twice two three four five six seven eight nine ten eleven twelve twenty""".split())
+MATHEMATICAL = {"zero", *CARDINALS[2:13], "twenty"} | set("""
+    over by below above out to not no non least most more less greater fewer about base double
+    triple twice""".split())
 # Units; beside these every plural counts as a unit, since anything can be counted
 UNITS = set("""
     cm mm km m ft in yd mi nm kg mg g lb lbs oz hr hrs h min sec s ms mph kph sq cu mL ml L rad
