@@ -45,7 +45,8 @@ from experiment.registry import BASELINES, BOTH, TOKEN_ROWS, bandit_learners
 from experiment.reward_table import Arm, RewardStore
 from experiment.run import Run, read_config
 from experiment.selection import Selection
-from experiment.tables import LEGEND, compare, make_table, show
+from experiment.summary import last_words
+from experiment.tables import compare, make_table, tables_text
 from experiment.traces import write_traces
 from utils import distributed
 from utils.errors import UserError
@@ -192,13 +193,13 @@ def listed(values: Iterable[int]) -> str:
 
 
 # ---- all tables of a run ------------------------------------------------------------------------
-def evaluate(run: Run, shown: Sequence[int] = ()) -> str:
-    """Samples what is missing, writes results.json, returns the tables as text.
+def evaluate(run: Run, shown: Sequence[int] = ()) -> dict:
+    """Samples what is missing, writes results.json and results.txt, returns the former's content.
 
-    shown: parallel budgets B of the text. Raises UserError for one that was not sampled.
+    shown: parallel budgets B to be printed. Raises UserError for one that was not sampled.
     """
     config, task = run.config, run.task
-    with tqdm(desc="6 held-out", unit=" tables") as bar:
+    with tqdm(desc="6/6 held-out", unit=" tables") as bar:
         held = held_out(run, bar)
         if not set(shown) <= set(held.Bs):
             raise UserError(f"--parallel of this run: {listed(held.Bs)}")
@@ -214,12 +215,8 @@ def evaluate(run: Run, shown: Sequence[int] = ()) -> str:
     results = {"about": about, "selection": held.selection["sets"], "tables": tables,
                "paper": read_json(PAPER)}
     write(f"{run.folder}/results.json", json.dumps(shorter(results), indent=1))
-
-    lines = [show(table, task.budgets, shown) for table in tables]
-    lines.append(f"\n{LEGEND}")
-    if config.seeds == 1:
-        lines.append("one training seed: the intervals contain the spread over problems alone")
-    return "\n".join(lines)
+    write(f"{run.folder}/results.txt", tables_text(results) + "\n")
+    return results
 
 
 def main() -> None:
@@ -227,7 +224,8 @@ def main() -> None:
     config = read_config(args.folder)
     lm, task = load(config)
     rewards = RewardStore(os.path.join(args.folder, "rewards.npz"))
-    print(evaluate(Run(lm, task, config, args.folder, rewards), args.parallel))
+    results = evaluate(Run(lm, task, config, args.folder, rewards), args.parallel)
+    print(last_words(results, True, args.parallel))
     if args.against:
         print(compare(args.folder, args.against))
 

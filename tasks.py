@@ -19,6 +19,7 @@ tasks are MATH, AIME and CodeContests; sums and addition are for LMs that two co
 """
 import functools
 import itertools
+import random
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Iterable, NamedTuple, Sequence
@@ -200,13 +201,31 @@ def addition(source: Source) -> Task:
     Ours: LLMs of 135 M parameters solve too few problems of the tasks below (docs/results.md).
     """
     source.refuse_files("addition")
-    problems = []
-    for a, b in itertools.product(range(2, 31), repeat=2):
-        problems.append(Problem(f"{a}+{b}", answer=str(a + b), solution=f"{a}+{b}={a + b}."))
+    pairs = itertools.product(range(2, 31), repeat=2)
+    problems = [Problem(f"{a}+{b}", str(a + b), f"{a}+{b}={a + b}.") for a, b in pairs]
     train, test = train_test_split(problems, None, source.train, source.test)
     # Ours: with one token a digit, 6 tokens suffice for an answer at once, 16 for all solutions
     # with their answer; 8 for the sums alone, which earn nothing without "The answer is"
     return Task("addition", train, test, ANSWERS, budgets=(6, 8, 16), grade=grade_answer)
+
+
+def chains(source: Source) -> Task:
+    """Three to five numbers from 2 to 12, added one by one: for LLMs of 0.5 B parameters (ours)."""
+    source.refuse_files("chains")
+    generator = random.Random(0)
+    problems = []
+    for i in range(9000):                                        # some of the short ones come twice
+        numbers = [generator.randint(2, 12) for _ in range(3 + i % 3)]
+        totals = list(itertools.accumulate(numbers))
+        steps = [f"{total}+{number}={total + number}" for total, number in zip(totals, numbers[1:])]
+        problems.append(Problem("+".join(map(str, numbers)), str(totals[-1]),
+                                ", ".join(steps) + ".", len(numbers)))
+    train, test = train_test_split(problems, None, source.train, source.test)
+    # Ours: with steps in two of three examples an LM of 0.5 B parameters now shows them, now not
+    mixed = ANSWERS["either"]._replace(example_answers=2 * (SOLUTION_AND_ANSWER,) + (ONLY_ANSWER,))
+    # Tokens: 6 to 8 for the answer alone; with steps 22 to 27, 29 to 36, 38 to 47 by the numbers
+    return Task("chains", train, test, ANSWERS | {"either": mixed}, budgets=(8, 26, 34, 44),
+                grade=grade_answer)
 
 
 # ---- tasks from files: from a row to a problem --------------------------------------------------
@@ -326,5 +345,6 @@ def task_from_files(name: str, source: Source) -> Task:
     return Task(name, train, test, styles, budgets, grade)
 
 
-TASKS: dict[str, Callable[[Source], Task]] = {"sums": sums, "addition": addition}
-TASKS |= {name: functools.partial(task_from_files, name) for name in FILE_TASKS}
+TASKS: dict[str, Callable[[Source], Task]] = {
+    "sums": sums, "addition": addition, "chains": chains,
+    **{name: functools.partial(task_from_files, name) for name in FILE_TASKS}}

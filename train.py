@@ -7,8 +7,7 @@
 
     1. reward table   reward[problem, arm, sample, token budget], sampled once: 24 arms a style, 120
                       problems, 8 samples (the default options; --help lists all of them)
-    2. action sets    |S| = 6 by greedy coverage of the table, and the baseline "best static"; then
-                      the arms of S are sampled on 280 more problems
+    2. action sets    |S| = 6 by greedy coverage of the table; S is sampled on 280 more problems
     3. bandits        replay the table of S                                         bandit.py
     4. token level    150 iterations of PPO, each on 512 fresh rollouts: 128 problems (others than
                       the table's if there are more, and not --filter), 4 rollouts of each under
@@ -51,6 +50,7 @@ from experiment.reward_table import (Arm, at_every_budget, collect, embed_prompt
 from experiment.run import Run, TrainingLog, close_run, mean_outcome, open_run
 from experiment.selection import (ActionSet, Selection, candidate_arms, describe,
                                   drop_uninformative)
+from experiment.summary import last_words
 from features import PARALLEL_BUDGETS
 from pomdp import TokenPolicy
 from utils.distributed import gather_list, main_process_first, process_group, share
@@ -86,7 +86,7 @@ def sample_table(run: Run) -> tuple[dict[Arm, np.ndarray], list[Problem], Tensor
     few = run.config.pool_problems
     problems = run.task.train[:max(run.config.problems, few)]
     e = embed_prompts(run.lm, run.task, problems, run.config.all_styles()[0], run.config.rows)
-    return sample_arms(run, candidate_arms(run.config), 0, few, "1 reward table"), problems, e
+    return sample_arms(run, candidate_arms(run.config), 0, few, "1/6 reward table"), problems, e
 
 
 # ---- 2. the action sets -------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def select_action_sets(run: Run, rewards: dict[Arm, np.ndarray], problems: list[
     chosen = sorted({arm for selection in selections.values() for arm in selection.arms})
     of_chosen = {arm: rewards[arm] for arm in chosen}
     if many > few:
-        more = sample_arms(run, chosen, few, many, "2 action sets")
+        more = sample_arms(run, chosen, few, many, "2/6 action sets")
         of_chosen = {arm: np.concatenate([rewards[arm], more[arm]]) for arm in chosen}
 
     # The table of each S; with --filter without the problems that say nothing about its arms
@@ -162,7 +162,7 @@ def train_bandit(run: Run, kind: str, learner: BanditLearner, arms: list[Arm], e
         return
     x, reward = bandit_problem(e, table, run.task.budgets, learner.parts)       # (X, D), (X, S)
     steps = getattr(run.config, learner.steps)
-    with clock("bandits"), TrainingLog(f"{stage} {kind} {seed}", steps) as log:
+    with clock("bandits"), TrainingLog(f"{stage}/6 {kind} {seed}", steps) as log:
         bandit = learner.train(x, coin_tosses(reward), len(arms), steps, seed=seed,
                                progress=log.add)
     append_csv(f"{run.folder}/metrics.csv", {"adapter": kind, "seed": seed}, log.lines)
@@ -228,7 +228,7 @@ def train_token(run: Run, problems: list[Problem], budgets: list[int], kind: str
     update = TOKEN_LEARNERS[variant.learner]
     checkpoint = run.file(kind, seed, "checkpoint")
     start, lines = restore(checkpoint, policy, optimizer)
-    with TrainingLog(f"4 {kind} {seed}", config.iterations, lines) as log:
+    with TrainingLog(f"4/6 {kind} {seed}", config.iterations, lines) as log:
         for i in range(start, config.iterations):
             # The learning rate falls linearly to a tenth
             for group in optimizer.param_groups:
@@ -286,7 +286,7 @@ def train_both(run: Run, s: ActionSet, seed: int) -> None:
     more = token_arms(s, run.config.all_styles()[0])
     token_policy, _ = load_adapter(run.file("token", seed), run.lm)
     tables = []
-    for arm in tqdm(more, desc=f"5 both levels {seed}"):
+    for arm in tqdm(more, desc=f"5/6 both levels {seed}"):
         # At every token budget: the arm's prompts, and the token policy over the arm's filters
         prompts = [run.task.prompt(p, arm.style) for p in s.problems]
         policy = token_policy.over(torch.tensor([arm.strategy]))
@@ -301,8 +301,8 @@ def train_both(run: Run, s: ActionSet, seed: int) -> None:
 
 
 # ---- all stages, one after the other ------------------------------------------------------------
-def train(run: Run) -> str:
-    """Trains and evaluates everything; returns the tables as text."""
+def train(run: Run) -> dict:
+    """Trains and evaluates everything; returns the content of results.json."""
     config = run.config
 
     # 1 and 2: the reward table, the action sets
@@ -336,12 +336,12 @@ def train(run: Run) -> str:
 
 def main() -> None:
     with process_group(RESUME):
-        config, resume, profile = main_process_first(parse)
-        if profile:
+        config, asked = main_process_first(parse)
+        if asked.profile:
             clock.start()
-        run, final = open_run(config, resume)
-        print(train(run))
-        if profile:
+        run, final = open_run(config, asked.resume)
+        print(last_words(train(run), asked.tables))
+        if asked.profile:
             print(f"\n{clock.report()}")
         close_run(run, final, card(config, run.folder))
 

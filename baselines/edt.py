@@ -49,7 +49,7 @@ def tune_edt(run: Run, problems: list[Problem]) -> list[tuple[float, float]]:
     """(T0, theta) of EDT for each token budget, the best on the training problems."""
     config = run.config
     means = []
-    for T0, theta in tqdm(EDT_GRID, desc="4 EDT"):
+    for T0, theta in tqdm(EDT_GRID, desc="2/6 EDT"):
         table = run.rewards.get(f"train edt {T0:g} {theta:g}", lambda: sample_budget_blind(
             run.lm, run.task, problems, config.all_styles()[0], edt(T0, theta), config.samples,
             config.seed, config.rows))                                                  # (P, n, T)

@@ -26,8 +26,8 @@ from utils.files import write
 
 
 def main() -> None:
-    config, resume, _ = parse()
-    run, _ = open_run(config, resume)
+    config, asked = parse()
+    run, _ = open_run(config, asked.resume)
     rewards, problems, e = sample_table(run)
     # With --pool 1 the first style alone has one arm: nothing to choose
     sets = [s for s in select_action_sets(run, rewards, problems, e) if len(s.selection.arms) > 1]

@@ -114,14 +114,19 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def parse(argv: list[str] | None = None) -> tuple[Config, bool, bool]:
-    """(options, resume?, profile?) of the command line. Single options win over a preset."""
+def parse(argv: list[str] | None = None) -> tuple[Config, argparse.Namespace]:
+    """(options of the run, what else was asked for) of the command line.
+
+    The latter: resume, profile, tables. Single options win over a preset.
+    """
     parser = Parser(prog="train.py", description="Train adapters that choose how an LM samples.",
                     argument_default=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="the whole run in under 60 s")
     parser.add_argument("--full", action="store_true", help="the paper's tables, half an hour")
     parser.add_argument("--resume", action="store_true", help="continue an unfinished run")
     parser.add_argument("--profile", action="store_true", help="show where time and memory went")
+    parser.add_argument("--tables", action="store_true", help="print all tables, not the summary "
+                        "alone; they are in the run's results.txt as well")
     for field in dataclasses.fields(Config):
         text = f"{field.metadata['help']} (default: {field.default})"
         if isinstance(field.default, bool):
@@ -132,16 +137,16 @@ def parse(argv: list[str] | None = None) -> tuple[Config, bool, bool]:
             parser.add_argument(flag(field.name), type=kind, metavar=metavar, help=text)
     # An option that was not given is absent, and keeps the preset's value or the default
     given = vars(parser.parse_args(argv))
-    flags = ("resume", "profile", "quick", "full")
-    resume, profile, quick, full = (given.pop(name, False) for name in flags)
+    flags = ("resume", "profile", "tables", "quick", "full")
+    asked = argparse.Namespace(**{name: given.pop(name, False) for name in flags})
     if given.get("name") == "":
         raise UserError("--name is empty")
-    if quick and full:
+    if asked.quick and asked.full:
         raise UserError("--quick and --full exclude each other")
-    preset = QUICK if quick else FULL if full else {}
+    preset = QUICK if asked.quick else FULL if asked.full else {}
     config = Config(**(preset | given))
     check(config)
-    return config, resume, profile
+    return config, asked
 
 
 def check(config: Config) -> None:

@@ -60,6 +60,16 @@ def make_table(title: str, note: str, Bs: list[int], policies: dict[str, Cells],
 
 
 # ---- as text ------------------------------------------------------------------------------------
+def tables_text(results: dict, Bs: Sequence[int] = ()) -> str:
+    """All tables of results.json and how to read them; Bs: parallel budgets other than theirs."""
+    about = results["about"]
+    lines = [show(table, about["budgets"], Bs) for table in results["tables"]]
+    lines.append(f"\n{LEGEND}")
+    if about["seeds"] == 1:
+        lines.append("one training seed: the intervals contain the spread over problems alone")
+    return "\n".join(lines)
+
+
 def show(table: dict, budgets: Sequence[int], Bs: Sequence[int] = ()) -> str:
     """In percent, ± half of the 95 % interval; below it the difference; for each B."""
     lines = []

@@ -1,0 +1,106 @@
+"""What a run prints at its end: one screen that says what was run, and what each level gained.
+
+    python train.py                   # prints it; with --tables the whole tables before it
+    python eval.py runs/sums          # the whole tables, then the summary
+
+It is made from results.json alone, so the page about a run (report/page.py) opens with the same.
+"""
+from typing import Sequence
+
+from experiment.config import QUICK
+from experiment.tables import tables_text
+
+SEQUENCE_ROW, TOKEN_ROW, REFERENCE = "softmax bandit", "token level", "best static"
+# The rows that tell most, and what each of them is
+ROWS = {
+    "greedy": "always the likeliest token",
+    REFERENCE: "the best of {candidates} fixed strategies at each T, for all prompts",
+    SEQUENCE_ROW: "the sequence level: one of {arms} strategies for each prompt",
+    TOKEN_ROW: "a temperature before each token",
+    "scripted oracle": "a rule by hand that sees the problem: no competitor"}
+LEVELS = {"sequence level": SEQUENCE_ROW, "token level": TOKEN_ROW}
+NAME_WIDTH, CELL_WIDTH = 16, 7                                           # characters
+
+
+def first_style_rows(results: dict) -> dict[str, dict]:
+    """Name -> row of the tables in the run's first style, whose policies can be compared."""
+    sequence = results["tables"][0]
+    token = next(table for table in results["tables"] if table["title"] == "Token level")
+    rows = {row["name"]: row for row in sequence["rows"]}
+    return rows | {row["name"]: row for row in token["rows"]}
+
+
+def rows_of(results: dict) -> list[tuple[str, list[float], str]]:
+    """(name, Pass@1 in % at each token budget, what it is) of each of ROWS that the run has."""
+    found = first_style_rows(results)
+    selection = next(iter(results["selection"].values()))
+    numbers = {"candidates": selection["candidates"], "arms": len(selection["names"])}
+    lines = []
+    for name, meaning in ROWS.items():
+        if name in found:
+            cells = found[name]["cells"]
+            means = [100 * cells[f"pass@1[{t}]"]["mean"]
+                     for t in range(len(results["about"]["budgets"]))]
+            lines.append((name, means, meaning.format(**numbers)))
+    return lines
+
+
+def gain(cell: dict, T: int) -> str:
+    """A paired difference to best static in words, such as "+13.6 points at T = 18, ..".
+
+    A cell without a difference is that of best static's own choice.
+    """
+    points = 100 * cell.get("difference", 0.0)
+    low, high = (100 * end for end in cell.get("difference_interval", (0.0, 0.0)))
+    text = f"{points:+.1f} points at T = {T}, 95 % interval {low:.1f} to {high:.1f}"
+    return text + (": no difference" if low <= 0 <= high else "")
+
+
+def gains(results: dict) -> dict[str, list[str]]:
+    """Level -> what it gains over best static at each token budget, in words."""
+    rows, budgets = first_style_rows(results), results["about"]["budgets"]
+    return {level: [gain(rows[name]["cells"][f"pass@1[{t}]"], T) for t, T in enumerate(budgets)]
+            for level, name in LEVELS.items() if name in rows}
+
+
+def about_the_run(results: dict) -> str:
+    """The run in one sentence."""
+    about = results["about"]
+    trainings = "1 training" if about["seeds"] == 1 else f"{about['seeds']} trainings"
+    return (f"{about['task']} with the language model {about['lm']}, prompt style "
+            f"{about['styles'][0]}, {trainings}, tested on {about['problems']} held-out problems "
+            f"with {about['samples']} samples each")
+
+
+def caution(results: dict) -> str:
+    """What a reader must know of so small a run, or of another one; may be empty."""
+    if results["about"]["problems"] <= QUICK["test_problems"]:
+        return ("So few problems and training steps only show that everything works: these numbers "
+                "mean nothing yet.")
+    return ""
+
+
+def table_lines(results: dict) -> list[str]:
+    budgets: Sequence[int] = results["about"]["budgets"]
+    lines = [f"{'Pass@1 in %, T =':{NAME_WIDTH}}" + "".join(f"{T:{CELL_WIDTH}}" for T in budgets)]
+    for name, means, meaning in rows_of(results):
+        cells = "".join(f"{mean:{CELL_WIDTH}.1f}" for mean in means)
+        lines.append(f"{name:{NAME_WIDTH}}{cells}   {meaning}")
+    return lines
+
+
+def last_words(results: dict, with_tables: bool, Bs: Sequence[int] = ()) -> str:
+    """What a program prints last: the summary, after all tables if asked for; Bs: of these."""
+    tables = [tables_text(results, Bs)] if with_tables else []
+    return "\n".join([*tables, summary(results)])
+
+
+def summary(results: dict) -> str:
+    """The whole of it, as text."""
+    lines = ["", about_the_run(results), *table_lines(results), "", "Gain over best static:"]
+    for level, said in gains(results).items():
+        for i, text in enumerate(said):
+            lines.append(f"{level + ':' if i == 0 else '':{NAME_WIDTH}} {text}")
+    if caution(results):
+        lines += ["", caution(results)]
+    return "\n".join(lines)
