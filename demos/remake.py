@@ -27,7 +27,8 @@ def main() -> None:
     rewards = RewardStore(os.path.join(folder, "rewards.npz"))
     write_traces(held_out(Run(lm, task, config, folder, rewards), tqdm(disable=True)))
     write(os.path.join(folder, "README.md"), card(config, folder))
-    print(f"wrote {folder}/: tokens.csv, lengths.csv, generations.json, choices.csv, README.md")
+    print(f"wrote {folder}/: tokens.csv, lengths.csv, generations.json, comparison.json, "
+          "choices.csv, README.md")
 
 
 if __name__ == "__main__":

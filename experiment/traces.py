@@ -7,12 +7,14 @@
 | tokens.csv | a decision of the token policy | the first 100 held-out problems, each budget T |
 | lengths.csv | how many completions have this length | the same; greedy, best static, token level |
 | generations.json | a completion with all its tokens | the first 20; token level, budgets in turn |
+| comparison.json | the same of one problem, under four policies | see `comparison` |
 | choices.csv | the share of problems that get an arm | all held-out, by B, T and difficulty |
 
     p         next-token distribution of the LM          q = probs(logits, strategy), sampled from
     p_max     max p                                      entropy = H(p), entropy_after = H(q), nats
     value     v(o_t), the critic's                       p in generations.json: q(y_t), y_t sampled
     left      b_t = T - t                                action -1: the policy named none
+    likeliest the LM's likeliest token, argmax p: what kind of place the decision stands at
 
 There is one completion for each problem and budget, with arg-max actions and the run's seed: it is
 sample 0 of what `eval.py` scores. A token with p_max > .95 is no decision: its action is 0, and the
@@ -28,23 +30,24 @@ from collections import Counter
 from typing import Iterable, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from batch import State
-from decode import GREEDY, Choice, Episode, static
+from decode import GREEDY, Choice, Episode, Strategy, static
 from experiment.adapters import arms_from_json
 from experiment.held_out import HeldOut
 from experiment.reward_table import Arm, collect, grade_fn
+from experiment.run import Run
 from features import P_MAX_COLUMN, distribution_features
 from lm import LM
-from pomdp import TEMPERATURES, TokenPolicy
+from pomdp import NO_ACTION, TEMPERATURES, TokenPolicy
 from utils.detokenizer import Detokenizer
 from utils.files import write
 from utils.problem_files import Problem
 
 PROBLEMS, SHOWN = 100, 20            # ours: tokens.csv stays below 1 MB, generations.json readable
 TOKENS = ("policy", "problem", "budget", "step", "left", "p_max", "entropy", "entropy_after",
-          "action", "temperature", "value")
+          "action", "temperature", "value", "likeliest")
 LENGTHS = ("policy", "budget", "length", "count")
 CHOICES = ("adapter", "styles", "parallel", "budget", "difficulty", "arm", "share")
 
@@ -63,10 +66,14 @@ class Note(NamedTuple):
     entropy: float
     entropy_after: float
     value: float
+    likeliest: int         # a token
 
 
 class TraceRecorder:
-    """Notes every token that is sampled under a token policy: an `on_step` of `rollout`."""
+    """Notes every token that is sampled: an `on_step` of `rollout`. token: whose critic is asked.
+
+    A static policy has no actions and no decisions.
+    """
 
     def __init__(self, token: TokenPolicy):
         self.token = token
@@ -74,16 +81,17 @@ class TraceRecorder:
 
     def __call__(self, state: State, choice: Choice, q: Tensor, y: Tensor) -> None:
         """q (R, V): what the tokens y (R,) were sampled from."""
-        assert choice.action is not None and choice.decision_rows is not None
         dist = distribution_features(state.logits)                                        # (R, 4)
         observation = self.token.observation(state.h, state.e, dist, state.tokens_left)  # (R, D)
         value = self.token.critic(observation).squeeze(1)                        # (R,)
         p = q.gather(1, y[:, None]).squeeze(1)                                   # (R,)
         entropy_after = torch.special.entr(q).sum(1)                             # -sum q log q
+        action = torch.full_like(state.row, NO_ACTION) if choice.action is None else choice.action
         decision = torch.zeros_like(state.row)
-        decision[choice.decision_rows] = 1
-        fields = [state.row, state.step, state.tokens_left, y, choice.action, decision,
-                  p, dist[:, P_MAX_COLUMN], dist[:, 0], entropy_after, value]
+        if choice.decision_rows is not None:
+            decision[choice.decision_rows] = 1
+        fields = [state.row, state.step, state.tokens_left, y, action, decision, p,
+                  dist[:, P_MAX_COLUMN], dist[:, 0], entropy_after, value, state.logits.argmax(1)]
         self.steps.append([x.clone() for x in fields])        # the loop changes its state in place
 
     def notes(self, rows: int) -> list[list[Note]]:
@@ -108,14 +116,15 @@ def watch(held: HeldOut, problems: list[Problem],
     return episodes, recorder.notes(len(prompts))
 
 
-# ---- the four files -----------------------------------------------------------------------------
-def token_lines(notes: list[list[Note]], budgets: tuple[int, ...]) -> Iterable[tuple]:
+# ---- the five files -----------------------------------------------------------------------------
+def token_lines(lm: LM, notes: list[list[Note]], budgets: tuple[int, ...]) -> Iterable[tuple]:
     for row, of_row in enumerate(notes):
         problem, t = divmod(row, len(budgets))
         for x in of_row:
             if x.decision:
                 yield ("token level", problem, budgets[t], x.step, x.tokens_left, x.p_max,
-                       x.entropy, x.entropy_after, x.action, TEMPERATURES[x.action], x.value)
+                       x.entropy, x.entropy_after, x.action, TEMPERATURES[x.action], x.value,
+                       lm.tokenizer.decode([x.likeliest]))
 
 
 def length_lines(held: HeldOut, problems: list[Problem], best: list[Arm],
@@ -151,12 +160,49 @@ def generations(held: HeldOut, problems: list[Problem], episodes: list[Episode],
     T = len(run.task.budgets)
     for i, problem in enumerate(problems[:SHOWN]):
         row = i * T + i % T                            # budgets in turn
-        x = episodes[row]
-        prompt = run.task.prompt(problem, held.style)
-        entries.append({"prompt": prompt, "answer": problem.answer, "budget": x.budget,
-                        "reward": grade_fn(run.lm, run.task, [problem], [prompt])(0, x.tokens),
-                        "truncated": x.truncated,
-                        "tokens": token_entries(run.lm, run.lm.encode(prompt), notes[row])})
+        entries.append(completion_entry(run, problem, held.style, episodes[row], notes[row]))
+    return entries
+
+
+def completion_entry(run: Run, problem: Problem, style: str, x: Episode, notes: list[Note]) -> dict:
+    """One completion of a problem: its prompt, reward and tokens."""
+    prompt = run.task.prompt(problem, style)
+    return {"prompt": prompt, "answer": problem.answer, "budget": x.budget,
+            "reward": grade_fn(run.lm, run.task, [problem], [prompt])(0, x.tokens),
+            "truncated": x.truncated,
+            "tokens": token_entries(run.lm, run.lm.encode(prompt), notes)}
+
+
+def comparison(held: HeldOut, token: TokenPolicy, best: list[Arm], bandit: nn.Module,
+               about: dict) -> list[dict]:
+    """One problem under greedy, best static, the sequence level and the token level.
+
+    At the middle budget: the first of the shown problems that greedy fails and the token level
+    solves, or simply the first. best: as in `length_lines`. bandit, about: the softmax bandit's.
+    """
+    run = held.run
+    problems = run.task.test[:SHOWN]
+    t = len(run.task.budgets) // 2
+    chosen = arms_from_json(about["arms"])
+    choice = held.choice(bandit, about["parts"], 1, t).tolist()                  # (P,)
+
+    entries: list[dict] = []
+    for problem, k in zip(problems, choice):
+        token_arm = Arm(held.style, Strategy(), token=True)
+        arms = {"greedy": Arm(held.style, GREEDY), "best static": best[t],
+                "sequence level": chosen[k], "token level": token_arm}
+        found = []
+        for name, arm in arms.items():
+            policy = token if arm.token else static(torch.tensor([arm.strategy]))
+            recorder = TraceRecorder(token)
+            episode, = collect(run.lm, run.task, [run.task.prompt(problem, arm.style)], policy,
+                               torch.tensor([run.task.budgets[t]]), 1, run.config.seed, 1,
+                               on_step=recorder)
+            entry = completion_entry(run, problem, arm.style, episode, recorder.notes(1)[0])
+            found.append({"policy": name, "arm": "" if arm.token else str(arm), **entry})
+        entries = entries or found
+        if found[-1]["reward"] > found[0]["reward"]:
+            return found
     return entries
 
 
@@ -200,7 +246,7 @@ def as_csv(columns: tuple[str, ...], lines: Iterable[tuple]) -> str:
 
 
 def write_traces(held: HeldOut) -> None:
-    """Writes the four files into the run's folder. One process is enough."""
+    """Writes the five files into the run's folder. One process is enough."""
     run, seed, sets = held.run, held.run.config.seed, held.sets
     problems = run.task.test[:PROBLEMS]
     token = held.load("token", seed)[0]
@@ -208,10 +254,12 @@ def write_traces(held: HeldOut) -> None:
                for styles in sets for kind in ("softmax", "linucb")}
     best = next(iter(sets.values())).best_static[0]              # of the first style, at B = 1
     episodes, notes = watch(held, problems, token)
+    softmax = bandits["softmax", list(sets)[-1]]
     files = {
-        "tokens.csv": as_csv(TOKENS, token_lines(notes, run.task.budgets)),
+        "tokens.csv": as_csv(TOKENS, token_lines(run.lm, notes, run.task.budgets)),
         "lengths.csv": as_csv(LENGTHS, length_lines(held, problems, best, episodes)),
         "generations.json": json.dumps(generations(held, problems, episodes, notes)),
+        "comparison.json": json.dumps(comparison(held, token, best, *softmax)),
         "choices.csv": as_csv(CHOICES, choice_lines(held, bandits))}
     for name, text in files.items():
         write(f"{run.folder}/{name}", text)

@@ -182,7 +182,7 @@ def test_a_run_into_a_closed_pipe_says_nothing_and_can_be_resumed(forker, unbrok
 
 
 def test_a_run_of_the_sequence_level_alone_is_finished_by_train(forker, unbroken, tmp_path):
-    code, errors, _ = forker.run(tmp_path, "demos.sequence", *RUN)
+    code, errors, _ = forker.run(tmp_path, "demos.one_level", "sequence", *RUN)
     text = (tmp_path / "runs" / "sums.part" / "sequence.txt").read_text()
     assert code == 0 and "Sequence level, one style: cot" in text and "LinUCB" in text, errors
     assert train(forker, tmp_path)[0] == 0

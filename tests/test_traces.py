@@ -35,7 +35,8 @@ CONFIG = Config(styles="cot,direct", budgets="12,20,30", seed=3, pool_problems=4
 HIGH = Strategy(1.5, 8, 0.95, 0.03)
 ARMS = [Arm("cot", GREEDY), Arm("direct", HIGH), Arm("cot", HIGH)]
 BEST = [ARMS[1], ARMS[2], ARMS[0]]
-FILES = ("tokens.csv", "lengths.csv", "generations.json", "choices.csv", "README.md")
+FILES = ("tokens.csv", "lengths.csv", "generations.json", "comparison.json", "choices.csv",
+         "README.md")
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +173,7 @@ def test_the_same_run_gives_the_same_bytes_twice(folder, monkeypatch):
 
 
 def test_tokens_csv_holds_every_decision_once(folder, held, watched):
-    expected = as_csv(traces.TOKENS, token_lines(watched[1], held.run.task.budgets))
+    expected = as_csv(traces.TOKENS, token_lines(held.run.lm, watched[1], held.run.task.budgets))
     assert (folder / "tokens.csv").read_text() == expected
     told = lines(folder, "tokens.csv")
     assert len(told) == sum(len(x.decision_steps) for x in watched[0])

@@ -1,0 +1,73 @@
+"""One level alone, for an LM with which the other one would take days.
+
+    python -m demos.one_level sequence --model FOLDER --task mbpp --data FILE --pool 1 --arms 4 \\
+        --styles short,direct,bare,cot --pool-problems 120 --problems 120 --test-problems 120 \\
+        --samples 1 --test-samples 1 --budgets 32,64,128,192 --baselines --name mbpp
+    python -m demos.one_level token --model FOLDER --task chains --styles either --shots 4 --plain
+
+The options of train.py, and those of its stages that the level needs: 1 to 3 or 1, 2 and 4; then
+eval.py's tables of that level. Rewards and checkpoints are written to runs/NAME.part; --resume goes
+on there. The tables go to runs/NAME.part/sequence.txt or token.txt. (Nothing of a whole run is
+missing there: train.py --resume with the same options adds the other level, and finishes it.)
+"""
+from utils.cli import run_program              # first: Ctrl-C while torch loads gets one line
+
+import json
+import sys
+
+from tqdm import tqdm
+
+import baselines                               # noqa: F401  (enters itself in the registry)
+from eval import sequence_table, token_table
+from experiment.config import parse
+from experiment.held_out import HeldOut, held_out
+from experiment.run import Run, open_run
+from experiment.tables import LEGEND, show
+from train import sample_table, select_action_sets, train_bandits, train_token_level
+from utils.distributed import main_process_first, process_group
+from utils.errors import UserError
+from utils.files import write
+
+LEVELS = ("sequence", "token")
+RESUME = "the same command with --resume goes on"
+
+
+def train_level(run: Run, level: str) -> None:
+    """Stages 1 and 2, and 3 or 4."""
+    rewards, problems, e = sample_table(run)
+    # With --pool 1 one style alone has one arm: nothing to choose for a bandit
+    sets = [s for s in select_action_sets(run, rewards, problems, e)
+            if level == "token" or len(s.selection.arms) > 1]
+    selection = {"sets": {s.styles: s.selection.to_json() for s in sets}}
+    write(f"{run.folder}/selection.json", json.dumps(selection))
+    if level == "sequence":
+        for s in sets:
+            train_bandits(run, s)
+    else:
+        rest = run.task.train[len(problems):] or run.task.train
+        train_token_level(run, sets[-1].problems if run.config.filter else rest)
+
+
+def tables_of(held: HeldOut, level: str) -> list[dict]:
+    if level == "token":
+        return [token_table(held)]
+    return [sequence_table(held, styles, chosen) for styles, chosen in held.sets.items()]
+
+
+def main() -> None:
+    level, options = (sys.argv[1:2] or [""])[0], sys.argv[2:]
+    if level not in (*LEVELS, "-h", "--help"):
+        raise UserError(f"say first which level: {' or '.join(LEVELS)}; then options of train.py")
+    with process_group(RESUME):
+        config, asked = main_process_first(lambda: parse(options if level in LEVELS else [level]))
+        run, _ = open_run(config, asked.resume)
+        train_level(run, level)
+        with tqdm(desc="held-out", unit=" tables") as bar:
+            tables = tables_of(held_out(run, bar), level)
+        text = "\n".join([*(show(table, run.task.budgets) for table in tables), "", LEGEND])
+        write(f"{run.folder}/{level}.txt", text + "\n")
+        print(text)
+
+
+if __name__ == "__main__":
+    run_program("demos.one_level", main, f"stopped; {RESUME}")
