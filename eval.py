@@ -32,7 +32,7 @@ import json
 import os
 from collections import Counter
 from functools import partial
-from typing import Iterable, Sequence
+from typing import Callable, Iterable, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -48,6 +48,7 @@ from experiment.selection import Selection
 from experiment.summary import last_words
 from experiment.tables import compare, make_table, tables_text
 from experiment.traces import write_traces
+from report.page import write_page
 from utils import distributed
 from utils.errors import UserError
 from utils.files import exists, read_json, shorter, write
@@ -57,13 +58,15 @@ TO_BEST_STATIC = "Difference to best static (chosen on training problems, for ea
 
 
 # ---- which policies stand in which table, and what is subtracted --------------------------------
-def all_tables(held: HeldOut) -> list[dict]:
-    """Those of every run; with --baselines also the ablations and transfer."""
-    tables = [sequence_table(held, styles, selection) for styles, selection in held.sets.items()]
-    tables += [token_table(held), both_table(held)]
+def table_makers(held: HeldOut) -> list[Callable[[], dict]]:
+    """Makers of the tables of every run; with --baselines also of ablations and transfer."""
+    makers: list[Callable[[], dict]] = []
+    for styles, selection in held.sets.items():
+        makers.append(partial(sequence_table, held, styles, selection))
+    makers += [partial(token_table, held), partial(both_table, held)]
     if held.run.config.baselines:
-        tables += [ablation_table(held), *transfer_tables(held)]
-    return tables
+        makers += [partial(ablation_table, held), *transfer_makers(held)]
+    return makers
 
 
 def static_rows(held: HeldOut, selection: Selection) -> dict[str, Cells]:
@@ -155,20 +158,20 @@ def ablation_table(held: HeldOut) -> dict:
                       held.Bs[:1], rows, reference=rows["token level"])
 
 
-def transfer_tables(held: HeldOut) -> list[dict]:
+def transfer_makers(held: HeldOut) -> list[Callable[[], dict]]:
     """Trained on easy problems, tested on the others; trained at some budgets, tested at all."""
     run = held.run
     easy = lower_difficulties(run.task.train)
     hard = np.array([p.difficulty is not None and p.difficulty not in easy for p in run.task.test])
     inner = inner_budgets(run.task.budgets)
-    tables = []
+    makers: list[Callable[[], dict]] = []
     if hard.any() and run.done("token-easy", run.config.seed):
-        tables.append(transfer_table(held, "token-easy", hard,
-                                     f"difficulties {listed(easy)}, tested on the others"))
+        makers.append(partial(transfer_table, held, "token-easy", hard,
+                              f"difficulties {listed(easy)}, tested on the others"))
     if run.done("token-inner", run.config.seed):
         every = np.ones_like(hard)
-        tables.append(transfer_table(held, "token-inner", every, f"T = {listed(inner)}"))
-    return tables
+        makers.append(partial(transfer_table, held, "token-inner", every, f"T = {listed(inner)}"))
+    return makers
 
 
 def transfer_table(held: HeldOut, kind: str, tested: np.ndarray, trained_on: str) -> dict:
@@ -194,28 +197,35 @@ def listed(values: Iterable[int]) -> str:
 
 # ---- all tables of a run ------------------------------------------------------------------------
 def evaluate(run: Run, shown: Sequence[int] = ()) -> dict:
-    """Samples what is missing, writes results.json and results.txt, returns the former's content.
+    """Samples what is missing, writes results.json, results.txt and the page report.html.
 
     shown: parallel budgets B to be printed. Raises UserError for one that was not sampled.
+    Returns the content of results.json.
     """
     config, task = run.config, run.task
-    with tqdm(desc="6/6 held-out", unit=" tables") as bar:
+    with tqdm(desc="6/6 held-out problems", unit="table") as bar:
         held = held_out(run, bar)
         if not set(shown) <= set(held.Bs):
             raise UserError(f"--parallel of this run: {listed(held.Bs)}")
-        tables = all_tables(held)
-        if not exists(f"{run.folder}/choices.csv"):              # the last file of the traces
-            distributed.main_process_first(partial(write_traces, held))
+        makers = table_makers(held)
+        bar.reset(len(makers))
+        tables = []
+        for make in makers:
+            tables.append(make())
+            bar.update()
+    if not exists(f"{run.folder}/choices.csv"):                  # the last file of the traces
+        distributed.main_process_first(partial(write_traces, held))
 
     # How large this evaluation is, for readers and for --against
     difficulties = Counter(str(p.difficulty) for p in task.test if p.difficulty is not None)
     about = {"lm": run.lm.name, "task": task.name, "styles": config.all_styles(),
              "budgets": task.budgets, "problems": len(task.test), "samples": config.test_samples,
              "seeds": config.seeds, "difficulties": difficulties}
-    results = {"about": about, "selection": held.selection["sets"], "tables": tables,
-               "paper": read_json(PAPER)}
-    write(f"{run.folder}/results.json", json.dumps(shorter(results), indent=1))
+    results = shorter({"about": about, "selection": held.selection["sets"], "tables": tables,
+                       "paper": read_json(PAPER)})
+    write(f"{run.folder}/results.json", json.dumps(results, indent=1))
     write(f"{run.folder}/results.txt", tables_text(results) + "\n")
+    distributed.main_process_first(partial(write_page, run.folder))
     return results
 
 

@@ -53,7 +53,7 @@ class Config:
     thinking: str = option("off", "on or off, for chat templates that have the switch (Qwen3)")
     name: str = option("", "the run's folder is runs/NAME (if empty: the task's name)")
     device: str = option("auto", "cpu, cuda or mps; auto takes the best one that this machine has")
-    dtype: str = option("auto", "float32, bfloat16 ..; auto: bfloat16 on a GPU; see README")
+    dtype: str = option("auto", "float32, bfloat16 ..; auto: bfloat16 on a GPU; see docs/models.md")
     styles: str = option("cot", "prompt styles, comma-separated; the token level uses the first")
     budgets: str = option("", "token budgets, comma-separated, rising (if empty: the task's own)")
     seed: int = option(0, "the seed of all random numbers")

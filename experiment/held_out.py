@@ -40,7 +40,7 @@ class HeldOut:
     selection: dict                                                  # selection.json
     e: Tensor                                                        # (P, d)
     Bs: list[int]
-    bar: tqdm
+    bar: tqdm                                                        # says what is sampled
 
     @functools.cached_property
     def sets(self) -> dict[str, Selection]:
@@ -86,11 +86,9 @@ class HeldOut:
 
     def table(self, name: str, sample: Callable[[], np.ndarray]) -> np.ndarray:
         """The table that rewards.npz has under this name, or sample()."""
-        known = f"test {name}" in self.run.rewards.arrays
+        self.bar.set_postfix_str(name)
         table = self.run.rewards.get(f"test {name}", sample)
         self.run.rewards.flush()
-        if not known:
-            self.bar.update()
         return table
 
     # ---- static policies: cells ----

@@ -102,9 +102,9 @@ def close_run(run: Run, final: str, card: str) -> None:
     """Moves the run to its finished folder, prints what may come next; card: its README.md."""
     write(os.path.join(run.folder, "README.md"), card)
     main_process_first(partial(close_folder, run.folder, final))
-    count = len(os.listdir(final))
     middle = run.task.budgets[len(run.task.budgets) // 2]
-    print(f"\nwrote {final}/, {count} files, results.json with all that is above")
+    print(f"\nwrote {final}/: report.html, a page about this run; results.txt, all tables; "
+          "README.md, what the other files are")
     print(f"next: ./run sample.py --problem 0 --budget {middle} --compare "
           f"--run {shlex.quote(final)}")
 

@@ -14,13 +14,13 @@ from utils.cli import run_program                    # first: Ctrl-C while torch
 import io
 import os
 from collections import Counter
-from typing import Iterable
+from typing import Callable, Iterable
 
 import numpy as np
 
 from pomdp import TEMPERATURES
-from report.plots import (ACTIONS, LOOK, LOOKS, STYLE, Figure, finish, matplotlib, panels, plot_rows,
-                          plot_seeds, running_mean, shown)
+from report.plots import (ACTIONS, LOOK, LOOKS, STYLE, Figure, finish, matplotlib, panels,
+                          plot_rows, plot_seeds, running_mean, shown)
 from report.run_data import Data, Missing
 from utils.errors import UserError
 from utils.files import write
@@ -248,8 +248,13 @@ FIGURES = (accuracy, pass_at_k, coverage, training, learners, entropy, lengths, 
 
 
 # ---- files --------------------------------------------------------------------------------------
-def pictures(data: Data) -> Iterable[tuple[str, dict[str, bytes]]]:
-    """(name, {"png": .., "svg": ..}) of each figure; prints a line for one that has no data."""
+def pictures(data: Data, kinds: Iterable[str], left_out: Callable[[str], object]
+             ) -> Iterable[tuple[str, dict[str, bytes]]]:
+    """(name, kind -> bytes) of each figure; kinds: of "png", "svg".
+
+    left_out is called with a line for a figure that has no data. Raises UserError without
+    matplotlib.
+    """
     if matplotlib is None:
         raise UserError("figures need matplotlib: ./run -m pip install matplotlib")
     with matplotlib.rc_context(STYLE):
@@ -257,12 +262,15 @@ def pictures(data: Data) -> Iterable[tuple[str, dict[str, bytes]]]:
             try:
                 figure = draw(data)
             except Missing as missing:
-                print(f"{draw.__name__}: left out, {missing}")
+                left_out(f"{draw.__name__}: left out, {missing}")
                 continue
-            png, svg = io.BytesIO(), io.BytesIO()
-            figure.savefig(png, format="png", dpi=130)
-            figure.savefig(svg, format="svg", dpi=130, metadata={"Date": None})   # the same bytes
-            yield draw.__name__, {"png": png.getvalue(), "svg": svg.getvalue()}
+            files = {}
+            for kind in kinds:
+                file = io.BytesIO()
+                no_date = {"Date": None} if kind == "svg" else None           # the same bytes
+                figure.savefig(file, format=kind, dpi=130, metadata=no_date)
+                files[kind] = file.getvalue()
+            yield draw.__name__, files
 
 
 def main() -> None:
@@ -270,7 +278,7 @@ def main() -> None:
     parser.add_argument("folder", help="a finished run, such as runs/sums")
     data = Data(parser.parse_args().folder)
     figures = os.path.join(data.folder, "figures")
-    for name, files in pictures(data):
+    for name, files in pictures(data, ("png", "svg"), print):
         os.makedirs(figures, exist_ok=True)
         for kind, content in files.items():
             write(os.path.join(figures, f"{name}.{kind}"), content)

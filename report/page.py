@@ -1,9 +1,10 @@
-"""One page about a run: its tables, its figures, and completions that show every token's action.
+"""One page about a run: what was gained, completions that show every token's action, all tables.
 
     python -m report.page runs/sums               # writes runs/sums/report.html, readable anywhere
 
-Made from the files of the run's folder alone, in the frame of page.html with the look of page.css.
-The page has no script and loads nothing from elsewhere. Without matplotlib it has no figures.
+A run writes it when it ends. Made from the files of the run's folder alone, in the frame of
+page.html with the look of page.css. It has no script and loads nothing from elsewhere. Without
+matplotlib it has no figures; a line says so.
 """
 from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
@@ -12,9 +13,11 @@ import re
 from html import escape
 from pathlib import Path
 
+from experiment.summary import about_the_run, caution, gains, rows_of
 from experiment.tables import LEGEND, difference, percent
-from report import figures as figures_module
-from report.figures import ACTIONS
+from report import figures
+from report.figures import pictures
+from report.plots import ACTIONS, matplotlib
 from report.run_data import Data, Missing
 from utils.files import write
 from utils.options import Parser
@@ -64,15 +67,17 @@ def paper_table(lines: list) -> str:
 
 
 # ---- figures ------------------------------------------------------------------------------------
-def figures_html(data: Data) -> str:
-    if figures_module.matplotlib is None:
-        return soft("No figures: matplotlib is not installed.")
-    parts = []
-    for name, files in figures_module.pictures(data):
+def figures_html(data: Data, left_out: list[str]) -> dict[str, str]:
+    """Name -> HTML of each figure that the run has data for; left_out gets lines for the rest."""
+    if matplotlib is None:
+        left_out.append("figures: left out, matplotlib is not installed")
+        return {}
+    parts = {}
+    for name, files in pictures(data, ["svg"], left_out.append):
         svg = inline(files["svg"].decode(), name)
-        caption = " ".join(str(getattr(figures_module, name).__doc__).split())
-        parts.append(f"<figure><div>{svg}</div><figcaption>{escape(caption)}</figcaption></figure>")
-    return "\n".join(parts)
+        caption = " ".join(str(getattr(figures, name).__doc__).split())
+        parts[name] = f"<figure><div>{svg}</div><figcaption>{escape(caption)}</figcaption></figure>"
+    return parts
 
 
 def inline(svg: str, name: str) -> str:
@@ -84,22 +89,49 @@ def inline(svg: str, name: str) -> str:
 
 # ---- completions --------------------------------------------------------------------------------
 def token_html(x: dict) -> str:
-    """A token of generations.json, coloured by its action where it is a decision."""
+    """A token of generations.json, coloured by its action where it is a decision.
+
+    Its numbers are shown while the pointer rests on it. Decisions can be reached by keyboard.
+    """
     text = escape(x["text"]).replace("\n", "↵\n") or "·"
     action = ACTIONS[x["action"]] if x["action"] >= 0 else "no action"
-    tip = (f"{action}; p = {x['p']:.3f}, p_max = {x['p_max']:.3f}, "
-           f"entropy {x['entropy']:.2f} nats, {x['left']} tokens left, value {x['value']:.2f}")
-    colour = f' class="a{x["action"]}"' if x["decision"] else ""
-    return f'<span{colour} title="{escape(tip)}">{text}</span>'
+    tip = escape(f"{action}; p = {x['p']:.3f}, p_max = {x['p_max']:.3f}, "
+                 f"entropy {x['entropy']:.2f} nats, {x['left']} tokens left")
+    if x["decision"]:
+        tip += f", value {x['value']:.2f}"
+        return f'<span class="a{x["action"]}" tabindex="0" data-tip="{tip}">{text}</span>'
+    return f'<span data-tip="{tip}">{text}</span>'
 
 
-def completion_html(x: dict) -> str:
+def completion_html(x: dict, heading: str = "") -> str:
     wrong = "wrong, ran out of tokens" if x["truncated"] else "wrong"
     verdict = "right" if x["reward"] else wrong
     tokens = "".join(token_html(token) for token in x["tokens"])
-    return (f'<div class=text><code>{escape(x["prompt"])}{tokens}</code><br>'
+    kind = "solved" if x["reward"] else "failed"
+    return (f'<div class="text {kind}">{heading}<code>{escape(x["prompt"])}{tokens}</code><br>'
             f'<small>{len(x["tokens"])} of {x["budget"]} tokens; answer {escape(x["answer"])}: '
             f'{verdict}</small></div>')
+
+
+LEGEND_OF_ACTIONS = " ".join(f'<span class="a{a}">&nbsp;{escape(name)}&nbsp;</span>'
+                             for a, name in enumerate(ACTIONS))
+FILTER = """<fieldset><legend class=soft>Show</legend>
+<label><input type="radio" name="show" id="all" checked> all</label>
+<label><input type="radio" name="show" id="solved"> solved</label>
+<label><input type="radio" name="show" id="failed"> not solved</label></fieldset>"""
+
+
+def comparison(data: Data) -> str:
+    """The same problem under each policy, side by side where the window is wide enough."""
+    try:
+        entries = data.json("comparison.json")
+    except Missing as missing:
+        return soft(f"Left out: {missing}")
+    parts = []
+    for x in entries:
+        arm = f" <small>{escape(x['arm'])}</small>" if x["arm"] else ""
+        parts.append(completion_html(x, f"<b>{escape(x['policy'])}</b>{arm}<br>"))
+    return '<div class="grid">' + "\n".join(parts) + "</div>"
 
 
 def completions(data: Data) -> str:
@@ -107,37 +139,64 @@ def completions(data: Data) -> str:
         entries = data.json("generations.json")
     except Missing as missing:
         return soft(f"Left out: {missing}")
-    legend = " ".join(f'<span class="a{a}">&nbsp;{escape(name)}&nbsp;</span>'
-                      for a, name in enumerate(ACTIONS))
-    intro = (f"<p>{legend} &nbsp; not marked: p_max &gt; .95, so greedy. Rest the pointer on a "
-             "token for its numbers.</p>")
-    return "\n".join([intro, *(completion_html(x) for x in entries)])
+    intro = (f"<p>The token level's action at each decision: {LEGEND_OF_ACTIONS}. Unmarked tokens "
+             "are greedy, since the LM is sure of them (p_max &gt; .95). Rest the pointer on a "
+             "token, or go from decision to decision with the Tab key, to see its numbers.</p>")
+    texts = "\n".join(completion_html(x) for x in entries)
+    return f'{intro}{FILTER}<div class="grid shown">{texts}</div>'
+
+
+# ---- the summary --------------------------------------------------------------------------------
+def summary_html(results: dict) -> str:
+    """The rows that tell most, and what each level gained, in words."""
+    budgets = results["about"]["budgets"]
+    lines = []
+    for name, means, meaning in rows_of(results):
+        cells = "".join(f"<td>{x:.1f}</td>" for x in means)
+        lines.append(f"<tr><td>{escape(name)}</td>{cells}</tr><tr><td class=meaning "
+                     f"colspan={1 + len(budgets)}><small>{escape(meaning)}</small></td></tr>")
+    head = "".join(f"<th>T = {T}</th>" for T in budgets)
+    parts = ['<div class="wide"><table class=summary><tr><th>Pass@1, %</th>' + head + "</tr>"
+             + "\n".join(lines) + "</table></div>"]
+    for level, said in gains(results).items():
+        items = "".join(f"<li>{escape(text)}</li>" for text in said)
+        parts.append(f"<p>The {level} over best static:</p><ul>{items}</ul>")
+    return "\n".join([*parts, soft(caution(results))])
 
 
 # ---- the page -----------------------------------------------------------------------------------
+LEARNED = ("temperature", "kinds", "choices")                # figures that the page shows at once
+
+
 def page(data: Data) -> str:
     results = data.results
-    about = results["about"]
+    budgets = results["about"]["budgets"]
+    left_out: list[str] = []
+    drawn = figures_html(data, left_out)
+    name = os.path.basename(os.path.abspath(data.folder)).removesuffix(".part")
+    sentence = about_the_run(results)
     return (HERE / "page.html").read_text(encoding="utf-8").format(
-        css=(HERE / "page.css").read_text(encoding="utf-8"),
-        name=escape(os.path.basename(os.path.abspath(data.folder))),
-        lm=escape(about["lm"]), task=escape(about["task"]),
-        styles=escape(", ".join(about["styles"])),
-        problems=about["problems"], samples=about["samples"], seeds=about["seeds"],
-        legend=escape(LEGEND),
-        tables="\n".join(result_table(table, about["budgets"]) for table in results["tables"]),
-        paper=paper_table(results["paper"]),
-        figures=figures_html(data),
-        completions=completions(data))
+        css=(HERE / "page.css").read_text(encoding="utf-8"), name=escape(name),
+        sentence=escape(sentence[0].upper() + sentence[1:]), summary=summary_html(results),
+        comparison=comparison(data), completions=completions(data),
+        accuracy=drawn.pop("accuracy", "") or soft(left_out[0]),
+        learned="\n".join(drawn.pop(figure) for figure in LEARNED if figure in drawn),
+        more="\n".join([*drawn.values(), *map(soft, left_out)]), legend=escape(LEGEND),
+        tables="\n".join(result_table(table, budgets) for table in results["tables"]),
+        paper=paper_table(results["paper"]))
+
+
+def write_page(folder: str) -> str:
+    """Writes report.html into a run's folder, and returns its path."""
+    path = os.path.join(folder, "report.html")
+    write(path, page(Data(folder)))
+    return path
 
 
 def main() -> None:
     parser = Parser(description="Write one page about a run.")
     parser.add_argument("folder", help="a finished run, such as runs/sums")
-    data = Data(parser.parse_args().folder)
-    path = os.path.join(data.folder, "report.html")
-    write(path, page(data))
-    print(f"wrote {path}")
+    print(f"wrote {write_page(parser.parse_args().folder)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""A new user's path: every command of the README and of the files' first lines is one that its
-program takes, the quick ones run on a finished run's folder, and what the README names is there."""
+"""A new user's path: every command of README.md, docs/ and the files' first lines is one that its
+program takes, the quick ones run on a finished run's folder, and what the pages name is there."""
 import ast
 import dataclasses
 import glob
@@ -17,7 +17,11 @@ from utils import options
 from experiment import config
 from conftest import ROOT, SHORT, execute
 
-README = open(os.path.join(ROOT, "README.md"), encoding="utf-8").read()
+PAGES = {os.path.relpath(path, ROOT): open(path, encoding="utf-8").read()
+         for pattern in ("README.md", "docs/*.md")
+         for path in sorted(glob.glob(os.path.join(ROOT, pattern)))}
+README = PAGES["README.md"]
+ALL_PAGES = "\n".join(PAGES.values())
 PATHS = [path for pattern in ("*.py", "baselines/*.py", "demos/*.py", "experiment/*.py",
                               "report/*.py", "utils/*.py")
          for path in sorted(glob.glob(os.path.join(ROOT, pattern)))]
@@ -26,7 +30,7 @@ HEADS = {os.path.relpath(path, ROOT):
 START = r"(?:\./run|python3?|torchrun)\s"
 # Those that read a run's folder or need none, and end in seconds.
 QUICK = ("sample.py", "eval.py", "demos.memory", "report.figures", "demos.replay", "report.page",
-         "demos.remake")
+         "report.sample_svg", "demos.remake")
 
 
 def blocks(text: str) -> list[str]:
@@ -54,11 +58,11 @@ def commands(text: str) -> list[list[str]]:
     return found
 
 
-ALL = {" ".join(x): x for text in (README, *HEADS.values()) for x in commands(text or "")}
+ALL = {" ".join(x): x for text in (*PAGES.values(), *HEADS.values()) for x in commands(text or "")}
 
 
 def test_the_commands_are_found():
-    assert ["train.py"] in commands(README) and len(commands(README)) > 15
+    assert ["train.py"] in commands(README) and len(commands(ALL_PAGES)) > 40
     assert commands("    ./run a.py 'x y' && ./run b.py ..   # c\n") == [["a.py", "x y"], ["b.py"]]
     assert commands("```\n./run a.py \\\n  --b\n```\nsee `python c.py`") == [
         ["a.py", "--b"], ["c.py"]]
@@ -105,7 +109,7 @@ def on(run: str, command: list[str]) -> list[str]:
 
 
 RUNS = {name: x for name, x in ALL.items() if x[0] in QUICK and "--against" not in x
-        and "OWNER/NAME" not in x and x in commands(README)}
+        and "OWNER/NAME" not in x and x in commands(ALL_PAGES)}
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +131,17 @@ def test_a_quick_command_runs(command, user, finish):
 
 
 def test_what_the_readme_links_to_is_there():
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README)
-    assert links and not [x for x in links if not os.path.exists(os.path.join(ROOT, x))]
+    missing, links = [], 0
+    for page, text in PAGES.items():
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            links += 1
+            if not os.path.exists(os.path.join(ROOT, os.path.dirname(page), link)):
+                missing.append((page, link))
+    assert links > 20 and not missing
+
+
+def test_the_readme_is_two_screens_of_a_hundred_lines():
+    assert README.count("\n") <= 200
 
 
 def names_of(path: str) -> set[str]:
@@ -144,15 +157,15 @@ def names_of(path: str) -> set[str]:
 
 
 def test_the_files_and_functions_that_the_readme_names_are_there():
-    files = set(re.findall(r"`((?:\w+/)?\w+\.py)\b", README))
+    files = set(re.findall(r"`((?:\w+/)?\w+\.py)\b", ALL_PAGES))
     assert not [x for x in files if not os.path.exists(os.path.join(ROOT, x))]
-    named = re.findall(r"`((?:\w+/)?\w+\.py): (\w[^`]*)`", README)
+    named = re.findall(r"`((?:\w+/)?\w+\.py): (\w[^`]*)`", ALL_PAGES)
     assert named and not [(file, x) for file, listed in named for x in listed.split(", ")
                           if x not in names_of(file)]
 
 
 # ---- the programs that the README shows ---------------------------------------------------------
-PROGRAMS = {x.split(":")[0]: x for x in re.findall(r"```python\n# (.*?)```", README, re.DOTALL)}
+PROGRAMS = {x.split(":")[0]: x for x in re.findall(r"```python\n# (.*?)```", ALL_PAGES, re.DOTALL)}
 MINE = [*SHORT, "--styles", "cot", "--iterations", "2"]
 
 
@@ -195,11 +208,11 @@ def test_an_action_of_ones_own(tmp_path):
 
 
 def test_a_bandit_of_ones_own(tmp_path, finish):
-    code, out, err = finish(written(tmp_path, "mybandit.py"), *MINE, folder=tmp_path)
+    code, out, err = finish(written(tmp_path, "mybandit.py"), *MINE, "--tables", folder=tmp_path)
     assert code == 0 and "\nThompson sampling " in out, err
     assert (tmp_path / "runs" / "sums" / "thompson-cot-0.safetensors").exists()
 
 
-def test_the_readme_shows_the_example_as_it_is():
+def test_a_page_shows_the_example_as_it_is():
     example = open(os.path.join(ROOT, "demos", "adapter.py"), encoding="utf-8").read()
-    assert f"```python\n{example.split(chr(34) * 3)[2].strip()}\n```" in README
+    assert f"```python\n{example.split(chr(34) * 3)[2].strip()}\n```" in PAGES["docs/extending.md"]

@@ -15,8 +15,8 @@ PROGRAMS = ("train", "eval", "sample")
 PACKAGES = ("utils", "grading", "experiment", "baselines", "report", "demos", "assignments")
 # Left never imports right; what stands in one line may not import its neighbours either.
 ORDER = (("utils",), ("grading", "features", "lm"), ("batch",), ("decode",),
-         ("verify", "bandit", "tiny"), ("pomdp", "tasks"), ("experiment",), ("baselines",),
-         ("eval",), ("train",), ("report", "sample", "demos", "assignments"))
+         ("verify", "bandit", "tiny"), ("pomdp", "tasks"), ("experiment",), ("baselines", "report"),
+         ("eval",), ("train",), ("sample", "demos", "assignments"))
 RANK = {name: i for i, names in enumerate(ORDER) for name in names}
 
 
@@ -112,7 +112,7 @@ def test_files_are_short_and_the_twelve_can_be_read_end_to_end():
     lines = {path: text.count("\n") for path, text in FILES.items()}
     assert not {path: n for path, n in lines.items() if n > 350}
     assert sum(lines[f"{name}.py"] for name in CONCEPT) < 3200
-    assert sum(n for path, n in lines.items() if not path.startswith("assignments")) < 10800
+    assert sum(n for path, n in lines.items() if not path.startswith("assignments")) < 11400
 
 
 def test_functions_are_at_most_60_lines():
