@@ -44,6 +44,7 @@ from decode import Episode, Strategy
 from eval import evaluate
 from experiment.adapters import arms_to_json, load_adapter, restore
 from experiment.model_card import card
+from experiment.progress import VALIDATION, progress
 from experiment.registry import BASELINES, BOTH, TOKEN_LEARNERS, BanditLearner, bandit_learners
 from experiment.reward_table import (Arm, at_every_budget, collect, embed_prompts, grade_fn,
                                      sample_policy, sample_static)
@@ -58,7 +59,6 @@ from utils.files import append_csv, save_checkpoint, write
 from utils.problem_files import Problem
 from utils.profiling import clock
 
-VALIDATION = 64      # problems (ours: 64 x 5 budgets every 10th iteration cost 6 % of a training)
 RESUME = "the same command with --resume goes on"
 
 
@@ -73,7 +73,7 @@ def sample_arms(run: Run, arms: list[Arm], start: int, stop: int, label: str
         sample = partial(sample_static, run.lm, run.task, problems, arm, run.config.samples,
                          run.config.seed, run.config.rows)
         rewards[arm] = run.rewards.get(f"train {start}-{stop} {arm}", sample)           # (P, n, T)
-        bar.set_postfix(reward=f"{rewards[arm].mean():.3f}", refresh=False)
+        bar.set_postfix(reward=f"{rewards[arm].mean():.3f}", **progress.left(), refresh=False)
         if i % 8 == 7:                           # ours: writing the file costs what an arm costs
             run.rewards.flush()
     run.rewards.flush()

@@ -21,6 +21,7 @@ from bandit import best_arm, pass_at
 from decode import Policy
 from experiment.adapters import arms_from_json, load_adapter
 from experiment.optimum import TooLarge, action_probabilities, grow, value
+from experiment.progress import progress
 from experiment.reward_table import (Arm, PolicyAt, at_every_budget, embed_prompts, grade_fn,
                                      sample_budget_blind, sample_policy, sample_static)
 from experiment.run import Run
@@ -86,7 +87,8 @@ class HeldOut:
 
     def table(self, name: str, sample: Callable[[], np.ndarray]) -> np.ndarray:
         """The table that rewards.npz has under this name, or sample()."""
-        self.bar.set_postfix_str(name)
+        if f"test {name}" not in self.run.rewards.arrays:
+            self.bar.set_postfix(sampling=name, **progress.left())
         table = self.run.rewards.get(f"test {name}", sample)
         self.run.rewards.flush()
         return table

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from decode import GREEDY, Episode, OnStep, Policy, Strategy, generate, static
+from experiment.progress import progress
 from grading import sandbox
 from lm import LM
 from tasks import Task
@@ -107,6 +108,7 @@ def collect(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Ten
     """
     if not prompts:
         return []
+    progress.sampled += len(budgets)
     if grade is None:
         return generate(lm, prompts, policy, budgets, n, seed, rows, on_step=on_step)
     threads = ThreadPoolExecutor(sandbox.CORES)

@@ -23,6 +23,7 @@ from decode import GREEDY, Episode, static
 from experiment.adapters import save_adapter
 from experiment.config import Config, check, flag
 from experiment.load import load
+from experiment.progress import planned_completions, progress
 from experiment.reward_table import RewardStore, collect, grade_fn
 from grading.sandbox import isolation
 from lm import LM
@@ -69,7 +70,7 @@ class TrainingLog:
         self.lines.append(line)
         shown = {k: f"{line[k]:.2f}" for k in ("entropy", "kl", "clipped") if k in line}
         reward = np.mean([x["reward"] for x in self.lines[-SMOOTHING:]])
-        self.bar.set_postfix(reward=f"{reward:.3f}", **shown, refresh=False)
+        self.bar.set_postfix(reward=f"{reward:.3f}", **shown, **progress.left(), refresh=False)
         self.bar.update()
 
     def __enter__(self) -> "TrainingLog":
@@ -95,6 +96,8 @@ def open_run(config: Config, resume: bool) -> tuple[Run, str]:
     part, final = main_process_first(partial(open_folder, config, resume))
     run = Run(lm, task, config, part, RewardStore(os.path.join(part, "rewards.npz")))
     main_process_first(partial(print_first_example, run))
+    if not resume:
+        progress.begin(planned_completions(config, len(task.budgets)))
     return run, final
 
 

@@ -73,7 +73,7 @@ def unbroken(finish, tmp_path_factory):
     Its progress is in the folder's file log.
     """
     folder = tmp_path_factory.mktemp("a user")
-    code, out, err = finish("train.py", *SHORT, folder=folder)
+    code, out, err = finish("train.py", *SHORT, "--tables", folder=folder)
     assert code == 0, err
     (folder / "log").write_text(err)
     return folder, out

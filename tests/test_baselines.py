@@ -19,7 +19,7 @@ from baselines.edt import COLDEST, edt, edt_temperature
 from baselines.lpo import (TOKEN_BETA, lpo_loss, lpo_update, pair_loss, right_and_wrong,
                            train_lpo, two_arms)
 from experiment.adapters import load_adapter, save_adapter
-from eval import transfer_tables
+from eval import transfer_makers
 
 
 # ---- LPO: arms ----------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_heads_act_as_strategies_and_are_the_same_after_saving(lm, tmp_path):
 # ---- in the run ---------------------------------------------------------------------------------
 def test_a_run_has_every_baseline_and_two_trainings_each(finish, tmp_path):
     code, out, err = finish("train.py", *SHORT, "--baselines", "--seeds", "2", "--iterations", "2",
-                            "--budgets", "18,30,44", "--samples", "4", folder=tmp_path)
+                            "--budgets", "18,30,44", "--samples", "4", "--tables", folder=tmp_path)
     assert code == 0, err
     for row in ("LPO", "softmax bandit, no budget", "EDT", "AutoDeco-like", "REINFORCE",
                 "token level, entropy only", "token level, no budget", "token level, trained so"):
@@ -242,6 +242,6 @@ def test_no_transfer_table_where_the_tested_problems_have_no_difficulties():
         config=SimpleNamespace(seed=0), done=lambda kind, seed: True)
     held = SimpleNamespace(run=run, sets={"cot": None}, Bs=[1], token=lambda kind: cells,
                            best_static=lambda selection: cells)
-    assert [x["title"] for x in transfer_tables(held)] == ["Transfer: trained on T = 16"]
+    assert [make()["title"] for make in transfer_makers(held)] == ["Transfer: trained on T = 16"]
     run.task.test[0] = Problem("", "", difficulty=3)
-    assert "difficulties 0, 1, tested on the others" in transfer_tables(held)[0]["title"]
+    assert "difficulties 0, 1, tested on the others" in transfer_makers(held)[0]()["title"]

@@ -1,4 +1,6 @@
-"""Figures and the report of a made-up run: every one is there, and shows the run's own numbers."""
+"""Figures, page and picture of a made-up run: every one is there, and shows the run's own numbers.
+
+The page is looked at in Chromium, where that is installed."""
 import csv
 import json
 import re
@@ -9,8 +11,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from report import figures, page
-from report.run_data import Data
+from browser import PROGRAM, Browser
+from experiment import summary
+from experiment.config import QUICK
+from report import figures, page, plots, sample_svg
+from report.run_data import Data, Missing
 from utils.errors import UserError
 
 BUDGETS, DIFFICULTIES = (18, 24, 30, 37, 44), range(3, 16)
@@ -94,7 +99,8 @@ def tokens(rng):
                 yield {"policy": "token level", "problem": problem, "budget": T, "step": step,
                        "left": left, "p_max": rng.uniform(.3, .95), "entropy": H,
                        "entropy_after": (0, .4 * H, H, 1.2 * H)[action], "action": action,
-                       "temperature": (0, .5, 1, 1.25)[action], "value": rng.random()}
+                       "temperature": (0, .5, 1, 1.25)[action], "value": rng.random(),
+                       "likeliest": "7;=#,\n"[problem % 6]}
 
 
 def lengths(rng):
@@ -130,6 +136,19 @@ def generations(rng) -> list[dict]:
             for i in range(20)]
 
 
+def comparison(rng) -> list[dict]:
+    """The policies of one problem, the last one with decisions."""
+    entries = []
+    for policy, entry in zip(("greedy", "best static", "sequence level", "token level"),
+                             generations(rng)):
+        if policy != "token level":
+            for token in entry["tokens"]:
+                token |= {"action": -1, "decision": False}
+        arm = "" if policy == "token level" else ARMS[1]
+        entries.append({"policy": policy, "arm": arm} | entry)
+    return entries
+
+
 def write_csv(path, lines):
     lines = list(lines)
     with open(path, "w", newline="") as file:
@@ -141,7 +160,8 @@ def write_csv(path, lines):
 def make_run(folder):
     """A run folder as train.py leaves it, of plausible numbers."""
     rng = np.random.default_rng(0)
-    for name, content in (("results", results(rng)), ("generations", generations(rng))):
+    for name, content in (("results", results(rng)), ("generations", generations(rng)),
+                          ("comparison", comparison(rng))):
         (folder / f"{name}.json").write_text(json.dumps(content))
     for name, lines in (("metrics", metrics), ("tokens", tokens), ("lengths", lengths),
                         ("choices", choices)):
@@ -160,7 +180,7 @@ def drawn(folder):
     """name -> its matplotlib figure."""
     pytest.importorskip("matplotlib")
     data = Data(str(folder))
-    with figures.matplotlib.rc_context(figures.STYLE):
+    with plots.matplotlib.rc_context(plots.STYLE):
         return {draw.__name__: draw(data) for draw in figures.FIGURES}
 
 
@@ -194,19 +214,23 @@ def test_no_two_lines_of_a_panel_share_dashes_and_marker(drawn):
             assert len(looks) == len(set(looks)), name
 
 
-def test_every_figure_is_written_twice_alike_and_one_without_data_is_named(folder, capsys):
+def test_every_figure_is_written_twice_alike_and_one_without_data_is_named(folder):
     pytest.importorskip("matplotlib")
     (folder / "tokens.csv").unlink()
-    first, again = (dict(figures.pictures(Data(str(folder)))) for _ in range(2))
-    assert set(first) == {f.__name__ for f in figures.FIGURES} - {"entropy", "temperature"}
+    left_out = []
+    first, again = (dict(figures.pictures(Data(str(folder)), ("png", "svg"), left_out.append))
+                    for _ in range(2))
+    without = {"entropy", "temperature", "kinds"}
+    assert set(first) == {f.__name__ for f in figures.FIGURES} - without
     assert first == again and all(x["png"].startswith(b"\x89PNG") for x in first.values())
-    assert "entropy: left out, no tokens.csv" in capsys.readouterr().out
+    assert left_out == 2 * [f"{name}: left out, no tokens.csv"
+                            for name in ("entropy", "temperature", "kinds")]
 
 
 def test_figures_without_matplotlib_end_with_one_line(folder, monkeypatch):
     monkeypatch.setattr(figures, "matplotlib", None)
     with pytest.raises(UserError, match="figures need matplotlib: ./run -m pip install"):
-        next(figures.pictures(Data(str(folder))))
+        next(figures.pictures(Data(str(folder)), ("svg",), print))
 
 
 # ---- the page -----------------------------------------------------------------------------------
@@ -221,7 +245,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags[tag] += 1
         self.ids.update(v for k, v in attributes if k == "id")
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
@@ -238,9 +262,11 @@ def test_the_page_is_whole_alone_and_shows_text_as_text(folder):
     assert max(told.ids.values(), default=1) == 1                     # ids of inlined figures
     for name in POLICIES:
         assert escape(name) in told.text
-    assert told.text.count("<div class=text>") == 20
+    assert len(re.findall('<div class="text (?:solved|failed)">', told.text)) == 20 + 4
     assert "&lt;script&gt;alert" in told.text
-    assert told.tags["table"] == 2 + 1 + 2 + 1 + 1
+    assert told.tags["table"] == 1 + 2 + 1 + 2 + 1 + 1
+    assert told.text.index("softmax bandit") < told.text.index("<svg" if "<svg" in told.text
+                                                               else "One problem")
     if figures.matplotlib is None:
         assert "matplotlib is not installed" in told.text
     else:
@@ -262,7 +288,8 @@ def test_a_token_is_coloured_where_it_is_a_decision_and_tells_its_numbers():
     x = {"text": "<\n", "action": 3, "decision": True, "p": .25, "p_max": .5, "entropy": 1.2,
          "left": 7, "value": .4}
     html = page.token_html(x)
-    assert html.startswith('<span class="a3" title="tau = 1.25; p = 0.250,') and "&lt;↵\n" in html
+    assert html.startswith('<span class="a3" tabindex="0" data-tip="tau = 1.25; p = 0.250,')
+    assert "&lt;↵\n" in html
     assert "7 tokens left" in html and "value 0.40" in html
     assert "class" not in page.token_html(x | {"decision": False})
 
@@ -270,5 +297,96 @@ def test_a_token_is_coloured_where_it_is_a_decision_and_tells_its_numbers():
 def test_a_folder_that_is_none_and_a_run_without_texts(folder, tmp_path):
     with pytest.raises(UserError, match="there is no folder"):
         Data(str(tmp_path / "missing"))
-    (folder / "generations.json").unlink()
-    assert "Left out: no generations.json" in page.page(Data(str(folder)))
+    for name in ("generations.json", "comparison.json"):
+        (folder / name).unlink()
+        assert f"Left out: no {name}" in page.page(Data(str(folder)))
+    with pytest.raises(Missing, match="no comparison.json"):
+        sample_svg.picture(Data(str(folder)).json("comparison.json"))
+
+
+# ---- the page in a browser ----------------------------------------------------------------------
+OVERFLOWING = """[...document.querySelectorAll("body *")].filter(e =>
+    !e.closest(".wide") && !e.closest("svg") && e.getBoundingClientRect().right > innerWidth + 0.5)
+    .map(e => e.outerHTML.slice(0, 80))"""
+TIP = 'getComputedStyle({}, "::after").content'
+# Contrast of two colours as WCAG 2 defines it: 4.5 is its limit for text
+CONTRAST = """(() => {
+    const rgb = x => x.match(/[0-9.]+/g).map(Number);
+    const L = x => { const [r, g, b] = rgb(x).map(v => (v /= 255) <= .04045 ? v / 12.92
+                     : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b };
+    const s = getComputedStyle(document.body), [a, b] = [L(s.color), L(s.backgroundColor)];
+    return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) })()"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if PROGRAM is None:
+        pytest.skip("no Chromium is installed")
+    path = page.write_page(str(make_run(tmp_path_factory.mktemp("shown"))))
+    with Browser(path) as browser:
+        yield browser
+
+
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+@pytest.mark.parametrize("width", (420, 1100))
+def test_nothing_overflows_and_the_text_can_be_read(browser, width, scheme):
+    browser.size(width, scheme)
+    browser.js("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert browser.js("innerWidth") == width
+    assert browser.js("document.documentElement.scrollWidth") <= width
+    assert not browser.js(OVERFLOWING)
+    assert browser.js(CONTRAST) > 4.5
+    dark = browser.js("getComputedStyle(document.body).backgroundColor") == "rgb(23, 23, 26)"
+    assert dark == (scheme == "dark")
+
+
+def test_the_pointer_and_the_tab_key_show_a_tokens_numbers(browser):
+    browser.size(1100, "light")
+    token = 'document.querySelector(".shown .a0[data-tip]")'
+    assert browser.js(TIP.format(token)) == "none"
+    browser.hover(".shown .a0[data-tip]")
+    shown = browser.js(TIP.format(token))
+    assert re.search(r"greedy; p = .*entropy .* nats, .* tokens left", shown)
+    browser.key("Tab", 9)                                            # to the page's first decision
+    focused = browser.js(TIP.format("document.activeElement"))
+    assert "p_max" in focused and "value" in focused
+
+
+def test_the_filter_shows_what_was_solved_or_not(browser):
+    shown = """['solved', 'failed'].map(kind => [...document.querySelectorAll('.shown .' + kind)]
+               .filter(e => e.offsetParent !== null).length)"""
+    for choice, counts in (("all", [10, 10]), ("solved", [10, 0]), ("failed", [0, 10])):
+        browser.js(f"document.getElementById({choice!r}).click()")
+        assert browser.js(shown) == counts
+
+
+# ---- the picture of one problem, the summary ----------------------------------------------------
+def test_the_picture_shows_every_policy_and_marks_decisions_alone(folder):
+    entries = json.loads((folder / "comparison.json").read_text())
+    svg = sample_svg.picture(entries)
+    Reader(svg)
+    for entry in entries:
+        assert f">{entry['policy']}" in svg
+    decisions = sum(token["decision"] for entry in entries for token in entry["tokens"])
+    assert svg.count("<path") == decisions + len(plots.ACTIONS)
+    furthest = max(float(x) + float(width) for x, width in
+                   re.findall(r'<text x="([\d.]+)" y="\d+" textLength="([\d.]+)"', svg))
+    assert furthest <= 2 * sample_svg.MARGIN + sample_svg.CHARACTER * sample_svg.COLUMNS
+    assert "<script>" not in svg
+
+
+def test_the_summary_has_the_tables_numbers_and_says_what_is_no_difference(folder):
+    told = json.loads((folder / "results.json").read_text())
+    text = summary.summary(told)
+    row = next(r for r in told["tables"][1]["rows"] if r["name"] == "token level")
+    means = "".join(f"{100 * row['cells'][f'pass@1[{t}]']['mean']:7.1f}" for t in range(5))
+    assert f"token level     {means}   a temperature" in text
+    cell = row["cells"]["pass@1[0]"]
+    low, high = (100 * end for end in cell["difference_interval"])
+    expected = (f"{100 * cell['difference']:+.1f} points at T = 18, 95 % interval {low:.1f} to "
+                f"{high:.1f}")
+    assert f"token level:     {expected}\n" in text and "mean nothing yet" not in text
+    cell["difference_interval"] = [-.01, .02]
+    assert "95 % interval -1.0 to 2.0: no difference\n" in summary.summary(told)
+    told["about"]["problems"] = QUICK["test_problems"]
+    assert "mean nothing yet" in summary.summary(told)

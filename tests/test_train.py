@@ -29,17 +29,25 @@ def start(program, *arguments, folder):
 
 def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_command(unbroken):
     folder, out = unbroken
+    text = (folder / "runs" / "sums" / "results.txt").read_text()
     for row, tables in (("greedy ", 5), ("best static ", 5), ("mixed static ", 5), ("LinUCB ", 4),
                         ("softmax bandit ", 6), ("oracle per prompt (estimate) °", 2),
                         ("arm: ", 10), ("token level ", 3), ("both levels ", 2),
                         ("scripted oracle °", 1)):
-        assert sum(line.startswith(row) for line in out.splitlines()) == tables, row
+        assert sum(line.startswith(row) for line in text.splitlines()) == tables, row
     assert "memory" in out.splitlines()[0] and "reward" in out.splitlines()[3]
     assert out.splitlines()[-1].startswith("next: ./run sample.py")
+    assert text.strip() in out
+    log = (folder / "log").read_text()
+    for i, stage in enumerate(("reward table", "action sets", "softmax cot", "token 0",
+                               "both levels", "held-out problems"), start=1):
+        assert f"\n{i}/6 {stage}" in log.replace("\r", "\n"), stage
+    assert "run_left=" in log
     files = set(os.listdir(folder / "runs" / "sums"))
     assert files == {"README.md", "config.json", "metrics.csv", "results.json", "rewards.npz",
                      "selection.json", "tokens.csv", "lengths.csv", "choices.csv",
-                     "generations.json", "token-0.safetensors", "both-cot+direct-0.safetensors",
+                     "generations.json", "comparison.json", "results.txt", "report.html",
+                     "token-0.safetensors", "both-cot+direct-0.safetensors",
                      *(f"{kind}-{styles}-0.safetensors" for kind in ("softmax", "linucb")
                        for styles in ("cot", "cot+direct"))}
 
@@ -101,7 +109,7 @@ def test_eval_and_decode_read_the_run(unbroken, finish):
     assert code == 0 and table.strip() in out, err
     assert hashes(folder / "runs" / "sums") == before
     code, table, err = finish("eval.py", "runs/sums", "--parallel", "2", folder=folder)
-    assert code == 0 and "Pass@2 in %" in table and "Pass@1 in %" not in table, err
+    assert code == 0 and ". Pass@2 in %" in table and ". Pass@1 in %" not in table, err
     code, _, err = finish("eval.py", "runs/sums", "--parallel", "4", folder=folder)
     assert code == 1 and "--parallel of this run: 1, 2" in err
     code, text, err = finish("sample.py", "7+8+5+9:", "--budget", "20", folder=folder)

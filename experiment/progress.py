@@ -1,0 +1,66 @@
+"""About how long a run still takes: run_left, which its progress bars show beside their own time.
+
+Nearly all of a run's time goes into completions. How many it will sample follows from its options,
+how long one takes from those that it has sampled. Bandits train in seconds and count as nothing;
+completions differ in length: "about".
+"""
+import time
+
+from tqdm import tqdm
+
+from experiment.config import Config
+from features import PARALLEL_BUDGETS
+from utils.distributed import share
+
+VALIDATION = 64      # problems, every 10th iteration (ours: 6 % of a training at 5 budgets)
+
+
+def planned_completions(config: Config, T: int) -> int:
+    """How many completions a run with T token budgets samples, but for some of its baselines."""
+    sets, variants = len(config.style_sets()), len(config.token_variants())
+    table_problems = max(config.problems, config.pool_problems)
+
+    # Stages 1 and 2: all arms on some problems, the action sets on the others
+    candidates = config.pool * len(config.all_styles())
+    arms = candidates * config.pool_problems
+    arms += sets * config.arms * (table_problems - config.pool_problems)
+
+    # Stages 4 and 5: rollouts and validation; the token policy as two arms, at every token budget
+    iteration = config.batch + VALIDATION * T // 10
+    trained = variants * config.iterations * iteration
+    both = 2 * table_problems * config.samples * T
+
+    # Stage 6: static arms serve all token budgets at once; variants have half of the samples
+    most = min(config.samples, config.test_samples)
+    parallel = sum(B <= most for B in PARALLEL_BUDGETS)
+    at_each_budget = 1 + config.seeds * ((variants + 1) / 2 + parallel)
+    policies = sets * (config.arms + 2) + T * at_each_budget
+    tested = config.test_problems * config.test_samples * policies
+    return int(arms * config.samples + config.seeds * (trained + both) + tested)
+
+
+class Progress:
+    """Counts the completions of this process, and says how long the others of its run will take."""
+
+    def __init__(self) -> None:
+        self.planned = 0                       # 0: not known, as after --resume
+        self.sampled = 0
+        self.start = 0.0
+
+    def begin(self, planned: int) -> None:
+        """planned: of all processes together; each samples its share."""
+        part = share(planned)
+        self.planned = part.stop - part.start
+        self.sampled = 0
+        self.start = time.monotonic()
+
+    def left(self) -> dict[str, str]:
+        """What a bar shows: {"run_left": "03:20"}, or nothing where that is not known."""
+        if not self.planned or not self.sampled:
+            return {}
+        seconds_each = (time.monotonic() - self.start) / self.sampled
+        still = max(0, self.planned - self.sampled)
+        return {"run_left": tqdm.format_interval(seconds_each * still)}
+
+
+progress = Progress()
