@@ -245,7 +245,7 @@ def test_a_damaged_file_of_an_unfinished_run_is_named_and_made_again_once_delete
     code, errors, _ = train(forker, tmp_path)
     assert code == 0, errors
     again = hashes(tmp_path / "runs" / "sums")
-    lost = ("metrics.csv", "report.html")                    # some of its lines; the page shows them
+    lost = ("metrics.csv", "report.html")            # some of its lines; the page shows them
     assert {k: v for k, v in again.items() if k not in lost} == {
         k: v for k, v in unbroken[1].items() if k not in lost}
 
