@@ -79,12 +79,17 @@ class TokenPolicy(nn.Module):
     """Actor and critic, separate 3-layer MLPs on observations; width 128 (prototype)."""
 
     def __init__(self, d: int, horizon: int, parts: Sequence[str] = OBSERVATION_PARTS,
-                 width: int = 128):
-        """d: the LM's hidden size. horizon: the largest token budget. parts: of the observation."""
+                 width: int = 128, top_k: int = 0):
+        """d: the LM's hidden size. horizon: the largest token budget. parts: of the observation.
+
+        top_k: under every action; 0 is none. (Ours: among 151,000 tokens, those of the tail together
+        are drawn often at a temperature of 2. At 1.25 they are not.)
+        """
         super().__init__()
         self.horizon = horizon
         self.parts = tuple(parts)
         self.width = width
+        self.top_k = top_k
         inputs = observation_size(d, self.parts)
         self.actor = mlp(inputs, width, len(TEMPERATURES))
         self.critic = mlp(inputs, width, 1)
@@ -96,7 +101,7 @@ class TokenPolicy(nn.Module):
 
         # The strategy of each action; behind them, where the index -1 finds it, any for NO_ACTION
         self.strategies: Tensor                                                # (A + 1, 4)
-        strategies = [Strategy(temperature) for temperature in (*TEMPERATURES, 1.0)]
+        strategies = [Strategy(temperature, top_k) for temperature in (*TEMPERATURES, 1.0)]
         self.register_buffer("strategies", torch.tensor(strategies), persistent=False)
 
     def observation(self, h: Tensor, e: Tensor, dist: Tensor, tokens_left: Tensor) -> Tensor:
@@ -138,8 +143,8 @@ class TokenPolicy(nn.Module):
         action = torch.where(acts, GREEDY_ACTION, NO_ACTION)                   # (R,)
         action = action.index_copy(0, rows, chosen)
         strategies = self.strategies[action]                                   # (R, 4)
-        return Choice(strategies, filters=False, action=action, decision_rows=rows, logp=logp, h=h,
-                      distribution=dist)
+        return Choice(strategies, filters=self.top_k > 0, action=action, decision_rows=rows,
+                      logp=logp, h=h, distribution=dist)
 
     def over(self, base: Tensor, active: Tensor | None = None) -> Policy:
         """The policy over the sequence level's strategies: it replaces their temperatures alone.

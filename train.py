@@ -223,7 +223,8 @@ def train_token(run: Run, problems: list[Problem], budgets: list[int], kind: str
     every_budget = torch.tensor(budgets).repeat(len(validation), 1)                     # (N, T)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        policy = TokenPolicy(run.lm.d, max(run.task.budgets), variant.parts).to(run.lm.device)
+        policy = TokenPolicy(run.lm.d, max(run.task.budgets), variant.parts, top_k=config.top_k)
+    policy = policy.to(run.lm.device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
     update = TOKEN_LEARNERS[variant.learner]
     checkpoint = run.file(kind, seed, "checkpoint")
@@ -231,8 +232,7 @@ def train_token(run: Run, problems: list[Problem], budgets: list[int], kind: str
     with TrainingLog(f"4/6 {kind} {seed}", config.iterations, lines) as log:
         for i in range(start, config.iterations):
             # The learning rate falls linearly to a tenth
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
+            optimizer.param_groups[0]["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
 
             # Sample rollouts with the policy as it is, and learn from them
             step_seed = seed * 1_000_003 + i + 1                 # another one for every iteration
@@ -251,7 +251,7 @@ def train_token(run: Run, problems: list[Problem], budgets: list[int], kind: str
                 clock.note_memory(f"iteration {i} of {kind} {seed}")
     append_csv(f"{run.folder}/metrics.csv", {"adapter": kind, "seed": seed}, log.lines)
     run.save(kind, seed, "token", policy.state_dict(), horizon=policy.horizon, parts=policy.parts,
-             width=policy.width)
+             width=policy.width, top_k=policy.top_k)
 
 
 def train_token_level(run: Run, problems: list[Problem]) -> None:

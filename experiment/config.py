@@ -73,6 +73,7 @@ class Config:
     token_samples: int = option(4, "token level: rollouts of a prompt, each with its own budget")
     lr: float = option(5e-4, "token level: learning rate; it falls to a tenth of this")
     entropy: float = option(0.02, "token level: weight of the entropy bonus")
+    top_k: int = option(0, "token level: top-k under every temperature; 0 is none")
     parts: str = option(",".join(OBSERVATION_PARTS), "token level: parts of the observation")
     baselines: bool = option(False, "also the paper's baselines, the ablations and transfer")
     test_problems: int = option(250, "held-out problems")
@@ -107,6 +108,9 @@ QUICK = dict(pool=4, pool_problems=16, problems=24, bandit_steps=60, linucb_step
              iterations=4, batch=64, token_problems=200, test_problems=16)
 FULL = dict(styles="cot,direct", pool=60, problems=600, bandit_steps=2000, linucb_steps=1500,
             iterations=100, token_problems=20000, test_problems=500, seeds=3, baselines=True)
+
+
+MAY_BE_0 = ("seed", "shots", "top_k")
 
 
 def flag(name: str) -> str:
@@ -153,14 +157,15 @@ def check(config: Config) -> None:
     """Raises UserError if an option is out of its range."""
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
-        if type(field.default) is int and field.name not in ("seed", "shots") and value < 1:
+        if type(field.default) is int and field.name not in MAY_BE_0 and value < 1:
             raise UserError(f"{flag(field.name)} must be at least 1, not {value}")
     if not 0 <= config.seed <= 4000:                       # 4,000 x 1,000,003 still fits 32 bits
         raise UserError(f"--seed must be 0 to 4000, not {config.seed}")
     if config.arms < 2:
         raise UserError(f"--arms must be at least 2, to choose among, not {config.arms}")
-    if config.shots < 0:
-        raise UserError(f"--shots must not be negative, not {config.shots}")
+    if min(config.shots, config.top_k) < 0:
+        raise UserError("--shots and --top-k must not be negative, not "
+                        f"{min(config.shots, config.top_k)}")
     if config.thinking == "on" and config.plain:
         raise UserError("--thinking on is part of a chat template, which --plain leaves out")
     if config.thinking not in ("on", "off"):

@@ -15,8 +15,8 @@ from pomdp import TokenPolicy, ppo_update, reinforce_update
 
 # ---- kinds of adapters: how one is built again from what its file says --------------------------
 def build_token(lm: LM, about: dict) -> nn.Module:
-    width = about.get("width", 128)                        # older files do not say it
-    return TokenPolicy(lm.d, about["horizon"], about["parts"], width).to(lm.device)
+    width, top_k = about.get("width", 128), about.get("top_k", 0)     # older files do not say them
+    return TokenPolicy(lm.d, about["horizon"], about["parts"], width, top_k).to(lm.device)
 
 
 def build_softmax(lm: LM, about: dict) -> nn.Module:

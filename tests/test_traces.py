@@ -20,7 +20,7 @@ from experiment.adapters import arms_to_json, save_adapter
 from experiment.config import Config
 from experiment.load import make_task
 from experiment.held_out import HeldOut
-from experiment.reward_table import Arm, collect, embed_prompts, sample_policy
+from experiment.reward_table import Arm, collect, embed_prompts, grade_fn, sample_policy
 from experiment.run import Run
 from experiment.traces import (TraceRecorder, as_csv, choice_lines, static_lengths, token_lines,
                                watch)
@@ -237,6 +237,33 @@ def test_generations_and_tokens_csv_agree(folder):
         for n in decisions:
             line = listed[str(i), str(x["budget"]), str(n["left"])]
             assert all(float(line[k]) == n[k] for k in ("action", "p_max", "entropy", "value"))
+
+
+def test_the_comparison_is_one_problem_at_the_middle_budget_under_four_policies(
+        folder, lm, held, token):
+    told = json.loads((folder / "comparison.json").read_text())
+    assert [x["policy"] for x in told] == ["greedy", "best static", "sequence level", "token level"]
+    task, prompts = held.run.task, held.prompts("cot")
+
+    def sampled(problem, arm):
+        policy = token if arm.token else static(torch.tensor([arm.strategy]))
+        prompt = task.prompt(problem, arm.style)
+        return collect(lm, task, [prompt], policy, torch.tensor([20]), 1, 3, 1,
+                       grade_fn(lm, task, [problem], [prompt]))[0]
+
+    # The first problem that greedy fails and the token level solves, or else the first
+    token_arm = Arm("cot", Strategy(), token=True)
+    fits = [i for i, p in enumerate(task.test)
+            if sampled(p, token_arm).reward > sampled(p, ARMS[0]).reward]
+    number = (fits or [0])[0]
+    assert told[0]["prompt"] == told[3]["prompt"] == prompts[number]
+    choice = held.choice(bandits(lm)["softmax"], CONTEXT_PARTS, 1, 1)[number]
+    for x, arm in zip(told, (ARMS[0], BEST[1], ARMS[choice], token_arm)):
+        assert x["arm"] == ("" if arm.token else str(arm)) and x["budget"] == 20
+        episode = sampled(task.test[number], arm)
+        assert len(x["tokens"]) == len(episode.tokens) and x["reward"] == episode.reward
+        assert [n["action"] for n in x["tokens"]] == episode.action.tolist()
+        assert any(n["decision"] for n in x["tokens"]) == arm.token
 
 
 # ---- choices -------------------------------------------------------------------------------------
