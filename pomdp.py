@@ -82,7 +82,7 @@ class TokenPolicy(nn.Module):
                  width: int = 128, top_k: int = 0):
         """d: the LM's hidden size. horizon: the largest token budget. parts: of the observation.
 
-        top_k: under every action; 0 is none. (Ours: among 151,000 tokens, those of the tail together
+        top_k: under every action; 0 is none. (Ours: of 151,000 tokens, those of the tail together
         are drawn often at a temperature of 2. At 1.25 they are not.)
         """
         super().__init__()

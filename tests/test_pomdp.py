@@ -66,6 +66,19 @@ def test_an_untrained_action_set_of_greedy_alone_is_greedy(lm):
     assert torch.equal(a[0].tokens, b[0].tokens)
 
 
+def test_top_k_holds_under_every_temperature(lm):
+    ids, keys = [lm.encode("12+13+14+15+16+17:")], torch.tensor([0])
+    greedy, = rollout(lm, ids, static(torch.tensor([GREEDY])), torch.tensor([40]), keys)
+    differ = {}
+    for top_k in (1, 0):
+        policy = TokenPolicy(lm.d, 40, top_k=top_k)
+        policy.actor[-1].bias.data[3] = 9                            # tau = 1.25 at every decision
+        episodes = rollout(lm, ids, policy, torch.full((8,), 40), keys, n=8)
+        assert all((x.action[x.decision_steps] == 3).all() for x in episodes)
+        differ[top_k] = sum(not torch.equal(x.tokens, greedy.tokens) for x in episodes)
+    assert differ[1] == 0 and differ[0] > 4
+
+
 def test_explored_actions_follow_the_policy(lm):
     policy = TokenPolicy(lm.d, 40)
     with torch.no_grad():

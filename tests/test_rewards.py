@@ -1,12 +1,14 @@
 """Rewards: given while the LM decodes, each to its own episode; which code of an answer counts."""
 import textwrap
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from utils.errors import UserError
-from decode import Strategy, static
+from decode import GREEDY, Strategy, generate, static
+from demos import headroom
 from experiment.reward_table import collect
 from tasks import TASKS, Task, code_contests_problem, mbpp_problem
 from utils.problem_files import Problem, Source
@@ -138,3 +140,20 @@ def test_the_last_block_that_reads_the_input_is_the_program(text, r):
 def test_outputs_are_compared_as_code_contests_compares_them(code, expected, r):
     row = {"description": "q", "public_tests": {"input": [""], "output": [expected]}}
     assert grade_program(block(code + "\n"), code_contests_problem(row)) == r
+
+
+# ---- rules by hand (demos/headroom.py) ----------------------------------------------------------
+def test_a_rule_is_greedy_but_where_it_acts(lm):
+    hot = Strategy(1.25)
+    prompts = ["7+8+5+9:", "12+3+4+11+6:"]
+    everywhere = headroom.rule(lambda state: state.step >= 0, hot)
+    nowhere = headroom.rule(lambda state: state.step < 0, hot)
+    for policy, strategy in ((everywhere, hot), (nowhere, GREEDY)):
+        ours = generate(lm, prompts, policy, 40, n=4)
+        theirs = generate(lm, prompts, static(torch.tensor([strategy])), 40, n=4)
+        assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(ours, theirs))
+    # "#" opens a comment elsewhere, here it is an answer's mark: at most that fork differs
+    where = headroom.rules(lm)["a comment"]
+    state = SimpleNamespace(logits=torch.nn.functional.one_hot(
+        torch.tensor([lm.encode("#")[-1], lm.encode("7")[-1]]), lm.vocabulary).float())
+    assert where(state).tolist() == [True, False]

@@ -138,6 +138,9 @@ def test_an_adapter_says_its_width_and_an_older_file_has_the_width_of_then(lm, t
             again, _ = load_adapter(path, lm)
             assert again.width == saved.width
             assert all(torch.equal(a, b) for a, b in zip(saved.parameters(), again.parameters()))
+    narrow = TokenPolicy(lm.d, 30, ["hidden"], top_k=2)
+    save_adapter(path, narrow.state_dict(), "token", lm, horizon=30, parts=["hidden"], top_k=2)
+    assert torch.equal(load_adapter(path, lm)[0].strategies, narrow.strategies)
 
 
 def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken, finish):
