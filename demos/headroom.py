@@ -74,6 +74,8 @@ def sample_all(config: Config) -> tuple[dict[str, np.ndarray], dict[str, np.ndar
     """Rewards (P, n, T) of static strategies and of the rules; the token budgets."""
     lm, task = load(config)
     problems = task.train[:config.problems]
+
+    # A sampler for each static arm, one for each rule
     samplers = {}
     arms = [arm for arm in candidate_arms(config) if arm.style == config.all_styles()[0]]
     for arm in arms:
@@ -82,6 +84,7 @@ def sample_all(config: Config) -> tuple[dict[str, np.ndarray], dict[str, np.ndar
     for name, where in rules(lm).items():
         samplers[name] = partial(sample_budget_blind, style=config.all_styles()[0],
                                  policy=rule(where, hot))
+
     rewards = {}
     for name, sample in tqdm(samplers.items(), desc="rules and strategies"):
         rewards[name] = sample(lm, task, problems, n=config.samples, seed=config.seed,
@@ -93,6 +96,8 @@ def sample_all(config: Config) -> tuple[dict[str, np.ndarray], dict[str, np.ndar
 def main() -> None:
     config, _ = parse()
     static, of_rules, budgets = sample_all(config)
+
+    # Each row's cells (B, t) -> Pass@1 of each problem; best static is chosen in each column
     cells = {name: {(1, t): table[..., t].mean(1)[None] for t in range(len(budgets))}
              for name, table in (static | of_rules).items()}                            # (1, P)
     best = {at: max((cells[name][at] for name in static), key=np.mean)

@@ -24,6 +24,7 @@ NAME_WIDTH, CELL_WIDTH = 16, 7                                           # chara
 
 def first_style_rows(results: dict) -> dict[str, dict]:
     """Name -> row of the tables in the run's first style, whose policies can be compared."""
+    # The first table is the sequence level's in the first style
     sequence = results["tables"][0]
     token = next(table for table in results["tables"] if table["title"] == "Token level")
     rows = {row["name"]: row for row in sequence["rows"]}
@@ -33,14 +34,17 @@ def first_style_rows(results: dict) -> dict[str, dict]:
 def rows_of(results: dict) -> list[tuple[str, list[float], str]]:
     """(name, Pass@1 in % at each token budget, what it is) of each of ROWS that the run has."""
     found = first_style_rows(results)
+    T = len(results["about"]["budgets"])
+
+    # The numbers that stand in the meanings
     selection = next(iter(results["selection"].values()))
     numbers = {"candidates": selection["candidates"], "arms": len(selection["names"])}
+
     lines = []
     for name, meaning in ROWS.items():
         if name in found:
             cells = found[name]["cells"]
-            means = [100 * cells[f"pass@1[{t}]"]["mean"]
-                     for t in range(len(results["about"]["budgets"]))]
+            means = [100 * cells[f"pass@1[{t}]"]["mean"] for t in range(T)]
             lines.append((name, means, meaning.format(**numbers)))
     return lines
 
@@ -58,9 +62,14 @@ def gain(cell: dict, T: int) -> str:
 
 def gains(results: dict) -> dict[str, list[str]]:
     """Level -> what it gains over best static at each token budget, in words."""
-    rows, budgets = first_style_rows(results), results["about"]["budgets"]
-    return {level: [gain(rows[name]["cells"][f"pass@1[{t}]"], T) for t, T in enumerate(budgets)]
-            for level, name in LEVELS.items() if name in rows}
+    rows = first_style_rows(results)
+    said = {}
+    for level, name in LEVELS.items():
+        if name in rows:
+            cells = rows[name]["cells"]
+            said[level] = [gain(cells[f"pass@1[{t}]"], T)
+                           for t, T in enumerate(results["about"]["budgets"])]
+    return said
 
 
 def about_the_run(results: dict) -> str:
@@ -98,9 +107,12 @@ def last_words(results: dict, with_tables: bool, Bs: Sequence[int] = ()) -> str:
 def summary(results: dict) -> str:
     """The whole of it, as text."""
     lines = ["", about_the_run(results), *table_lines(results), "", "Gain over best static:"]
+    # The level's name stands before its first line alone
     for level, said in gains(results).items():
-        for i, text in enumerate(said):
-            lines.append(f"{level + ':' if i == 0 else '':{NAME_WIDTH}} {text}")
+        label = f"{level}:"
+        for text in said:
+            lines.append(f"{label:{NAME_WIDTH}} {text}")
+            label = ""
     if caution(results):
         lines += ["", caution(results)]
     return "\n".join(lines)

@@ -95,6 +95,7 @@ def token_html(x: dict) -> str:
     """
     text = escape(x["text"]).replace("\n", "↵\n") or "·"
     action = ACTIONS[x["action"]] if x["action"] >= 0 else "no action"
+    # What its tip says; the critic's value only where there was something to decide
     tip = escape(f"{action}; p = {x['p']:.3f}, p_max = {x['p_max']:.3f}, "
                  f"entropy {x['entropy']:.2f} nats, {x['left']} tokens left")
     if x["decision"]:
@@ -150,6 +151,7 @@ def completions(data: Data) -> str:
 def summary_html(results: dict) -> str:
     """The rows that tell most, and what each level gained, in words."""
     budgets = results["about"]["budgets"]
+    # Two table rows for each policy: its numbers, and below them what it is
     lines = []
     for name, means, meaning in rows_of(results):
         cells = "".join(f"<td>{x:.1f}</td>" for x in means)
@@ -171,16 +173,20 @@ LEARNED = ("temperature", "kinds", "choices")                # figures that the 
 def page(data: Data) -> str:
     results = data.results
     budgets = results["about"]["budgets"]
+
+    # The figures; those that a reader looks at first are taken out by name
     left_out: list[str] = []
     drawn = figures_html(data, left_out)
+    accuracy = drawn.pop("accuracy", "") or soft(left_out[0])
+    learned = [drawn.pop(name) for name in LEARNED if name in drawn]
+
     name = os.path.basename(os.path.abspath(data.folder)).removesuffix(".part")
     sentence = about_the_run(results)
     return (HERE / "page.html").read_text(encoding="utf-8").format(
         css=(HERE / "page.css").read_text(encoding="utf-8"), name=escape(name),
         sentence=escape(sentence[0].upper() + sentence[1:]), summary=summary_html(results),
         comparison=comparison(data), completions=completions(data),
-        accuracy=drawn.pop("accuracy", "") or soft(left_out[0]),
-        learned="\n".join(drawn.pop(figure) for figure in LEARNED if figure in drawn),
+        accuracy=accuracy, learned="\n".join(learned),
         more="\n".join([*drawn.values(), *map(soft, left_out)]), legend=escape(LEGEND),
         tables="\n".join(result_table(table, budgets) for table in results["tables"]),
         paper=paper_table(results["paper"]))
