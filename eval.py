@@ -197,7 +197,7 @@ def listed(values: Iterable[int]) -> str:
 
 # ---- all tables of a run ------------------------------------------------------------------------
 def evaluate(run: Run, shown: Sequence[int] = ()) -> dict:
-    """Samples what is missing, writes results.json, results.txt and the page report.html.
+    """Samples what is missing, writes results.json, results.txt, traces and the page report.html.
 
     shown: parallel budgets B to be printed. Raises UserError for one that was not sampled.
     Returns the content of results.json.

@@ -21,6 +21,7 @@ import baselines                               # noqa: F401  (enters itself in t
 from eval import sequence_table, token_table
 from experiment.config import parse
 from experiment.held_out import HeldOut, held_out
+from experiment.progress import progress
 from experiment.run import Run, open_run
 from experiment.tables import LEGEND, show
 from train import sample_table, select_action_sets, train_bandits, train_token_level
@@ -60,7 +61,12 @@ def main() -> None:
         raise UserError(f"say first which level: {' or '.join(LEVELS)}; then options of train.py")
     with process_group(RESUME):
         config, asked = main_process_first(lambda: parse(options if level in LEVELS else [level]))
+        if asked.profile or asked.tables:
+            raise UserError("--profile and --tables are options of train.py alone")
+        if level == "token" and config.baselines:
+            raise UserError("--baselines needs both levels: train.py has it")
         run, _ = open_run(config, asked.resume)
+        progress.begin(0)                      # a part of a run: what is left of it is not planned
         train_level(run, level)
         with tqdm(desc="held-out", unit=" tables") as bar:
             tables = tables_of(held_out(run, bar), level)

@@ -30,10 +30,12 @@ def planned_completions(config: Config, T: int) -> int:
     trained = variants * config.iterations * iteration
     both = 2 * table_problems * config.samples * T
 
-    # Stage 6: static arms serve all token budgets at once; variants have half of the samples
+    # Stage 6: static arms serve all token budgets at once; variants of the token policy have half
+    # of the samples; both levels are sampled for every B
     most = min(config.samples, config.test_samples)
     parallel = sum(B <= most for B in PARALLEL_BUDGETS)
-    at_each_budget = 1 + config.seeds * ((variants + 1) / 2 + parallel)
+    token_policies = 1 + (variants - 1) / 2
+    at_each_budget = 1 + config.seeds * (token_policies + parallel)      # 1: the scripted oracle
     policies = sets * (config.arms + 2) + T * at_each_budget
     tested = config.test_problems * config.test_samples * policies
     return int(arms * config.samples + config.seeds * (trained + both) + tested)

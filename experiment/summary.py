@@ -50,12 +50,9 @@ def rows_of(results: dict) -> list[tuple[str, list[float], str]]:
 
 
 def gain(cell: dict, T: int) -> str:
-    """A paired difference to best static in words, such as "+13.6 points at T = 18, ..".
-
-    A cell without a difference is that of best static's own choice.
-    """
-    points = 100 * cell.get("difference", 0.0)
-    low, high = (100 * end for end in cell.get("difference_interval", (0.0, 0.0)))
+    """A paired difference to best static in words, such as "+13.6 points at T = 18, .."."""
+    points = 100 * cell["difference"]
+    low, high = (100 * end for end in cell["difference_interval"])
     text = f"{points:+.1f} points at T = {T}, 95 % interval {low:.1f} to {high:.1f}"
     return text + (": no difference" if low <= 0 <= high else "")
 

@@ -167,7 +167,8 @@ def generations(held: HeldOut, problems: list[Problem], episodes: list[Episode],
 def completion_entry(run: Run, problem: Problem, style: str, x: Episode, notes: list[Note]) -> dict:
     """One completion of a problem: its prompt, reward and tokens."""
     prompt = run.task.prompt(problem, style)
-    return {"prompt": prompt, "answer": problem.answer, "budget": x.budget,
+    answer = "" if run.task.runs_programs else problem.answer
+    return {"prompt": prompt, "answer": answer, "budget": x.budget,
             "reward": grade_fn(run.lm, run.task, [problem], [prompt])(0, x.tokens),
             "truncated": x.truncated,
             "tokens": token_entries(run.lm, run.lm.encode(prompt), notes)}

@@ -18,7 +18,7 @@ from experiment.tables import LEGEND, difference, percent
 from report import figures
 from report.figures import pictures
 from report.plots import ACTIONS, matplotlib
-from report.run_data import Data, Missing
+from report.run_data import Data, Missing, verdict_of
 from utils.files import write
 from utils.options import Parser
 
@@ -105,13 +105,11 @@ def token_html(x: dict) -> str:
 
 
 def completion_html(x: dict, heading: str = "") -> str:
-    wrong = "wrong, ran out of tokens" if x["truncated"] else "wrong"
-    verdict = "right" if x["reward"] else wrong
+    verdict = verdict_of(x)
     tokens = "".join(token_html(token) for token in x["tokens"])
     kind = "solved" if x["reward"] else "failed"
     return (f'<div class="text {kind}">{heading}<code>{escape(x["prompt"])}{tokens}</code><br>'
-            f'<small>{len(x["tokens"])} of {x["budget"]} tokens; answer {escape(x["answer"])}: '
-            f'{verdict}</small></div>')
+            f'<small>{escape(verdict)}</small></div>')
 
 
 LEGEND_OF_ACTIONS = " ".join(f'<span class="a{a}">&nbsp;{escape(name)}&nbsp;</span>'
@@ -163,7 +161,9 @@ def summary_html(results: dict) -> str:
     for level, said in gains(results).items():
         items = "".join(f"<li>{escape(text)}</li>" for text in said)
         parts.append(f"<p>The {level} over best static:</p><ul>{items}</ul>")
-    return "\n".join([*parts, soft(caution(results))])
+    if caution(results):
+        parts.append(soft(caution(results)))
+    return "\n".join(parts)
 
 
 # ---- the page -----------------------------------------------------------------------------------

@@ -10,6 +10,17 @@ from utils.errors import UserError
 from utils.files import damaged, read_json
 
 
+def verdict_of(x: dict) -> str:
+    """How an entry of generations.json or comparison.json ended, in words."""
+    text = f"{len(x['tokens'])} of {x['budget']} tokens"
+    if x["truncated"]:
+        text += ", ran out"
+    text += "; right" if x["reward"] else "; wrong"
+    if x["answer"]:                            # a program has tests instead
+        text += f", the right answer is {x['answer']}"
+    return text
+
+
 class Missing(Exception):
     """This run does not have what a figure needs."""
 
@@ -34,7 +45,7 @@ class Data:
     @functools.cached_property
     def results(self) -> dict:
         results = self.json("results.json")
-        missing = [key for key in ("about", "selection", "tables") if key not in results]
+        missing = [key for key in ("about", "selection", "tables", "paper") if key not in results]
         if missing:
             raise Missing(f"results.json has no {', '.join(missing)}")
         return results

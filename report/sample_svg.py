@@ -3,7 +3,7 @@
     python -m report.sample_svg runs/sums                # runs/sums/figures/sample.svg
 
 Made from comparison.json of the run's folder. An action shows without colour too, by the line below
-its tokens, as on the page (page.py).
+its tokens: solid, dotted, dashed, thick.
 """
 from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
@@ -12,7 +12,7 @@ from html import escape
 from typing import Iterable
 
 from report.plots import ACTIONS
-from report.run_data import Data, Missing
+from report.run_data import Data, Missing, verdict_of
 from utils.errors import UserError
 from utils.files import write
 from utils.options import Parser
@@ -70,16 +70,13 @@ def picture(entries: Iterable[dict]) -> str:
     canvas = Canvas()
     for x in entries:
         # The policy, and what became of its completion
-        ending = ", ran out" if x["truncated"] else ""
-        verdict = "right" if x["reward"] else "wrong"
         arm = f" ({x['arm']})" if x["arm"] else ""
         canvas.add(f"{x['policy']}{arm}"[:COLUMNS], weight="bold")
         canvas.new_line()
-        canvas.add(f"{len(x['tokens'])} of {x['budget']} tokens{ending}; {verdict}, the right "
-                   f"answer is {x['answer']}"[:COLUMNS], colour="#63636a")
+        canvas.add(verdict_of(x)[:COLUMNS], colour="#63636a")
         canvas.new_line()
         # The prompt, whose end is enough of a long one; then the completion
-        canvas.add(x["prompt"][-COLUMNS:].replace("\n", "↵"), colour="#63636a")
+        canvas.add(x["prompt"][-COLUMNS:], colour="#63636a")
         for token in x["tokens"]:
             canvas.add(token["text"], token["action"] if token["decision"] else -1)
         canvas.new_line()

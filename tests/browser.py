@@ -1,6 +1,7 @@
 """A headless Chromium, driven over its DevTools pipe with nothing but the standard library."""
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -8,6 +9,7 @@ import tempfile
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
                None)
 TO_CHROMIUM, FROM_CHROMIUM = 3, 4                # the file descriptors that it reads and writes
+PATIENCE = 60                                    # seconds
 
 
 class Browser:
@@ -44,6 +46,8 @@ class Browser:
         os.write(self.out, json.dumps(message).encode() + b"\0")
         while True:
             while b"\0" not in self.buffer:
+                ready, _, _ = select.select([self.back], [], [], PATIENCE)
+                assert ready, f"no answer to {method}"
                 read = os.read(self.back, 1 << 16)
                 assert read, "Chromium has ended"
                 self.buffer += read

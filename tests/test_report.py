@@ -14,7 +14,7 @@ import pytest
 from browser import PROGRAM, Browser
 from experiment import summary
 from experiment.config import QUICK
-from report import figures, page, plots, sample_svg
+from report import figures, page, plots, run_data, sample_svg
 from report.run_data import Data, Missing
 from utils.errors import UserError
 
@@ -366,7 +366,10 @@ def test_the_picture_shows_every_policy_and_marks_decisions_alone(folder):
     svg = sample_svg.picture(entries)
     Reader(svg)
     for entry in entries:
-        assert f">{entry['policy']}" in svg
+        assert f">{entry['policy']}" in svg and escape(run_data.verdict_of(entry)) in svg
+    said = run_data.verdict_of(entries[0])
+    assert said == "29 of 18 tokens, ran out; wrong, the right answer is 29"
+    assert run_data.verdict_of(entries[0] | {"answer": ""}).endswith("; wrong")
     decisions = sum(token["decision"] for entry in entries for token in entry["tokens"])
     assert svg.count("<path") == decisions + len(plots.ACTIONS)
     furthest = max(float(x) + float(width) for x, width in
