@@ -214,5 +214,5 @@ def parse_sample() -> argparse.Namespace:
                         help="show other policies as well: greedy, best static, the sequence level")
     args = parser.parse_args()
     if (args.prompt is None) == (args.problem is None):
-        raise UserError("give a prompt, or --problem and a number")
+        raise UserError("give either a prompt, or --problem and a number")
     return args

@@ -137,7 +137,7 @@ def print_first_example(run: Run) -> None:
     reward = grade_fn(run.lm, task, [problem], [prompt])(0, episode.tokens)
     ending = " (ran out of tokens)" if episode.truncated else ""
     print(f"prompt: {prompt!r}\ngreedy: {completion!r}{ending}\n"
-          f"answer: {problem.answer!r}, reward {reward:g}")
+          f"right answer: {problem.answer!r}, reward {reward:g}")
 
 
 # ---- the run folder -----------------------------------------------------------------------------

@@ -54,7 +54,9 @@ def gain(cell: dict, T: int) -> str:
     points = 100 * cell["difference"]
     low, high = (100 * end for end in cell["difference_interval"])
     text = f"{points:+.1f} points at T = {T}, 95 % interval {low:.1f} to {high:.1f}"
-    return text + (": no difference" if low <= 0 <= high else "")
+    if high < 0:
+        return f"{text}: a loss"
+    return text + (": no difference" if low <= 0 else "")
 
 
 def gains(results: dict) -> dict[str, list[str]]:
@@ -103,13 +105,14 @@ def last_words(results: dict, with_tables: bool, Bs: Sequence[int] = ()) -> str:
 
 def summary(results: dict) -> str:
     """The whole of it, as text."""
-    lines = ["", about_the_run(results), *table_lines(results), "", "Gain over best static:"]
+    lines = ["", about_the_run(results)]
+    if caution(results):
+        lines.append(caution(results))
+    lines += [*table_lines(results), "", "Gain over best static:"]
     # The level's name stands before its first line alone
     for level, said in gains(results).items():
         label = f"{level}:"
         for text in said:
             lines.append(f"{label:{NAME_WIDTH}} {text}")
             label = ""
-    if caution(results):
-        lines += ["", caution(results)]
     return "\n".join(lines)

@@ -156,13 +156,12 @@ def summary_html(results: dict) -> str:
         lines.append(f"<tr><td>{escape(name)}</td>{cells}</tr><tr><td class=meaning "
                      f"colspan={1 + len(budgets)}><small>{escape(meaning)}</small></td></tr>")
     head = "".join(f"<th>T = {T}</th>" for T in budgets)
-    parts = ['<div class="wide"><table class=summary><tr><th>Pass@1, %</th>' + head + "</tr>"
-             + "\n".join(lines) + "</table></div>"]
+    parts = [soft(caution(results))] if caution(results) else []
+    parts += ['<div class="wide"><table class=summary><tr><th>Pass@1, %</th>' + head + "</tr>"
+              + "\n".join(lines) + "</table></div>"]
     for level, said in gains(results).items():
         items = "".join(f"<li>{escape(text)}</li>" for text in said)
         parts.append(f"<p>The {level} over best static:</p><ul>{items}</ul>")
-    if caution(results):
-        parts.append(soft(caution(results)))
     return "\n".join(parts)
 
 

@@ -187,7 +187,7 @@ def test_a_task_of_ones_own(tmp_path, finish):
     code, out, err = finish(written(tmp_path, "mytask.py"), "--task", "mine", "--data",
                             str(tmp_path), *MINE, folder=tmp_path)
     assert code == 0, err
-    assert re.search(r"^answer: '\d+', reward [01]$", out, re.MULTILINE)
+    assert re.search(r"^right answer: '\d+', reward [01]$", out, re.MULTILINE)
     assert (tmp_path / "runs" / "mine" / "results.json").exists()
 
 
