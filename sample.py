@@ -182,6 +182,8 @@ def main() -> None:
 
     if T > about["horizon"]:
         print(f"trained up to T = {about['horizon']}: more tokens left count as that many")
+    if args.compare:
+        print(f"one draw each: {folder}/results.txt has the rates")
     if args.compare and problem is None:
         print("sequence level: with --problem only, since it may ask the question in another style")
 
