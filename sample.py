@@ -180,10 +180,10 @@ def main() -> None:
         policies = policies_to_compare(run, token_policy, prompt, T, about["budgets"], problem)
     print_completions(run, policies, T, args.seed, problem)
 
-    if T > about["horizon"]:
-        print(f"trained up to T = {about['horizon']}: more tokens left count as that many")
     if args.compare:
         print(f"one draw each: {folder}/results.txt has the rates")
+    if T > about["horizon"]:
+        print(f"trained up to T = {about['horizon']}: more tokens left count as that many")
     if args.compare and problem is None:
         print("sequence level: with --problem only, since it may ask the question in another style")
 
