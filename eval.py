@@ -48,7 +48,6 @@ from experiment.selection import Selection
 from experiment.summary import last_words
 from experiment.tables import compare, make_table, tables_text
 from experiment.traces import write_traces
-from report.page import write_page
 from utils import distributed
 from utils.errors import UserError
 from utils.files import exists, read_json, shorter, write
@@ -225,6 +224,7 @@ def evaluate(run: Run, shown: Sequence[int] = ()) -> dict:
                        "paper": read_json(PAPER)})
     write(f"{run.folder}/results.json", json.dumps(results, indent=1))
     write(f"{run.folder}/results.txt", tables_text(results) + "\n")
+    from report.page import write_page           # here: matplotlib takes half a second to import
     distributed.main_process_first(partial(write_page, run.folder))
     return results
 

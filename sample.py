@@ -30,6 +30,7 @@ from experiment.reward_table import embed_prompts, grade_fn
 from experiment.run import Run, read_config
 from lm import LM
 from pomdp import DECISION_P_MAX, TEMPERATURES, action_names
+from report.run_data import ending, verdict
 from utils.detokenizer import Detokenizer
 from utils.errors import UserError
 from utils.files import read_json
@@ -86,16 +87,12 @@ def legend(colour: bool) -> str:
 
 def summary(run: Run, episode: Episode, prompt: str, problem: Problem | None) -> str:
     """How many tokens it took, and, if it answers a problem, whether the answer is right."""
-    text = f"{len(episode.tokens)} of {episode.budget} tokens"
-    if episode.truncated:
-        text += ", ran out"
+    how = ending(len(episode.tokens), episode.budget, episode.truncated)
     if problem is None:
-        return text
+        return how
     reward = grade_fn(run.lm, run.task, [problem], [prompt])(0, episode.tokens)
-    text += "; right" if reward else "; wrong"
-    if not run.task.runs_programs:
-        text += f", the right answer is {problem.answer}"
-    return text
+    answer = "" if run.task.runs_programs else problem.answer
+    return f"{how}; {verdict(reward, answer)}"
 
 
 def print_completions(run: Run, policies: dict[str, tuple[str, Policy]], T: int, seed: int,

@@ -24,7 +24,7 @@ Shapes: N prompts, P problems, S arms, n samples, T token budgets, X contexts, D
 Deviations from the paper: (1) both levels at once (5). Those of the parts stand in their files.
 """
 from utils.cli import check_options, run_program  # first: Ctrl-C is caught from here on
-from experiment.config import Variant, inner_budgets, lower_difficulties, parse
+from experiment.config import VALIDATION, Variant, inner_budgets, lower_difficulties, parse
 
 if __name__ == "__main__":                       # before torch loads: a mistake is told at once
     check_options("train.py", parse)
@@ -44,7 +44,7 @@ from decode import Episode, Strategy
 from eval import evaluate
 from experiment.adapters import arms_to_json, load_adapter, restore
 from experiment.model_card import card
-from experiment.progress import VALIDATION, progress
+from experiment.progress import progress
 from experiment.registry import BASELINES, BOTH, TOKEN_LEARNERS, BanditLearner, bandit_learners
 from experiment.reward_table import (Arm, at_every_budget, collect, embed_prompts, grade_fn,
                                      sample_policy, sample_static)

@@ -70,8 +70,8 @@ def rule(where: Where, hot: Strategy) -> Policy:
     return policy
 
 
-def sample_all(config: Config) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], tuple]:
-    """Rewards (P, n, T) of static strategies and of the rules; the token budgets."""
+def sample_all(config: Config) -> tuple[dict[str, np.ndarray], list[str], tuple[int, ...]]:
+    """Rewards (P, n, T) of static strategies and rules; the names of the former; token budgets."""
     lm, task = load(config)
     problems = task.train[:config.problems]
 
@@ -89,17 +89,16 @@ def sample_all(config: Config) -> tuple[dict[str, np.ndarray], dict[str, np.ndar
     for name, sample in tqdm(samplers.items(), desc="rules and strategies"):
         rewards[name] = sample(lm, task, problems, n=config.samples, seed=config.seed,
                                rows=config.rows)
-    static = {str(arm): rewards.pop(str(arm)) for arm in arms}
-    return static, rewards, task.budgets
+    return rewards, [str(arm) for arm in arms], task.budgets
 
 
 def main() -> None:
     config, _ = parse()
-    static, of_rules, budgets = sample_all(config)
+    rewards, static, budgets = sample_all(config)
 
     # Each row's cells (B, t) -> Pass@1 of each problem; best static is chosen in each column
     cells = {name: {(1, t): table[..., t].mean(1)[None] for t in range(len(budgets))}
-             for name, table in (static | of_rules).items()}                            # (1, P)
+             for name, table in rewards.items()}                                        # (1, P)
     best = {at: max((cells[name][at] for name in static), key=np.mean)
             for at in next(iter(cells.values()))}
     rows = {"best static": best, **cells}

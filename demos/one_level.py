@@ -24,13 +24,12 @@ from experiment.held_out import HeldOut, held_out
 from experiment.progress import progress
 from experiment.run import Run, open_run
 from experiment.tables import LEGEND, show
-from train import sample_table, select_action_sets, train_bandits, train_token_level
+from train import RESUME, sample_table, select_action_sets, train_bandits, train_token_level
 from utils.distributed import main_process_first, process_group
 from utils.errors import UserError
 from utils.files import write
 
 LEVELS = ("sequence", "token")
-RESUME = "the same command with --resume goes on"
 
 
 def train_level(run: Run, level: str) -> None:

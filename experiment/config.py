@@ -110,6 +110,7 @@ FULL = dict(styles="cot,direct", pool=60, problems=600, bandit_steps=2000, linuc
             iterations=100, token_problems=20000, test_problems=500, seeds=3, baselines=True)
 
 
+VALIDATION = 64      # problems, every 10th iteration (ours: 6 % of a training at 5 budgets)
 MAY_BE_0 = ("seed", "shots", "top_k")
 
 

@@ -8,11 +8,9 @@ import time
 
 from tqdm import tqdm
 
-from experiment.config import Config
+from experiment.config import VALIDATION, Config
 from features import PARALLEL_BUDGETS
 from utils.distributed import share
-
-VALIDATION = 64      # problems, every 10th iteration (ours: 6 % of a training at 5 budgets)
 
 
 def planned_completions(config: Config, T: int) -> int:

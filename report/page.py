@@ -16,7 +16,6 @@ from pathlib import Path
 from experiment.summary import about_the_run, caution, gains, rows_of
 from experiment.tables import LEGEND, difference, percent
 from report import figures
-from report.figures import pictures
 from report.plots import ACTIONS, matplotlib
 from report.run_data import Data, Missing, verdict_of
 from utils.files import write
@@ -73,7 +72,7 @@ def figures_html(data: Data, left_out: list[str]) -> dict[str, str]:
         left_out.append("figures: left out, matplotlib is not installed")
         return {}
     parts = {}
-    for name, files in pictures(data, ["svg"], left_out.append):
+    for name, files in figures.pictures(data, ["svg"], left_out.append):
         svg = inline(files["svg"].decode(), name)
         caption = " ".join(str(getattr(figures, name).__doc__).split())
         parts[name] = f"<figure><div>{svg}</div><figcaption>{escape(caption)}</figcaption></figure>"
@@ -105,11 +104,10 @@ def token_html(x: dict) -> str:
 
 
 def completion_html(x: dict, heading: str = "") -> str:
-    verdict = verdict_of(x)
     tokens = "".join(token_html(token) for token in x["tokens"])
     kind = "solved" if x["reward"] else "failed"
     return (f'<div class="text {kind}">{heading}<code>{escape(x["prompt"])}{tokens}</code><br>'
-            f'<small>{escape(verdict)}</small></div>')
+            f'<small>{escape(verdict_of(x))}</small></div>')
 
 
 LEGEND_OF_ACTIONS = " ".join(f'<span class="a{a}">&nbsp;{escape(name)}&nbsp;</span>'

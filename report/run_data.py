@@ -10,15 +10,21 @@ from utils.errors import UserError
 from utils.files import damaged, read_json
 
 
+def ending(tokens: int, budget: int, truncated: bool) -> str:
+    """How a completion ended, in words."""
+    return f"{tokens} of {budget} tokens" + (", ran out" if truncated else "")
+
+
+def verdict(reward: float, answer: str) -> str:
+    """Whether it was right, in words; answer: the right one, "" for a program, which has none."""
+    text = "right" if reward else "wrong"
+    return text + (f", the right answer is {answer}" if answer else "")
+
+
 def verdict_of(x: dict) -> str:
-    """How an entry of generations.json or comparison.json ended, in words."""
-    text = f"{len(x['tokens'])} of {x['budget']} tokens"
-    if x["truncated"]:
-        text += ", ran out"
-    text += "; right" if x["reward"] else "; wrong"
-    if x["answer"]:                            # a program has tests instead
-        text += f", the right answer is {x['answer']}"
-    return text
+    """Both of an entry of generations.json or comparison.json."""
+    how = ending(len(x["tokens"]), x["budget"], x["truncated"])
+    return f"{how}; {verdict(x['reward'], x['answer'])}"
 
 
 class Missing(Exception):
