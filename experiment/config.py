@@ -111,7 +111,7 @@ FULL = dict(styles="cot,direct", pool=60, problems=600, bandit_steps=2000, linuc
 
 
 VALIDATION = 64      # problems, every 10th iteration (ours: 6 % of a training at 5 budgets)
-MAY_BE_0 = ("seed", "shots", "top_k")
+MAY_BE_0 = ("shots", "top_k")
 
 
 def flag(name: str) -> str:
@@ -158,15 +158,13 @@ def check(config: Config) -> None:
     """Raises UserError if an option is out of its range."""
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
-        if type(field.default) is int and field.name not in MAY_BE_0 and value < 1:
-            raise UserError(f"{flag(field.name)} must be at least 1, not {value}")
+        lowest = 0 if field.name in MAY_BE_0 else 1
+        if type(field.default) is int and field.name != "seed" and value < lowest:
+            raise UserError(f"{flag(field.name)} must be at least {lowest}, not {value}")
     if not 0 <= config.seed <= 4000:                       # 4,000 x 1,000,003 still fits 32 bits
         raise UserError(f"--seed must be 0 to 4000, not {config.seed}")
     if config.arms < 2:
         raise UserError(f"--arms must be at least 2, to choose among, not {config.arms}")
-    if min(config.shots, config.top_k) < 0:
-        raise UserError("--shots and --top-k must not be negative, not "
-                        f"{min(config.shots, config.top_k)}")
     if config.thinking == "on" and config.plain:
         raise UserError("--thinking on is part of a chat template, which --plain leaves out")
     if config.thinking not in ("on", "off"):
