@@ -147,6 +147,19 @@ def policies_to_compare(run: Run, token_policy: Policy, prompt: str, T: int, bud
 
 
 # ---- the program --------------------------------------------------------------------------------
+def note_on_prompt(folder: str, prompt: str) -> str:
+    """What to say of a prompt that looks like none of the run's; "" where nothing is known.
+
+    The policy was trained on prompts that all end alike, as "7+8+5+9:" ends with a colon.
+    """
+    path = os.path.join(folder, "generations.json")
+    entries = read_json(path) if os.path.exists(path) else []
+    usual = entries[0]["prompt"] if entries else ""
+    if usual[-1:] in prompt:
+        return ""
+    return f"note: the run's own prompts end otherwise, such as {usual[-TAIL:]!r}"
+
+
 def main() -> None:
     args = parse_sample()
     folder = run_folder(args.run)
@@ -160,6 +173,9 @@ def main() -> None:
         lm = load_lm(config)
         task = None
         prompt = args.prompt
+        note = note_on_prompt(folder, prompt)
+        if note:
+            print(note)
     else:
         lm, task = load(config)
         if not 0 <= args.problem < len(task.test):

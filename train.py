@@ -46,8 +46,8 @@ from experiment.adapters import arms_to_json, load_adapter, restore
 from experiment.model_card import card
 from experiment.progress import progress
 from experiment.registry import BASELINES, BOTH, TOKEN_LEARNERS, BanditLearner, bandit_learners
-from experiment.reward_table import (Arm, at_every_budget, collect, embed_prompts, grade_fn,
-                                     sample_policy, sample_static)
+from experiment.reward_table import (Arm, at_every_budget, collect, grade_fn, sample_policy,
+                                     sample_static)
 from experiment.run import Run, TrainingLog, close_run, mean_outcome, open_run
 from experiment.selection import (ActionSet, Selection, candidate_arms, describe,
                                   drop_uninformative)
@@ -85,7 +85,7 @@ def sample_table(run: Run) -> tuple[dict[Arm, np.ndarray], list[Problem], Tensor
     bandits will be trained on, and the prompt embeddings e (P, d) of these."""
     few = run.config.pool_problems
     problems = run.task.train[:max(run.config.problems, few)]
-    e = embed_prompts(run.lm, run.task, problems, run.config.all_styles()[0], run.config.rows)
+    e = run.embeddings("train", problems)
     return sample_arms(run, candidate_arms(run.config), 0, few, "1/6 reward table"), problems, e
 
 

@@ -22,7 +22,7 @@ from decode import Policy
 from experiment.adapters import arms_from_json, load_adapter
 from experiment.optimum import TooLarge, action_probabilities, grow, value
 from experiment.progress import progress
-from experiment.reward_table import (Arm, PolicyAt, at_every_budget, embed_prompts, grade_fn,
+from experiment.reward_table import (Arm, PolicyAt, at_every_budget, grade_fn,
                                      sample_budget_blind, sample_policy, sample_static)
 from experiment.run import Run
 from experiment.selection import Selection
@@ -254,6 +254,5 @@ def held_out(run: Run, bar: tqdm) -> HeldOut:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, error)
     config = run.config
-    e = embed_prompts(run.lm, run.task, run.task.test, config.all_styles()[0], config.rows)
     Bs = [B for B in PARALLEL_BUDGETS if B <= min(config.samples, config.test_samples)]
-    return HeldOut(run, selection, e, Bs, bar)
+    return HeldOut(run, selection, run.embeddings("test", run.task.test), Bs, bar)

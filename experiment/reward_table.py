@@ -136,7 +136,10 @@ def sample_static(lm: LM, task: Task, problems: list[Problem], arm: Arm, n: int,
                   rows: int) -> np.ndarray:
     """Rewards (P, n, T) of one static arm."""
     policy = static(torch.tensor([arm.strategy]))
-    return sample_budget_blind(lm, task, problems, arm.style, policy, n, seed, rows)
+    # Greedy gives the same completion every time: one sample stands for all
+    once = 1 if arm.strategy == GREEDY else n
+    table = sample_budget_blind(lm, task, problems, arm.style, policy, once, seed, rows)
+    return table.repeat(n // once, axis=1)
 
 
 def sample_budget_blind(lm: LM, task: Task, problems: list[Problem], style: str, policy: Policy,

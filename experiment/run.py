@@ -17,6 +17,7 @@ from typing import Any, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from decode import GREEDY, Episode, static
@@ -24,13 +25,14 @@ from experiment.adapters import save_adapter
 from experiment.config import Config, check, flag
 from experiment.load import load
 from experiment.progress import planned_completions, progress
-from experiment.reward_table import RewardStore, collect, grade_fn
+from experiment.reward_table import RewardStore, collect, embed_prompts, grade_fn
 from grading.sandbox import isolation
 from lm import LM
 from tasks import Task
 from utils.distributed import main_process_first
 from utils.errors import UserError
 from utils.files import exists, read_json, write
+from utils.problem_files import Problem
 
 SMOOTHING = 50            # steps whose mean reward a progress bar shows (ours)
 
@@ -48,6 +50,15 @@ class Run:
         """The path of an adapter; its kind, such as "softmax cot,direct", becomes a file name."""
         name = kind.replace(" ", "-").replace(",", "+")
         return os.path.join(self.folder, f"{name}-{seed}.{end}")
+
+    def embeddings(self, split: str, problems: list[Problem]) -> Tensor:
+        """Prompt embeddings e (P, d) of the "train" or "test" problems: on disk, or computed."""
+        style, rows = self.config.all_styles()[0], self.config.rows
+
+        def embed() -> np.ndarray:
+            return embed_prompts(self.lm, self.task, problems, style, rows).numpy()
+
+        return torch.from_numpy(self.rewards.get(f"{split} embeddings", embed))             # (P, d)
 
     def done(self, kind: str, seed: int) -> bool:
         return exists(self.file(kind, seed))
@@ -105,11 +116,13 @@ def close_run(run: Run, final: str, card: str) -> None:
     """Moves the run to its finished folder, prints what may come next; card: its README.md."""
     write(os.path.join(run.folder, "README.md"), card)
     main_process_first(partial(close_folder, run.folder, final))
-    middle = run.task.budgets[len(run.task.budgets) // 2]
     print(f"\nwrote {final}/: report.html, a page about this run; results.txt, all tables; "
           "README.md, what the other files are")
-    print(f"next: ./run sample.py --problem 0 --budget {middle} --compare "
-          f"--run {shlex.quote(final)}")
+    # A program of one's own may have added a task or an action, which sample.py does not know
+    if os.path.basename(sys.argv[0]) == "train.py":
+        middle = run.task.budgets[len(run.task.budgets) // 2]
+        print(f"next: ./run sample.py --problem 0 --budget {middle} --compare "
+              f"--run {shlex.quote(final)}")
 
 
 def check_memory(lm: LM, task: Task, config: Config) -> str:

@@ -18,8 +18,8 @@ from utils.files import read_json
 NAME_WIDTH, CELL_WIDTH = 38, 15                                          # characters
 
 LEGEND = """Second lines: the paired difference to the table's reference, in percentage points, in
-brackets where its interval contains 0. * p < .05 after Holm's correction for all differences of the
-table, at those Pass@B that are printed without --parallel; others have no *.
+brackets where its interval contains 0. * p < .05 after Holm's correction for all differences that
+the table shows by default; other Pass@B, which eval.py --parallel adds, have no *.
 ° no competitor: it sees the problem, or it was chosen on these very problems."""
 
 
@@ -74,6 +74,9 @@ def show(table: dict, budgets: Sequence[int], Bs: Sequence[int] = ()) -> str:
     """In percent, ± half of the 95 % interval; below it the difference; for each B."""
     lines = []
     for B in Bs or table["pass"]:
+        # A table whose policies have fewer than B samples has nothing to show
+        if not any(at.startswith(f"pass@{B}[") for row in table["rows"] for at in row["cells"]):
+            continue
         lines.append(f"\n{table['title']}. Pass@{B} in %, 95 % interval")
         lines += [table["note"]] if table["note"] else []
         lines.append(text_line("", [f"T = {T}" for T in budgets]))

@@ -33,29 +33,44 @@ HATCHES = ("", "....", "xxxx", "////")           # of bars, for grey
 # ---- the figures --------------------------------------------------------------------------------
 def accuracy(data: Data) -> "Figure":
     """Pass@1 on held-out problems against the token budget T, with 95 % bands over problems and
-    training seeds. Higher is better; the gap above best static is what adapting gains."""
-    figure, axes = panels(1, 1, 6.6, 4.2)
+    training seeds. A panel holds policies that ask in the same prompt styles. Higher is better; the
+    gap above best static is what adapting gains."""
     budgets = data.results["about"]["budgets"]
     cells = {T: f"pass@1[{t}]" for t, T in enumerate(budgets)}
     names = ("optimum, knows the answer", "scripted oracle", "both levels", "token level",
              "softmax bandit", "best static", "greedy")
-    plot_rows(data, axes[0, 0], names, cells)
-    axes[0, 0].set_xticks(budgets)
+    figure, axes = panels_of_styles(data, names, cells, 4.2)
+    for ax in axes[0]:
+        ax.set_xticks(budgets)
     return finish(figure, axes, "token budget T, tokens", "Pass@1, % of problems")
 
 
 def pass_at_k(data: Data) -> "Figure":
     """Pass@k against the number k of completions of a problem, at the middle token budget, with
-    95 % bands. Where the lines meet, many samples do as well as a good choice."""
-    figure, axes = panels(1, 1, 6.6, 4.0)
+    95 % bands; a panel holds policies that ask in the same prompt styles. Where the lines meet,
+    many samples do as well as a good choice."""
     budgets, ks = data.results["about"]["budgets"], (1, 2, 4, 8)
     t = len(budgets) // 2
     names = ("both levels", "token level", "softmax bandit", "best static")
-    plot_rows(data, axes[0, 0], names, {k: f"pass@{k}[{t}]" for k in ks})
-    axes[0, 0].set_xscale("log", base=2)
-    axes[0, 0].set_xticks(ks, ks)
+    figure, axes = panels_of_styles(data, names, {k: f"pass@{k}[{t}]" for k in ks}, 4.0)
+    for ax in axes[0]:
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(ks, ks)
     x = f"k, completions of a problem (T = {budgets[t]} tokens)"
     return finish(figure, axes, x, "Pass@k, % of problems", 2)
+
+
+def panels_of_styles(data: Data, names: Iterable[str], cells: dict, height: float
+                     ) -> tuple["Figure", np.ndarray]:
+    """These table rows in a panel for each set of prompt styles; cells: as in Data.points."""
+    style_sets = list(data.results["selection"])
+    width = 6.6 if len(style_sets) == 1 else 8.4
+    figure, axes = panels(1, len(style_sets), width, height, sharey=True)
+    for ax, styles in zip(axes[0], style_sets):
+        plot_rows(data, ax, names, cells, styles)
+        if len(style_sets) > 1:
+            ax.set_title(shown(styles), fontsize=9)
+    return figure, axes
 
 
 def coverage(data: Data) -> "Figure":
@@ -95,7 +110,7 @@ def learners(data: Data) -> "Figure":
     trained = {line["adapter"] for line in data.select("metrics.csv")}
     names = {"token": "PPO", "token-reinforce": "REINFORCE", "token-lpo": "LPO"}
     if len(trained & names.keys()) < 2:
-        raise Missing("metrics.csv has no two of " + ", ".join(names))
+        raise Missing("this run trained one learner alone (train.py --baselines trains all)")
     for (adapter, name), look in zip(names.items(), LOOKS):
         if adapter in trained:
             plot_seeds(axes[0, 0], running_mean(data.curves(adapter, "reward")), look, name)
@@ -262,7 +277,7 @@ def pictures(data: Data, kinds: Iterable[str], left_out: Callable[[str], object]
             try:
                 figure = draw(data)
             except Missing as missing:
-                left_out(f"{draw.__name__}: left out, {missing}")
+                left_out(f"no figure {draw.__name__}: {missing}")
                 continue
             files = {}
             for kind in kinds:

@@ -69,7 +69,8 @@ def paper_table(lines: list) -> str:
 def figures_html(data: Data, left_out: list[str]) -> dict[str, str]:
     """Name -> HTML of each figure that the run has data for; left_out gets lines for the rest."""
     if matplotlib is None:
-        left_out.append("figures: left out, matplotlib is not installed")
+        left_out.append("no figures: they need matplotlib (./run -m pip install matplotlib, then "
+                        "./run -m report.page and this folder)")
         return {}
     parts = {}
     for name, files in figures.pictures(data, ["svg"], left_out.append):
@@ -123,7 +124,7 @@ def comparison(data: Data) -> str:
     try:
         entries = data.json("comparison.json")
     except Missing as missing:
-        return soft(f"Left out: {missing}")
+        return soft(f"Nothing to show: {missing}")
     parts = []
     for x in entries:
         arm = f" <small>{escape(x['arm'])}</small>" if x["arm"] else ""
@@ -135,7 +136,7 @@ def completions(data: Data) -> str:
     try:
         entries = data.json("generations.json")
     except Missing as missing:
-        return soft(f"Left out: {missing}")
+        return soft(f"Nothing to show: {missing}")
     intro = (f"<p>The token level's action at each decision: {LEGEND_OF_ACTIONS}. Unmarked tokens "
              "are greedy, since the LM is sure of them (p_max &gt; .95). Rest the pointer on a "
              "token, or go from decision to decision with the Tab key, to see its numbers.</p>")

@@ -55,10 +55,10 @@ def finish(figure: "Figure", axes: np.ndarray, x: str, y: str, columns: int = 3)
     return figure
 
 
-def plot_rows(data: Data, ax: Any, names: Iterable[str], cells: dict) -> None:
-    """A line for each of these table rows, with its 95 % band; cells: as in Data.points."""
+def plot_rows(data: Data, ax: Any, names: Iterable[str], cells: dict, styles: str) -> None:
+    """A line for each of these table rows, with its 95 % band; cells, styles: as in Data.points."""
     for name in names:
-        points = data.points(name, cells)
+        points = data.points(name, cells, styles)
         if points is not None:
             x, mean, low, high = points
             ax.fill_between(x, low, high, color=LOOK[name]["color"], alpha=0.14, linewidth=0)
@@ -83,4 +83,4 @@ def running_mean(curves: list) -> list:
 
 
 def shown(styles: str) -> str:
-    return f"styles: {styles.replace(',', ', ')}"
+    return f"style{'s' * (',' in styles)}: {styles.replace(',', ', ')}"

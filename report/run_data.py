@@ -90,10 +90,22 @@ class Data:
             raise Missing(f"metrics.csv has no {column} of {adapter}")
         return [(x[on], y[on]) for on in ((seed == s) & filled for s in np.unique(seed))]
 
-    def points(self, name: str, cells: dict) -> np.ndarray | None:
+    def tables_of(self, styles: str) -> list[dict]:
+        """The tables whose policies ask in these styles, such as "cot" or "cot,direct"."""
+        style_sets = list(self.results["selection"])
+        own = []
+        for table in self.results["tables"]:                  # the sequence level's come first
+            title = table["title"]
+            if (title.startswith("Sequence level") and title.endswith(f": {styles}")
+                    or title.startswith("Token level") and styles == style_sets[0]
+                    or title.startswith("Both levels") and styles == style_sets[-1]):
+                own.append(table)
+        return own
+
+    def points(self, name: str, cells: dict, styles: str) -> np.ndarray | None:
         """(4, points): x, mean and 95 % interval in %, of the first table with such a row; cells: x
-        -> the cell's name in results.json."""
-        for table in self.results["tables"]:
+        -> the cell's name in results.json; styles: as in `tables_of`."""
+        for table in self.tables_of(styles):
             for row in table["rows"]:
                 found = {x: row["cells"][c] for x, c in cells.items() if c in row["cells"]}
                 if row["name"] == name and found:

@@ -34,8 +34,8 @@ class Browser:
         self.buffer, self.number, self.session = b"", 0, None
         target = self.ask("Target.createTarget", url=f"file://{path}")["targetId"]
         self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        while self.js("document.readyState") != "complete":
-            pass
+        while self.js("location.protocol + document.readyState") != "file:complete":
+            pass                                 # the blank page before it is complete as well
 
     def ask(self, method: str, **parameters):
         """Sends a command; waits for its result, past all events."""

@@ -26,7 +26,8 @@ POLICIES = {"greedy": (.10, .57, 0), "best static": (.24, .57, .45), "mixed stat
             "oracle per prompt (estimate)": (.4, .8, .2), "token level": (.36, .71, .3),
             "REINFORCE": (.33, .65, .3), "EDT <script>alert(1)</script>": (.2, .5, .4),
             "both levels": (.365, .715, .32), "scripted oracle": (.37, .74, .25)}
-TABLES = {"Sequence level, one style: cot": (1, 8), "Token level": (1,), "Both levels": (1, 8),
+ONE, MIXED = "Sequence level, one style: cot", "Sequence level, mixed styles: cot,direct"
+TABLES = {ONE: (1, 8), MIXED: (1, 8), "Token level": (1,), "Both levels": (1, 8),
           "Transfer: difficulties <= 8": (1,)}
 
 
@@ -40,9 +41,9 @@ def cell(rng, name: str, B: int, t: int) -> dict:
 
 
 def results(rng) -> dict:
-    where = {"Sequence level, one style: cot": ("greedy", "best static", "mixed static", "LPO",
-                                                 "softmax bandit", "LinUCB",
-                                                 "oracle per prompt (estimate)"),
+    where = {ONE: ("greedy", "best static", "mixed static", "LPO", "softmax bandit", "LinUCB",
+                   "oracle per prompt (estimate)"),
+             MIXED: ("greedy", "best static", "softmax bandit"),
              "Token level": ("greedy", "best static", "EDT <script>alert(1)</script>", "REINFORCE",
                              "token level", "scripted oracle"),
              "Both levels": ("softmax bandit", "token level", "both levels"),
@@ -54,7 +55,7 @@ def results(rng) -> dict:
     first = tables[0]["rows"][1]["cells"]                 # the baseline has no difference to itself
     for one in first.values():
         del one["difference"], one["difference_interval"], one["p"], one["holm"]
-    del tables[3]["rows"][1]["cells"]["pass@1[2]"]
+    del tables[4]["rows"][1]["cells"]["pass@1[2]"]
     S = {"names": list(ARMS), "coverage": [.595, .66, .693, .711, .726, .736],
          "top_average": [.595, .595, .595, .61, .61, .61], "candidates": 180, "bound": .74,
          "constant": .1, "noise": .2}
@@ -190,15 +191,19 @@ def lines(figure, label):
 
 def test_lines_are_the_runs_own_numbers(folder, drawn):
     told = json.loads((folder / "results.json").read_text())["tables"]
-    for table, name in ((0, "softmax bandit"), (1, "token level"), (2, "both levels")):
-        row = next(r for r in told[table]["rows"] if r["name"] == name)
-        line, = lines(drawn["accuracy"], name)
-        assert line.get_xdata().tolist() == list(BUDGETS)
-        assert line.get_ydata() == pytest.approx(
-            [100 * row["cells"][f"pass@1[{t}]"]["mean"] for t in range(5)])
-        line, = lines(drawn["pass_at_k"], name)
-        assert line.get_ydata() == pytest.approx(
-            [100 * row["cells"][f"pass@{k}[2]"]["mean"] for k in (1, 2, 4, 8)])
+    # Each name's tables, one for each panel that has such a line: one style, two styles
+    for name, tables in {"best static": (0, 1), "softmax bandit": (0, 1), "token level": (2, 3),
+                         "both levels": (3,)}.items():
+        rows = [next(r for r in told[table]["rows"] if r["name"] == name) for table in tables]
+        accuracy, pass_at_k = lines(drawn["accuracy"], name), lines(drawn["pass_at_k"], name)
+        assert len(accuracy) == len(pass_at_k) == len(rows)
+        for row, line in zip(rows, accuracy):
+            assert line.get_xdata().tolist() == list(BUDGETS)
+            assert line.get_ydata() == pytest.approx(
+                [100 * row["cells"][f"pass@1[{t}]"]["mean"] for t in range(5)])
+        for row, line in zip(rows, pass_at_k):
+            assert line.get_ydata() == pytest.approx(
+                [100 * row["cells"][f"pass@{k}[2]"]["mean"] for k in (1, 2, 4, 8)])
 
 
 def test_regret_is_what_was_lost_pull_by_pull():
@@ -223,7 +228,7 @@ def test_every_figure_is_written_twice_alike_and_one_without_data_is_named(folde
     without = {"entropy", "temperature", "kinds"}
     assert set(first) == {f.__name__ for f in figures.FIGURES} - without
     assert first == again and all(x["png"].startswith(b"\x89PNG") for x in first.values())
-    assert left_out == 2 * [f"{name}: left out, no tokens.csv"
+    assert left_out == 2 * [f"no figure {name}: no tokens.csv"
                             for name in ("entropy", "temperature", "kinds")]
 
 
@@ -264,23 +269,23 @@ def test_the_page_is_whole_alone_and_shows_text_as_text(folder):
         assert escape(name) in told.text
     assert len(re.findall('<div class="text (?:solved|failed)">', told.text)) == 20 + 4
     assert "&lt;script&gt;alert" in told.text
-    assert told.tags["table"] == 1 + 2 + 1 + 2 + 1 + 1
+    assert told.tags["table"] == 1 + 2 + 2 + 1 + 2 + 1 + 1
     assert told.text.index("softmax bandit") < told.text.index("<svg" if "<svg" in told.text
                                                                else "One problem")
     if figures.matplotlib is None:
-        assert "matplotlib is not installed" in told.text
+        assert "no figures: they need matplotlib" in told.text
     else:
         assert told.tags["svg"] == len(figures.FIGURES)
 
 
 def test_cells_carry_difference_bracket_and_star(folder):
     told = json.loads((folder / "results.json").read_text())
-    cell = told["tables"][1]["rows"][4]["cells"]["pass@1[0]"]
+    cell = told["tables"][2]["rows"][4]["cells"]["pass@1[0]"]
     low, high = cell["difference_interval"]
     assert low > 0 and cell["holm"] < .05
     shown = f"{100 * cell['mean']:.1f} ±{50 * (cell['interval'][1] - cell['interval'][0]):.1f}"
     expected = f"<td>{shown}<br><small>{100 * cell['difference']:+.1f} ±{50 * (high - low):.1f}*"
-    assert expected in page.result_table(told["tables"][1], BUDGETS)
+    assert expected in page.result_table(told["tables"][2], BUDGETS)
     assert page.cell_html(None) == ""
 
 
@@ -299,7 +304,7 @@ def test_a_folder_that_is_none_and_a_run_without_texts(folder, tmp_path):
         Data(str(tmp_path / "missing"))
     for name in ("generations.json", "comparison.json"):
         (folder / name).unlink()
-        assert f"Left out: no {name}" in page.page(Data(str(folder)))
+        assert f"Nothing to show: no {name}" in page.page(Data(str(folder)))
     with pytest.raises(Missing, match="no comparison.json"):
         sample_svg.picture(Data(str(folder)).json("comparison.json"))
 
@@ -381,7 +386,7 @@ def test_the_picture_shows_every_policy_and_marks_decisions_alone(folder):
 def test_the_summary_has_the_tables_numbers_and_says_what_is_no_difference(folder):
     told = json.loads((folder / "results.json").read_text())
     text = summary.summary(told)
-    row = next(r for r in told["tables"][1]["rows"] if r["name"] == "token level")
+    row = next(r for r in told["tables"][2]["rows"] if r["name"] == "token level")
     means = "".join(f"{100 * row['cells'][f'pass@1[{t}]']['mean']:7.1f}" for t in range(5))
     assert f"token level     {means}   a temperature" in text
     cell = row["cells"]["pass@1[0]"]

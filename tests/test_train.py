@@ -114,6 +114,11 @@ def test_eval_and_decode_read_the_run(unbroken, finish):
     assert code == 1 and "--parallel of this run: 1, 2" in err
     code, text, err = finish("sample.py", "7+8+5+9:", "--budget", "20", folder=folder)
     assert code == 0 and text.startswith("7+8+5+9:") and "legend: greedy" in text, err
+    # A prompt without its colon, and one with a colon and a first step, which is fine
+    code, text, err = finish("sample.py", "7+8+5+9", "--budget", "20", folder=folder)
+    assert code == 0 and text.startswith("note: the run's own prompts end otherwise"), err
+    code, text, err = finish("sample.py", "7+8+5+9:7+8=15;", "--budget", "20", folder=folder)
+    assert code == 0 and text.startswith("7+8+5+9:7+8=15;"), err
     code, text, err = finish(*out.splitlines()[-1].split()[2:], folder=folder)      # "next: .."
     assert code == 0 and text.count("the right answer is ") == 4 == text.count(" of 30 tokens"), err
 
