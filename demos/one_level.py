@@ -7,8 +7,9 @@
 
 The options of train.py, and those of its stages that the level needs: 1 to 3 or 1, 2 and 4; then
 eval.py's tables of that level. Rewards and checkpoints are written to runs/NAME.part; --resume goes
-on there. The tables go to runs/NAME.part/sequence.txt or token.txt. (Nothing of a whole run is
-missing there: train.py --resume with the same options adds the other level, and finishes it.)
+on there. The tables go to runs/NAME.part/sequence.txt or token.txt. demos.replay trains other
+bandits on runs/NAME.part/sequence.npz, in seconds. (Nothing of a whole run is missing there:
+train.py --resume with the same options adds the other level, and finishes it.)
 """
 from utils.cli import run_program              # first: Ctrl-C while torch loads gets one line
 
@@ -19,10 +20,12 @@ from tqdm import tqdm
 
 import baselines                               # noqa: F401  (enters itself in the registry)
 from eval import sequence_table, token_table
+from experiment.bandit_tables import BanditTables
 from experiment.config import parse
 from experiment.held_out import HeldOut, held_out
 from experiment.progress import progress
 from experiment.run import Run, open_run
+from experiment.selection import ActionSet
 from experiment.tables import LEGEND, show
 from train import RESUME, sample_table, select_action_sets, train_bandits, train_token_level
 from utils.distributed import main_process_first, process_group
@@ -32,8 +35,8 @@ from utils.files import write
 LEVELS = ("sequence", "token")
 
 
-def train_level(run: Run, level: str) -> None:
-    """Stages 1 and 2, and 3 or 4."""
+def train_level(run: Run, level: str) -> list[ActionSet]:
+    """Stages 1 and 2, and 3 or 4; the action sets."""
     rewards, problems, e = sample_table(run)
     # With --pool 1 one style alone has one arm: nothing to choose for a bandit
     sets = [s for s in select_action_sets(run, rewards, problems, e)
@@ -46,6 +49,7 @@ def train_level(run: Run, level: str) -> None:
     else:
         rest = run.task.train[len(problems):] or run.task.train
         train_token_level(run, sets[-1].problems if run.config.filter else rest)
+    return sets
 
 
 def tables_of(held: HeldOut, level: str) -> list[dict]:
@@ -66,9 +70,12 @@ def main() -> None:
             raise UserError("--baselines needs both levels: train.py has it")
         run, _ = open_run(config, asked.resume)
         progress.begin(0)                      # a part of a run: what is left of it is not planned
-        train_level(run, level)
+        sets = train_level(run, level)
         with tqdm(desc="held-out", unit=" tables") as bar:
-            tables = tables_of(held_out(run, bar), level)
+            held = held_out(run, bar)
+            tables = tables_of(held, level)
+            if level == "sequence":
+                BanditTables.of_run(sets[-1], held).save(f"{run.folder}/sequence.npz")
         text = "\n".join([*(show(table, run.task.budgets) for table in tables), "", LEGEND])
         write(f"{run.folder}/{level}.txt", text + "\n")
         print(text)

@@ -189,6 +189,7 @@ def test_a_run_of_the_sequence_level_alone_is_finished_by_train(forker, unbroken
     # The same files, but for the order in which rewards.npz has its arrays
     run = tmp_path / "runs" / "sums"
     (run / "sequence.txt").unlink()
+    (run / "sequence.npz").unlink()
     files = hashes(run)
     assert {name for name, x in unbroken[1].items() if files.pop(name) != x} == {"rewards.npz"}
     assert not files

@@ -13,10 +13,11 @@ import torch
 import lm
 from bandit import SoftmaxBandit
 from conftest import ROOT, SHORT, execute, hashes
+from demos.replay import run_tables
 from experiment.adapters import load_adapter, save_adapter
 from experiment.config import parse
 from experiment.load import load
-from experiment.run import lock_folder
+from experiment.run import lock_folder, read_config
 from features import context_size
 from pomdp import TokenPolicy
 from utils.errors import UserError
@@ -157,6 +158,19 @@ def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken, fi
     assert hashes(folder / "runs" / "sums") == before
 
 
+def test_a_replay_from_a_file_is_that_of_its_run(unbroken, finish, monkeypatch, tmp_path):
+    folder, out = unbroken
+    monkeypatch.chdir(folder)
+    config = read_config("runs/sums")
+    run_tables("runs/sums", config).save(str(tmp_path / "few.npz"))
+    code, table, err = finish("demos.replay", str(tmp_path / "few.npz"), "--steps",
+                              str(config.bandit_steps), folder=folder)
+    rows = [line for line in table.splitlines() if line.startswith("softmax bandit")]
+    assert code == 0 and len(rows) == 2 and all(row in out.splitlines() for row in rows), err
+    code, _, err = finish("demos.replay", "runs/sums/rewards.npz", folder=folder)
+    assert code == 1 and "holds no tables of bandits" in err
+
+
 @pytest.mark.parametrize("command, says", [
     (["train.py", "--learning-rate", "3"], "--learning-rate"),
     (["train.py", "--iterations", "many"], "many"),
@@ -186,6 +200,7 @@ def test_a_replay_with_the_same_settings_ends_with_the_same_bandits(unbroken, fi
     (["eval.py"], "folder"),
     (["eval.py", "missing", "--parallel", "1,x"], "--parallel takes whole numbers"),
     (["demos.replay", "missing"], "missing"),
+    (["demos.replay", "missing.npz"], "there is no file missing.npz"),
     (["demos.ceiling", "missing"], "missing"),
     (["demos.ceiling", "missing", "--problems", "0"], "--problems"),
     (["demos.one_level", "token", "--loud"], "--loud"),
