@@ -16,10 +16,13 @@ from utils.parts import OBSERVATION_PARTS
 from utils.problem_files import Problem
 
 
+LEARNERS = ("ppo", "reinforce", "lpo")     # of the token level: pomdp.py, baselines/lpo.py
+
+
 class Variant(NamedTuple):
     """A way to train a token policy: what it observes, its learner, its problems and budgets."""
     parts: list[str]                       # of the observation
-    learner: str = "ppo"                   # or reinforce, lpo
+    learner: str                           # one of LEARNERS
     easy: bool = False                     # only problems of `lower_difficulties`
     inner: bool = False                    # only token budgets of `inner_budgets`
 
@@ -71,6 +74,7 @@ class Config:
     iterations: int = option(150, "token level: iterations of training")
     batch: int = option(512, "token level: rollouts in an iteration")
     token_samples: int = option(4, "token level: rollouts of a prompt, each with its own budget")
+    learner: str = option("ppo", "token level: ppo, reinforce (the paper's) or lpo")
     lr: float = option(5e-4, "token level: learning rate; it falls to a tenth of this")
     entropy: float = option(0.02, "token level: weight of the entropy bonus")
     top_k: int = option(0, "token level: top-k under every temperature; 0 is none")
@@ -93,14 +97,15 @@ class Config:
     def token_variants(self) -> dict[str, Variant]:
         """Every token policy of the run, by name."""
         parts = self.parts.split(",")
-        variants = {"token": Variant(parts)}
+        without_budget = [part for part in parts if part != "budget"]
+        variants = {"token": Variant(parts, self.learner)}
         if self.baselines:
-            variants |= {"token-no-budget": Variant([p for p in parts if p != "budget"]),
-                         "token-entropy": Variant(["entropy", "budget"]),
-                         "token-reinforce": Variant(parts, learner="reinforce"),
-                         "token-lpo": Variant(parts, learner="lpo"),
-                         "token-easy": Variant(parts, easy=True),
-                         "token-inner": Variant(parts, inner=True)}
+            variants |= {"token-no-budget": Variant(without_budget, self.learner),
+                         "token-entropy": Variant(["entropy", "budget"], self.learner),
+                         "token-reinforce": Variant(parts, "reinforce"),
+                         "token-lpo": Variant(parts, "lpo"),
+                         "token-easy": Variant(parts, self.learner, easy=True),
+                         "token-inner": Variant(parts, self.learner, inner=True)}
         return variants
 
 
@@ -179,6 +184,8 @@ def check(config: Config) -> None:
     if budgets and (budgets != sorted(set(budgets)) or budgets[0] < 1):
         raise UserError(f"--budgets must be at least 1 and rise, not {config.budgets}")
     whole_numbers(config.difficulties, "--difficulties")
+    if config.learner not in LEARNERS:
+        raise UserError(f"--learner is one of {', '.join(LEARNERS)}, not {config.learner!r}")
     check_device_and_dtype(config.device, config.dtype)
     if not set(config.parts.split(",")) <= {*OBSERVATION_PARTS, "entropy"}:
         raise UserError(f"--parts takes {', '.join(OBSERVATION_PARTS)}, entropy")

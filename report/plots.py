@@ -13,7 +13,7 @@ try:
     import matplotlib
     from matplotlib.figure import Figure
 except ImportError:
-    matplotlib = Figure = None
+    matplotlib = Figure = None                   # type: ignore
 
 # Colours that the colour-blind can tell apart (Okabe and Ito 2008); dashes and markers for grey
 LOOK: dict[str, dict[str, Any]] = {
