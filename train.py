@@ -69,13 +69,12 @@ def sample_arms(run: Run, arms: list[Arm], start: int, stop: int, label: str
     problems = run.task.train[start:stop]
     rewards = {}
     bar = tqdm(arms, desc=label)
-    for i, arm in enumerate(bar):
+    for arm in bar:
         sample = partial(sample_static, run.lm, run.task, problems, arm, run.config.samples,
                          run.config.seed, run.config.rows)
         rewards[arm] = run.rewards.get(f"train {start}-{stop} {arm}", sample)           # (P, n, T)
         bar.set_postfix(reward=f"{rewards[arm].mean():.3f}", **progress.left(), refresh=False)
-        if i % 8 == 7:                           # ours: writing the file costs what an arm costs
-            run.rewards.flush()
+        run.rewards.flush(seconds=60)            # ours: a kill costs a minute's work, no more
     run.rewards.flush()
     return rewards
 

@@ -9,6 +9,7 @@ Each process samples its share of the problems, and all get the whole table.
 """
 import io
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Callable, NamedTuple
@@ -53,6 +54,7 @@ class RewardStore:
         self.path = path
         self.arrays: dict[str, Any] = distributed.main_process_first(partial(read_arrays, path))
         self.changed = False             # is there something that the file lacks?
+        self.written = time.monotonic()
 
     def get(self, name: str, sample: Callable[[], np.ndarray]) -> np.ndarray:
         if name not in self.arrays:
@@ -60,13 +62,17 @@ class RewardStore:
             self.changed = True
         return self.arrays[name]
 
-    def flush(self) -> None:
-        if self.changed:
+    def flush(self, seconds: float = 0) -> None:
+        """Writes what is new; with seconds, only if the last time is so long ago."""
+        # Processes have clocks of their own, and all of them write or none
+        due = distributed.main_process_first(lambda: time.monotonic() - self.written >= seconds)
+        if self.changed and due:
             # Packed in memory: on a full disk, zipfile raises a second error while it closes
             data = io.BytesIO()
             np.savez_compressed(data, **self.arrays)
             write(self.path, data.getvalue())
             self.changed = False
+            self.written = time.monotonic()
 
 
 def read_arrays(path: str) -> dict[str, np.ndarray]:

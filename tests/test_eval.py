@@ -156,6 +156,11 @@ def test_a_reward_table_on_disk_is_not_sampled_again(tmp_path):
     table = RewardStore(path)
     table.get("a", lambda: np.arange(6).reshape(2, 3))
     table.flush()
+    table.get("b", lambda: np.ones(2))
+    table.flush(seconds=60)                                  # the last time was just now
+    assert RewardStore(path).arrays.keys() == {"a"}
+    table.flush()
+    assert RewardStore(path).arrays.keys() == {"a", "b"}
     again = RewardStore(path)
     assert np.array_equal(again.get("a", lambda: 1 / 0), np.arange(6).reshape(2, 3))
     for damaged in (b"", open(path, "rb").read()[:100]):
