@@ -9,7 +9,7 @@ A token at which the policy decides is coloured by its action, or, if the output
 terminal, has the action's number behind it: 7₀. All other tokens are greedy (p_max > .95).
 """
 from utils.cli import check_options, run_program  # first: Ctrl-C is caught from here on
-from experiment.config import parse_sample
+from experiment.config import QUICK, parse_sample
 
 if __name__ == "__main__":                       # before torch loads: a mistake is told at once
     check_options("sample.py", parse_sample)
@@ -193,6 +193,9 @@ def main() -> None:
         policies = policies_to_compare(run, token_policy, prompt, T, about["budgets"], problem)
     print_completions(run, policies, T, args.seed, problem)
 
+    if config.iterations <= QUICK["iterations"]:
+        print(f"note: {folder} was trained for {config.iterations} iterations (--quick): its "
+              "policies have learned next to nothing")
     if args.compare:
         print(f"one draw each: {folder}/results.txt has the rates")
     if T > about["horizon"]:

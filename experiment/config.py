@@ -179,7 +179,8 @@ def check(config: Config) -> None:
     if config.batch % min(config.token_samples, config.batch):
         raise UserError(f"--batch must be a multiple of --token-samples, {config.token_samples}")
     if config.task not in TASKS:
-        raise UserError(f"unknown task {config.task!r}; the tasks are {', '.join(TASKS)}")
+        raise UserError(f"unknown task {config.task!r}; the tasks are {', '.join(TASKS)} (one of "
+                        "your own must stand in tasks.py: docs/extending.md)")
     budgets = whole_numbers(config.budgets, "--budgets")
     if budgets and (budgets != sorted(set(budgets)) or budgets[0] < 1):
         raise UserError(f"--budgets must be at least 1 and rise, not {config.budgets}")

@@ -120,9 +120,9 @@ def close_run(run: Run, final: str, card: str) -> None:
           "README.md, what the other files are")
     # A program of one's own may have added a task or an action, which sample.py does not know
     if os.path.basename(sys.argv[0]) == "train.py":
-        middle = run.task.budgets[len(run.task.budgets) // 2]
-        print(f"next: ./run sample.py --problem 0 --budget {middle} --compare "
-              f"--run {shlex.quote(final)}")
+        shown = read_json(os.path.join(final, "comparison.json"))[0]
+        print(f"next: ./run sample.py --problem {shown['problem']} --budget {shown['budget']} "
+              f"--compare --run {shlex.quote(final)}")
 
 
 def check_memory(lm: LM, task: Task, config: Config) -> str:

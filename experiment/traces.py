@@ -178,8 +178,9 @@ def comparison(held: HeldOut, token: TokenPolicy, best: list[Arm], bandit: nn.Mo
                about: dict) -> list[dict]:
     """One problem under greedy, best static, the sequence level and the token level.
 
-    At the middle budget: the first of the shown problems that greedy fails and the token level
-    solves, or simply the first. best: as in `length_lines`. bandit, about: the softmax bandit's.
+    At the middle budget. Of the shown problems that the token level alone solves it is the one with
+    the most decisions (few may be luck), or else the first problem. best: as in `length_lines`.
+    bandit, about: the softmax bandit's.
     """
     run = held.run
     problems = run.task.test[:SHOWN]
@@ -187,8 +188,9 @@ def comparison(held: HeldOut, token: TokenPolicy, best: list[Arm], bandit: nn.Mo
     chosen = arms_from_json(about["arms"])
     choice = held.choice(bandit, about["parts"], 1, t).tolist()                  # (P,)
 
-    entries: list[dict] = []
-    for problem, k in zip(problems, choice):
+    first: list[dict] = []
+    alone: list[tuple[int, list[dict]]] = []               # (decisions, entries)
+    for i, (problem, k) in enumerate(zip(problems, choice)):
         token_arm = Arm(held.style, Strategy(), token=True)
         arms = {"greedy": Arm(held.style, GREEDY), "best static": best[t],
                 "sequence level": chosen[k], "token level": token_arm}
@@ -200,10 +202,13 @@ def comparison(held: HeldOut, token: TokenPolicy, best: list[Arm], bandit: nn.Mo
                                torch.tensor([run.task.budgets[t]]), 1, run.config.seed, 1,
                                on_step=recorder)
             entry = completion_entry(run, problem, arm.style, episode, recorder.notes(1)[0])
-            found.append({"policy": name, "arm": "" if arm.token else str(arm), **entry})
-        entries = entries or found
-        if found[-1]["reward"] > found[0]["reward"]:
-            return found
+            found.append({"policy": name, "arm": "" if arm.token else str(arm), "problem": i,
+                          **entry})
+        first = first or found
+        *others, ours = found
+        if ours["reward"] > max(x["reward"] for x in others):
+            alone.append((sum(token["decision"] for token in ours["tokens"]), found))
+    _, entries = max(alone, key=lambda x: x[0], default=(0, first))
     return entries
 
 

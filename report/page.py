@@ -177,6 +177,8 @@ def page(data: Data) -> str:
     drawn = figures_html(data, left_out)
     accuracy = drawn.pop("accuracy", "") or soft(left_out[0])
     learned = [drawn.pop(name) for name in LEARNED if name in drawn]
+    if learned:
+        learned.insert(0, "<h2>What the policies learned</h2>")
 
     name = os.path.basename(os.path.abspath(data.folder)).removesuffix(".part")
     sentence = about_the_run(results)

@@ -251,13 +251,19 @@ def test_the_comparison_is_one_problem_at_the_middle_budget_under_four_policies(
         return collect(lm, task, [prompt], policy, torch.tensor([20]), 1, 3, 1,
                        grade_fn(lm, task, [problem], [prompt]))[0]
 
-    # The first problem that greedy fails and the token level solves, or else the first
+    # Of those that the token level alone solves the one with the most decisions, or else the first
     token_arm = Arm("cot", Strategy(), token=True)
-    fits = [i for i, p in enumerate(task.test)
-            if sampled(p, token_arm).reward > sampled(p, ARMS[0]).reward]
-    number = (fits or [0])[0]
+    choices = held.choice(bandits(lm)["softmax"], CONTEXT_PARTS, 1, 1)
+    fits = []
+    for i, problem in enumerate(task.test):
+        ours = sampled(problem, token_arm)
+        others = [sampled(problem, arm).reward for arm in (ARMS[0], BEST[1], ARMS[choices[i]])]
+        if ours.reward > max(others):
+            fits.append((len(ours.decision_steps), -i))
+    number = -max(fits)[1] if fits else 0
     assert told[0]["prompt"] == told[3]["prompt"] == prompts[number]
-    choice = held.choice(bandits(lm)["softmax"], CONTEXT_PARTS, 1, 1)[number]
+    assert {x["problem"] for x in told} == {number}
+    choice = choices[number]
     for x, arm in zip(told, (ARMS[0], BEST[1], ARMS[choice], token_arm)):
         assert x["arm"] == ("" if arm.token else str(arm)) and x["budget"] == 20
         episode = sampled(task.test[number], arm)
