@@ -15,6 +15,7 @@ from bandit import SoftmaxBandit
 from conftest import ROOT, SHORT, execute, hashes
 from demos.replay import run_tables
 from experiment.adapters import load_adapter, save_adapter
+from experiment.bandit_tables import BanditTables
 from experiment.config import parse
 from experiment.load import load
 from experiment.run import lock_folder, read_config
@@ -169,6 +170,17 @@ def test_a_replay_from_a_file_is_that_of_its_run(unbroken, finish, monkeypatch, 
     assert code == 0 and len(rows) == 2 and all(row in out.splitlines() for row in rows), err
     code, _, err = finish("demos.replay", "runs/sums/rewards.npz", folder=folder)
     assert code == 1 and "holds no tables of bandits" in err
+
+
+def test_the_real_llms_tables_can_be_replayed():
+    tables = BanditTables.load(os.path.join(ROOT, "reference/real/chains4-qwen2.5-coder-0.5b.npz"))
+    x, reward = tables.problem()
+    assert len(x) == len(reward) == 400 * 3 * 6 and reward.shape[1] == len(tables.arms) == 6
+    text = open(os.path.join(ROOT, "reference/real/chains4-qwen2.5-coder-0.5b.txt")).read()
+    for (B, t), cell in tables.best_static_cells().items():
+        shown = text.split("mixed styles")[1 + (B == 4)].split("\nbest static  ")[1].split("\n")[0]
+        if B != 2:                               # the file has Pass@1 and Pass@4
+            assert shown.split()[2 * t] == f"{100 * cell.mean():.1f}"
 
 
 @pytest.mark.parametrize("command, says", [
