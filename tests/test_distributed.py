@@ -64,8 +64,9 @@ def assert_same(a, b):
     assert sorted(os.listdir(a)) == sorted(os.listdir(b))
     with np.load(a / "rewards.npz") as x, np.load(b / "rewards.npz") as y:
         assert set(x.files) == set(y.files)
-        for name in x.files:
-            assert np.array_equal(x[name], y[name]), name
+        for name in x.files:                     # rewards alike; embeddings but for roundings
+            near = 1e-5 if name.endswith("embeddings") else 0
+            assert np.allclose(x[name], y[name], rtol=0, atol=near), name
     for file in (x for x in os.listdir(a) if x.endswith(".safetensors")):
         x, y = (load_file(folder / file) for folder in (a, b))
         for name in x:
