@@ -6,7 +6,8 @@
 One episode is one completion. It ends with an end token or when its tokens run out, which is an end
 like any other: nothing is bootstrapped, and the cut completion is graded as it stands. The reward,
 0 or 1, comes at the end only. Where the LM has p_max > .95 there is nothing to decide, and the
-token is greedy. The other tokens, i = 1 .. F, are the steps of the decision process.
+token is greedy. The other tokens, i = 1 .. F, are the steps of the decision process. Its state is
+the problem, its answer and the text so far; the policy sees o_i alone: a POMDP.
 
 | symbol | meaning | shape |
 |---|---|---|
