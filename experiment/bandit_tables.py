@@ -14,19 +14,18 @@ samples each, T token budgets):
     parallel (K,)                           parallel budgets B
     best_static (K, T, Q)                   held-out Pass@B of best static, for each (B, T)
 """
-import io
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bandit import best_arm, bandit_problem, pass_at
-from experiment.held_out import Cells, HeldOut
+from bandit import bandit_problem
+from experiment.held_out import Cells, HeldOut, chosen_cells
 from experiment.selection import ActionSet
 from features import CONTEXT_PARTS
 from utils.errors import UserError
-from utils.files import write
+from utils.files import write_arrays
 
 
 @dataclass
@@ -55,10 +54,7 @@ class BanditTables:
                                   for B in held.Bs]))
 
     def save(self, path: str) -> None:
-        data = io.BytesIO()
-        np.savez_compressed(data, **{field.name: getattr(self, field.name)
-                                     for field in fields(self)})
-        write(path, data.getvalue())
+        write_arrays(path, {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, path: str) -> "BanditTables":
@@ -84,12 +80,5 @@ class BanditTables:
 
     def score(self, bandit: nn.Module) -> Cells:
         """Held-out Pass@B of a bandit's choices."""
-        e = torch.from_numpy(self.test_e)
-        horizon = int(self.budgets.max())
-        cells = {}
-        for B in self.parallel.tolist():
-            for t, T in enumerate(self.budgets.tolist()):
-                choice = best_arm(bandit, e, B, T, horizon, CONTEXT_PARTS)              # (Q,)
-                rewards = self.test_table[np.arange(len(e)), choice, :, t]              # (Q, n)
-                cells[B, t] = pass_at(rewards, B)[None]                                 # (1, Q)
-        return cells
+        return chosen_cells(bandit, CONTEXT_PARTS, torch.from_numpy(self.test_e), self.test_table,
+                            self.budgets.tolist(), self.parallel.tolist())

@@ -195,16 +195,14 @@ class HeldOut:
 
     def bandit(self, kind: str, arms: list[Arm]) -> Cells:
         """A bandit on static arms, all seeds."""
-        return self.over_seeds(lambda seed: self.chosen(*self.load(kind, seed), arms))
+        table = np.stack([self.arm_table(arm) for arm in arms], 1)              # (P, S, n, T)
 
-    def chosen(self, bandit: nn.Module, about: dict, arms: list[Arm]) -> Cells:
-        """What a bandit's choices earn, read from the arms' own tables."""
-        problems = np.arange(len(self.e))
-        cells = {}
-        for B, t in self.columns:
-            choice = self.choice(bandit, about["parts"], B, t)
-            cells[B, t] = self.arm_values(arms, B, t)[problems, choice][None]
-        return cells
+        def of_seed(seed: int) -> Cells:
+            bandit, about = self.load(kind, seed)
+            return chosen_cells(bandit, about["parts"], self.e, table, self.run.task.budgets,
+                                self.Bs)
+
+        return self.over_seeds(of_seed)
 
     def token(self, kind: str) -> Cells:
         """A token policy, all seeds. Baselines and ablations are scored on half of the samples."""
@@ -242,6 +240,17 @@ class HeldOut:
             name = f"both {styles} {seed} B={B}"
             cells |= self.cells(self.policy_table(name, partial(policy_at, B)), [B])
         return cells
+
+
+def chosen_cells(bandit: nn.Module, parts: Sequence[str], e: Tensor, table: np.ndarray,
+                 budgets: Sequence[int], Bs: Sequence[int]) -> Cells:
+    """What a bandit's choices earn at prompts e (P, d), read from the arms' table (P, S, n, T)."""
+    cells = {}
+    for B, (t, T) in itertools.product(Bs, enumerate(budgets)):
+        choice = best_arm(bandit, e, B, T, max(budgets), parts)                         # (P,)
+        rewards = table[np.arange(len(e)), choice, :, t]                                # (P, n)
+        cells[B, t] = pass_at(rewards, B)[None]                                         # (1, P)
+    return cells
 
 
 def held_out(run: Run, bar: tqdm) -> HeldOut:

@@ -7,7 +7,6 @@ rate costs seconds. Pass@B for every B comes from the n samples, without bias (`
 
 Each process samples its share of the problems, and all get the whole table.
 """
-import io
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from grading import sandbox
 from lm import LM
 from tasks import Task
 from utils import distributed
-from utils.files import damaged, write
+from utils.files import damaged, write_arrays
 from utils.problem_files import Problem
 from utils.profiling import clock
 
@@ -65,12 +64,9 @@ class RewardStore:
     def flush(self, seconds: float = 0) -> None:
         """Writes what is new; with seconds, only if the last time is so long ago."""
         # Processes have clocks of their own, and all of them write or none
-        due = distributed.main_process_first(lambda: time.monotonic() - self.written >= seconds)
-        if self.changed and due:
-            # Packed in memory: on a full disk, zipfile raises a second error while it closes
-            data = io.BytesIO()
-            np.savez_compressed(data, **self.arrays)
-            write(self.path, data.getvalue())
+        if self.changed and distributed.main_process_first(
+                lambda: time.monotonic() - self.written >= seconds):
+            write_arrays(self.path, self.arrays)
             self.changed = False
             self.written = time.monotonic()
 

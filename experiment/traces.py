@@ -188,8 +188,7 @@ def comparison(held: HeldOut, token: TokenPolicy, best: list[Arm], bandit: nn.Mo
     chosen = arms_from_json(about["arms"])
     choice = held.choice(bandit, about["parts"], 1, t).tolist()                  # (P,)
 
-    first: list[dict] = []
-    alone: list[tuple[int, list[dict]]] = []               # (decisions, entries)
+    candidates: list[tuple[int, list[dict]]] = []          # (decisions if solved alone, entries)
     for i, (problem, k) in enumerate(zip(problems, choice)):
         token_arm = Arm(held.style, Strategy(), token=True)
         arms = {"greedy": Arm(held.style, GREEDY), "best static": best[t],
@@ -204,11 +203,11 @@ def comparison(held: HeldOut, token: TokenPolicy, best: list[Arm], bandit: nn.Mo
             entry = completion_entry(run, problem, arm.style, episode, recorder.notes(1)[0])
             found.append({"policy": name, "arm": "" if arm.token else str(arm), "problem": i,
                           **entry})
-        first = first or found
         *others, ours = found
-        if ours["reward"] > max(x["reward"] for x in others):
-            alone.append((sum(token["decision"] for token in ours["tokens"]), found))
-    _, entries = max(alone, key=lambda x: x[0], default=(0, first))
+        alone = ours["reward"] > max(x["reward"] for x in others)
+        decisions = sum(token["decision"] for token in ours["tokens"])
+        candidates.append((decisions if alone else 0, found))
+    _, entries = max(candidates, key=lambda x: x[0])       # the first of those that are alike
     return entries
 
 

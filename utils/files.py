@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from utils import distributed
@@ -114,6 +115,14 @@ def load_checkpoint(path: str) -> dict | None:
         return torch.load(path, map_location="cpu") if os.path.exists(path) else None
     except Exception as error:                   # torch raises errors of many kinds
         raise damaged(path, error)
+
+
+def write_arrays(path: str, arrays: dict[str, Any]) -> None:
+    """An npz file. Raises UserError as `write` does."""
+    # Packed in memory: on a full disk, zipfile raises a second error while it closes
+    data = io.BytesIO()
+    np.savez_compressed(data, **arrays)
+    write(path, data.getvalue())
 
 
 def save_checkpoint(path: str, **what: object) -> None:
