@@ -291,6 +291,8 @@ def code_contests_problem(row: dict) -> Problem | None:
 
 
 def humaneval_problem(row: dict) -> Problem:
+    if "test_list" in row:                                          # MBPP's, to train on
+        return mbpp_problem(row)
     name = row["entry_point"]
     if not re.search(rf"^def {name}\b", row["prompt"], re.MULTILINE):
         raise ValueError("its prompt does not define its entry point")
@@ -305,10 +307,8 @@ MBPP_PROMPT = ("You are an expert Python programmer, and here is your task: {tex
 
 
 def mbpp_problem(row: dict) -> Problem:
-    """The check is the test_setup_code and then the test_list.
-
-    In the two rows that have a test_setup_code, it uses the code's own classes.
-    """
+    """The check is the test_setup_code, which two rows have (it uses the code's own classes), and
+    then the test_list."""
     part = next(name for last, name in MBPP_PARTS.items() if row["task_id"] <= last)
     code = row["code"].replace("\r\n", "\n")
     tests = "\n".join(row["test_list"])
@@ -328,14 +328,14 @@ FILE_TASKS: dict[str, tuple] = {
     "gsm8k": ("gsm8k*train*", "gsm8k*test*", gsm8k_problem, (64, 128, 256), ANSWERS, grade_answer),
     "math": ("math_train*", "math_test*", math_problem, (128, 256, 512), ANSWERS, grade_answer),
     "math500": ("math_train*", "math500*", math_problem, (128, 256, 512), ANSWERS, grade_answer),
-    # AIME has no training problems: train on MATH (paper)
+    # AIME and HumanEval have no training problems: train on MATH (paper), on MBPP (ours)
     "aime2024": ("math_train*", "aime2024*", math_problem, (512, 1024, 2048), ANSWERS,
                  grade_answer),
     "aime2025": ("math_train*", "aime2025*", math_problem, (512, 1024, 2048), ANSWERS,
                  grade_answer),
     "code_contests": ("code_contests*", "", code_contests_problem, (256, 512, 1024), PROGRAMS,
                       grade_program),
-    "humaneval": ("humaneval*", "", humaneval_problem, (128, 256), FUNCTIONS, grade_function),
+    "humaneval": ("mbpp*", "humaneval*", humaneval_problem, (128, 256), FUNCTIONS, grade_function),
     "mbpp": ("mbpp*", "", mbpp_problem, (64, 128, 256), FUNCTIONS, grade_function)}
 
 

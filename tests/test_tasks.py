@@ -287,7 +287,7 @@ here = pytest.mark.skipif(not os.path.isdir(DATA), reason="the problems' files a
 @here
 @pytest.mark.parametrize("name, train, test", [
     ("math500", 7497, 500), ("gsm8k", 7473, 1319), ("aime2024", 7497, 30), ("aime2025", 7497, 30),
-    ("humaneval", 82, 82), ("mbpp", 374, 500), ("code_contests", 30, 30)])
+    ("humaneval", 374, 164), ("mbpp", 374, 500), ("code_contests", 30, 30)])
 def test_real_files_are_read_whole_and_share_no_text(name, train, test):
     task = TASKS[name](Source(DATA, "", 10**6, 10**6))
     assert (len(task.train), len(task.test)) == (train, test)
