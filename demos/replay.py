@@ -42,6 +42,14 @@ def run_tables(folder: str, config: Config) -> BanditTables:
         return BanditTables.of_run(actions, held_out(run, bar))
 
 
+def open_tables(path: str) -> tuple[Config, BanditTables]:
+    """Of a finished run, or of a file that `demos.one_level sequence` has left."""
+    if path.endswith(".npz"):
+        return Config(), BanditTables.load(path)
+    config = read_config(path)
+    return config, run_tables(path, config)
+
+
 def parse() -> Namespace:
     parser = Parser(prog="demos.replay", description="Train bandits again, in seconds.")
     parser.add_argument("tables", help="a finished run, such as runs/sums, or a file sequence.npz")
@@ -63,11 +71,7 @@ def parse() -> Namespace:
 
 def main() -> None:
     args = parse()
-    if args.tables.endswith(".npz"):
-        config, tables = Config(), BanditTables.load(args.tables)
-    else:
-        config = read_config(args.tables)
-        tables = run_tables(args.tables, config)
+    config, tables = open_tables(args.tables)
 
     # How each bandit is trained, but for its seed
     x, reward = tables.problem()                                                # (X, D), (X, S)

@@ -1,18 +1,21 @@
 """The main job as a user runs it: seeds, interruptions, mistakes."""
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
 import lm
-from bandit import SoftmaxBandit
+from bandit import SoftmaxBandit, pass_at
 from conftest import ROOT, SHORT, execute, hashes
+from demos.pull import logit_gradient
 from demos.replay import run_tables
 from experiment.adapters import load_adapter, save_adapter
 from experiment.bandit_tables import BanditTables
@@ -170,6 +173,38 @@ def test_a_replay_from_a_file_is_that_of_its_run(unbroken, finish, monkeypatch, 
     assert code == 0 and len(rows) == 2 and all(row in out.splitlines() for row in rows), err
     code, _, err = finish("demos.replay", "runs/sums/rewards.npz", folder=folder)
     assert code == 1 and "holds no tables of bandits" in err
+
+
+def test_a_pull_is_shown_with_its_rewards_and_its_gradient(unbroken, finish):
+    folder, _ = unbroken
+    with np.load(folder / "runs/sums/rewards.npz") as file:
+        arrays = {name.split(" ", 2)[2]: file[name] for name in file.files
+                  if name.startswith("train 0-")}
+    # The problem that the arms solve more often at T = 44 than at 18
+    solved = np.stack(list(arrays.values())).mean((0, 2))                               # (P, T)
+    i = int((solved[:, 4] - solved[:, 0]).argmax())
+    code, out, err = finish("demos.pull", "runs/sums", "--problem", str(i), "--budget", "44",
+                            "--parallel", "2", folder=folder)
+    assert code == 0 and solved[i, 4] > solved[i, 0], err
+    shares, changes = [], []
+    rows = out[out.index("arm s"):].strip().splitlines()[1:]
+    for row in rows:
+        arm, right, n, share, pi, change = re.fullmatch(
+            r"(.+?) +(\d+) of (\d+) right +(\S+) +(\S+) +(\S+)", row).groups()
+        rewards = arrays[arm][i, :, 4]
+        assert (int(right), int(n)) == (rewards.sum(), len(rewards))
+        assert abs(float(share) - pass_at(rewards, 2)) < .006
+        shares.append(float(pi))
+        changes.append(float(change))
+    assert len(rows) > 1 and abs(sum(shares) - 1) < .03 and abs(sum(changes)) < .03
+    code, _, err = finish("demos.pull", "runs/sums", "--budget", "5", folder=folder)
+    assert code == 1 and "--budget one of [18, 24, 30, 37, 44]" in err
+
+
+def test_the_gradient_of_a_pull_is_that_of_autograd():
+    logits = torch.tensor([.3, -1., 2.], requires_grad=True)
+    (.7 * logits.log_softmax(0)[1]).backward()
+    torch.testing.assert_close(logit_gradient(logits.softmax(0).detach(), 1, .7), logits.grad)
 
 
 def test_the_real_llms_tables_can_be_replayed():
