@@ -1,0 +1,84 @@
+"""One pull of the softmax bandit: context, probabilities, reward, gradient.
+
+    python -m demos.pull runs/sums --problem 3 --budget 44       # 10 seconds
+    python -m demos.pull runs/sums --problem 3 --budget 18
+    python -m demos.pull runs/chains.part/sequence.npz           # a file as demos.replay takes it
+
+The bandit is trained here, on the reward table of a run. No language model is asked.
+"""
+from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
+
+from argparse import Namespace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bandit import coin_tosses, expected_rewards, train_softmax
+from demos.replay import open_tables
+from experiment.load import make_task
+from utils.errors import UserError
+from utils.options import Parser
+
+
+def logit_gradient(pi: Tensor, drawn: int, advantage: float) -> Tensor:
+    """(r - baseline) d log pi(drawn) / d logits = (r - baseline) (one_hot(drawn) - pi), (S,)."""
+    one_hot = torch.zeros_like(pi)
+    one_hot[drawn] = 1
+    return advantage * (one_hot - pi)
+
+
+def parse() -> Namespace:
+    parser = Parser(prog="demos.pull", description="One pull of the softmax bandit, step by step.")
+    parser.add_argument("tables", help="a finished run, such as runs/sums, or a file sequence.npz")
+    parser.add_argument("--problem", type=int, default=0, help="a row of the table (default 0)")
+    parser.add_argument("--budget", type=int, help="T (default: the smallest)")
+    parser.add_argument("--parallel", type=int, default=1, help="B (default 1)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    config, tables = open_tables(args.tables)
+    budgets = tables.budgets.tolist()
+    P, S, n, _ = tables.table.shape
+    _, index = expected_rewards(tables.table)                                   # (X, 3)
+    parallel = np.unique(index[:, 1]).tolist()
+    T = budgets[0] if args.budget is None else args.budget
+    B = args.parallel
+    if not 0 <= args.problem < P or T not in budgets or B not in parallel:
+        raise UserError(f"--problem is 0 to {P - 1}, --budget one of {budgets}, --parallel one of "
+                        f"{parallel}")
+
+    # The context, one of X: this problem at this B and T
+    x, reward = tables.problem()                                                # (X, D), (X, S)
+    t = budgets.index(T)
+    row = int((index == (args.problem, B, t)).all(1).argmax())
+    question = f"training problem {args.problem}"
+    if not args.tables.endswith(".npz"):
+        question = make_task(config).train[args.problem].question
+    print(f"context: {question}, B = {B}, T = {T}; x has {x.shape[1]} numbers")
+
+    # A trained bandit draws an arm, and a coin says whether it was right
+    toss = coin_tosses(reward)
+    bandit = train_softmax(x, toss, S, config.bandit_steps)
+    with torch.no_grad():
+        pi = bandit(x[row, None]).exp()[0]                                      # (S,)
+        baseline = float(bandit.critic(x[row, None]))
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.multinomial(pi, 1, generator=generator)                       # (1,)
+    r = float(toss(torch.tensor([row]), drawn, generator))
+    print(f"draws {tables.arms[drawn]}; reward r = {r:.0f}; baseline(x) = {baseline:.2f}; "
+          f"advantage r - baseline(x) = {r - baseline:+.2f}\n")
+
+    gradient = logit_gradient(pi, int(drawn), r - baseline)                     # (S,)
+    right = tables.table[args.problem, :, :, t].sum(1)                          # (S,)
+    width = max(map(len, tables.arms))
+    print(f"{'arm s':{width}}  in the table  Pass@{B}  pi(s given x)  change of its logit")
+    for s, arm in enumerate(tables.arms):
+        print(f"{arm:{width}}  {right[s]:2} of {n} right  {reward[row, s]:6.2f}  {pi[s]:13.2f}  "
+              f"{gradient[s]:+19.2f}")
+
+
+if __name__ == "__main__":
+    run_program("demos.pull", main)
