@@ -45,7 +45,8 @@ from eval import evaluate
 from experiment.adapters import arms_to_json, load_adapter, restore
 from experiment.model_card import card
 from experiment.progress import progress
-from experiment.registry import BASELINES, BOTH, TOKEN_LEARNERS, BanditLearner, bandit_learners
+from experiment.registry import (BOTH, TOKEN_LEARNERS, BanditLearner, bandit_learners,
+                                 train_baselines, tune_baselines)
 from experiment.reward_table import (Arm, at_every_budget, collect, grade_fn, sample_policy,
                                      sample_static)
 from experiment.run import Run, TrainingLog, close_run, mean_outcome, open_run
@@ -253,8 +254,14 @@ def train_token(run: Run, problems: list[Problem], budgets: list[int], kind: str
              width=policy.width, top_k=policy.top_k)
 
 
-def train_token_level(run: Run, problems: list[Problem]) -> None:
-    """The token policy and, with --baselines, its variants, every seed."""
+def train_token_level(run: Run, s: ActionSet, in_table: int) -> None:
+    """The token policy and, with --baselines, its variants, every seed.
+
+    On other problems than the table's first ones, `in_table`, if there are more and not --filter.
+    """
+    problems = run.task.train[in_table:] or run.task.train
+    if run.config.filter:
+        problems = s.problems
     easy = lower_difficulties(run.task.train)
     for seed in run.config.all_seeds():
         for kind, variant in run.config.token_variants().items():
@@ -309,23 +316,16 @@ def train(run: Run) -> dict:
     sets = select_action_sets(run, rewards, table_problems, e)
     largest = sets[-1]                                           # that of all styles
     summary: dict[str, object] = {"sets": {s.styles: s.selection.to_json() for s in sets}}
-    published = BASELINES if config.baselines else {}
-    for name, baseline in published.items():
-        if baseline.tune:
-            summary[name] = baseline.tune(run, largest.problems[:config.pool_problems])
+    summary |= tune_baselines(run, largest.problems[:config.pool_problems])
     write(f"{run.folder}/selection.json", json.dumps(summary))
 
     # 3: the bandits
     for s in sets:
         train_bandits(run, s)
 
-    # 4: the token level, on problems that the table does not have, if there are more; not --filter
-    rest = run.task.train[len(table_problems):] or run.task.train
-    train_token_level(run, largest.problems if config.filter else rest)
-    for baseline in published.values():
-        if baseline.train:
-            for seed in config.all_seeds():
-                baseline.train(run, largest.problems, seed)
+    # 4: the token level
+    train_token_level(run, largest, len(table_problems))
+    train_baselines(run, largest.problems)
 
     # 5 and 6: both levels, the evaluation
     for seed in config.all_seeds():

@@ -19,11 +19,12 @@ import sys
 from tqdm import tqdm
 
 import baselines                               # noqa: F401  (enters itself in the registry)
-from eval import sequence_table, token_table
+from eval import ablation_table, sequence_table, token_table
 from experiment.bandit_tables import BanditTables
 from experiment.config import parse
 from experiment.held_out import HeldOut, held_out
 from experiment.progress import progress
+from experiment.registry import train_baselines, tune_baselines
 from experiment.run import Run, open_run
 from experiment.selection import ActionSet
 from experiment.tables import LEGEND, show
@@ -41,20 +42,22 @@ def train_level(run: Run, level: str) -> list[ActionSet]:
     # With --pool 1 one style alone has one arm: nothing to choose for a bandit
     sets = [s for s in select_action_sets(run, rewards, problems, e)
             if level == "token" or len(s.selection.arms) > 1]
-    selection = {"sets": {s.styles: s.selection.to_json() for s in sets}}
+    selection: dict[str, object] = {"sets": {s.styles: s.selection.to_json() for s in sets}}
+    if level == "token":
+        selection |= tune_baselines(run, sets[-1].problems[:run.config.pool_problems])
     write(f"{run.folder}/selection.json", json.dumps(selection))
     if level == "sequence":
         for s in sets:
             train_bandits(run, s)
     else:
-        rest = run.task.train[len(problems):] or run.task.train
-        train_token_level(run, sets[-1].problems if run.config.filter else rest)
+        train_token_level(run, sets[-1], len(problems))
+        train_baselines(run, sets[-1].problems)
     return sets
 
 
 def tables_of(held: HeldOut, level: str) -> list[dict]:
     if level == "token":
-        return [token_table(held)]
+        return [token_table(held)] + ([ablation_table(held)] if held.run.config.baselines else [])
     return [sequence_table(held, styles, chosen) for styles, chosen in held.sets.items()]
 
 
@@ -66,8 +69,6 @@ def main() -> None:
         config, asked = main_process_first(lambda: parse(options if level in LEVELS else [level]))
         if asked.profile or asked.tables:
             raise UserError("--profile and --tables are options of train.py alone")
-        if level == "token" and config.baselines:
-            raise UserError("--baselines needs both levels: train.py has it")
         run, _ = open_run(config, asked.resume)
         progress.begin(0)                      # a part of a run: what is left of it is not planned
         sets = train_level(run, level)

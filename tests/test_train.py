@@ -207,6 +207,17 @@ def test_the_gradient_of_a_pull_is_that_of_autograd():
     torch.testing.assert_close(logit_gradient(logits.softmax(0).detach(), 1, .7), logits.grad)
 
 
+def test_the_token_level_alone_takes_every_baseline(finish, tmp_path):
+    code, out, err = finish("demos.one_level", "token", *SHORT, "--budgets", "44", "--batch", "8",
+                            "--iterations", "2", "--baselines", "--name", "few", folder=tmp_path)
+    assert code == 0, err
+    assert "AutoDeco" in out                       # its row, or that it found nothing to learn from
+    rows = ("EDT", "LPO", "REINFORCE", "token level, entropy only",
+            "token level, no budget", "token level", "scripted oracle")
+    assert all(re.search(rf"^{row}\b", out, re.MULTILINE) for row in rows), out
+    assert "Ablations of the token level" in out and "LinUCB" not in out
+
+
 def test_the_real_llms_tables_can_be_replayed():
     tables = BanditTables.load(os.path.join(ROOT, "reference/real/chains4-qwen2.5-coder-0.5b.npz"))
     x, reward = tables.problem()
