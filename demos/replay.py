@@ -1,7 +1,7 @@
 """Trains bandits again on rewards that were sampled once: seconds, and no language model.
 
     python -m demos.replay runs/sums --lr 3e-3 --entropy 0.02 --seeds 3
-    python -m demos.replay runs/chains.part/sequence.npz --seeds 3
+    python -m demos.replay runs/chains.part/sequence.npz --seeds 3 --problems 400
 
 Softmax bandit and LinUCB learn from a table of training rewards, and are scored on one of held-out
 rewards: those of a finished run, or those that `demos.one_level sequence` has put into a file
@@ -12,6 +12,7 @@ from utils.cli import run_program                    # first: Ctrl-C while torch
 
 import os
 from argparse import Namespace
+from dataclasses import replace
 from functools import partial
 from typing import Callable
 
@@ -61,11 +62,14 @@ def parse() -> Namespace:
                         help=f"LinUCB: weight of the confidence bound (default {ALPHA:g})")
     parser.add_argument("--steps", type=int, help="softmax: training steps (default: the run's; of "
                         f"a file {Config.bandit_steps})")
+    parser.add_argument("--problems", type=int, help="train on so many of the problems, the first "
+                        "ones (default: all)")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each (default 1)")
     args = parser.parse_args()
-    counts = [args.seeds] if args.steps is None else [args.seeds, args.steps]
+    counts = [count for count in (args.seeds, args.steps, args.problems) if count is not None]
     if min(counts) < 1 or args.lr <= 0 or min(args.entropy, args.alpha) < 0:
-        raise UserError("--seeds, --steps, --lr must be above 0, --entropy, --alpha not below it")
+        raise UserError("--seeds, --steps, --problems and --lr must be above 0, --entropy and "
+                        "--alpha not below it")
     return args
 
 
@@ -74,6 +78,7 @@ def main() -> None:
     config, tables = open_tables(args.tables)
 
     # How each bandit is trained, but for its seed
+    tables = replace(tables, e=tables.e[:args.problems], table=tables.table[:args.problems])
     x, reward = tables.problem()                                                # (X, D), (X, S)
     pull, arms = coin_tosses(reward), len(tables.arms)
     learners: dict[str, Callable[..., nn.Module]] = {

@@ -171,6 +171,10 @@ def test_a_replay_from_a_file_is_that_of_its_run(unbroken, finish, monkeypatch, 
                               str(config.bandit_steps), folder=folder)
     rows = [line for line in table.splitlines() if line.startswith("softmax bandit")]
     assert code == 0 and len(rows) == 2 and all(row in out.splitlines() for row in rows), err
+    # Fewer problems end with another bandit, all of them with the same one
+    options = (str(tmp_path / "few.npz"), "--steps", str(config.bandit_steps), "--problems")
+    assert finish("demos.replay", *options, "6", folder=folder)[1] == table
+    assert finish("demos.replay", *options, "1", folder=folder)[1] != table
     code, _, err = finish("demos.replay", "runs/sums/rewards.npz", folder=folder)
     assert code == 1 and "holds no tables of bandits" in err
 
@@ -205,6 +209,24 @@ def test_the_gradient_of_a_pull_is_that_of_autograd():
     logits = torch.tensor([.3, -1., 2.], requires_grad=True)
     (.7 * logits.log_softmax(0)[1]).backward()
     torch.testing.assert_close(logit_gradient(logits.softmax(0).detach(), 1, .7), logits.grad)
+
+
+def test_the_decisions_of_a_completion_are_shown_with_their_advantages(unbroken, finish):
+    folder, _ = unbroken
+    code, out, err = finish("demos.decisions", "runs/sums", "--budget", "37", folder=folder)
+    assert code == 0, err
+    r = float(re.search(r"reward r = ([01])", out)[1])
+    lines = out[out.index("token "):].strip().splitlines()[1:]
+    rows = [line.rsplit(maxsplit=9)[1:] for line in lines]
+    pi = np.array([row[1:5] for row in rows], float)
+    v, delta, A = np.array([row[6:] for row in rows], float).T
+    assert len(rows) > 1 and np.allclose(pi.sum(1), 1, atol=.03)
+    names = ["greedy", "tau=0.5", "tau=1", "tau=1.25"]
+    assert [row[5] for row in rows] == [names[k] for k in pi.argmax(1)]
+    assert np.allclose(delta, np.append(v[1:], r) - v, atol=.011)
+    assert np.allclose(A, delta + .95 * np.append(A[1:], 0), atol=.016)
+    code, _, err = finish("demos.decisions", "runs/sums", "--problem", "3", folder=folder)
+    assert code == 1 and "--problem is 0 to 2" in err
 
 
 def test_the_token_level_alone_takes_every_baseline(finish, tmp_path):
