@@ -240,11 +240,14 @@ def test_the_token_level_alone_takes_every_baseline(finish, tmp_path):
     assert "Ablations of the token level" in out and "LinUCB" not in out
 
 
-def test_the_real_llms_tables_can_be_replayed():
-    tables = BanditTables.load(os.path.join(ROOT, "reference/real/chains4-qwen2.5-coder-0.5b.npz"))
+@pytest.mark.parametrize("name, contexts, arms", [("chains4", 400 * 3 * 6, 6),
+                                                  ("chains1600", 1600 * 6, 4)])
+def test_the_real_llms_tables_can_be_replayed(name, contexts, arms):
+    path = os.path.join(ROOT, f"reference/real/{name}-qwen2.5-coder-0.5b")
+    tables = BanditTables.load(f"{path}.npz")
     x, reward = tables.problem()
-    assert len(x) == len(reward) == 400 * 3 * 6 and reward.shape[1] == len(tables.arms) == 6
-    text = open(os.path.join(ROOT, "reference/real/chains4-qwen2.5-coder-0.5b.txt")).read()
+    assert len(x) == len(reward) == contexts and reward.shape[1] == len(tables.arms) == arms
+    text = open(f"{path}.txt").read()
     for (B, t), cell in tables.best_static_cells().items():
         shown = text.split("mixed styles")[1 + (B == 4)].split("\nbest static  ")[1].split("\n")[0]
         if B != 2:                               # the file has Pass@1 and Pass@4
