@@ -1,10 +1,11 @@
-"""One pull of the softmax bandit: context, probabilities, reward, gradient.
+"""One pull of the softmax bandit: context, probabilities, reward, gradient; and LinUCB's bounds.
 
     python -m demos.pull runs/sums --problem 3 --budget 44       # 10 seconds
     python -m demos.pull runs/sums --problem 3 --budget 18
     python -m demos.pull runs/chains.part/sequence.npz           # a file as demos.replay takes it
 
-The bandit is trained here, on the reward table of a run. No language model is asked.
+Both bandits are trained here, on the reward table of a run. No language model is asked. The column
+"its logit" is the gradient, by which a step of the softmax bandit changes each arm's logit.
 """
 from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bandit import coin_tosses, expected_rewards, train_softmax
+from bandit import coin_tosses, expected_rewards, train_linucb, train_softmax
 from demos.replay import open_tables
 from experiment.load import make_task
 from utils.errors import UserError
@@ -71,13 +72,17 @@ def main() -> None:
     print(f"draws {tables.arms[drawn]}; reward r = {r:.0f}; baseline(x) = {baseline:.2f}; "
           f"advantage r - baseline(x) = {r - baseline:+.2f}\n")
 
+    # LinUCB's bound after as many pulls as it has in a run
+    linucb = train_linucb(x, toss, S, config.linucb_steps)
+    estimate, bound = linucb(x[row, None])[0], linucb.width(x[row, None])[0]    # (S,), (S,)
+
     gradient = logit_gradient(pi, int(drawn), r - baseline)                     # (S,)
     right = tables.table[args.problem, :, :, t].sum(1)                          # (S,)
     width = max(map(len, tables.arms))
-    print(f"{'arm s':{width}}  in the table  Pass@{B}  pi(s given x)  change of its logit")
+    print(f"{'arm s':{width}}  in the table  Pass@{B}  pi(s given x)  its logit   LinUCB's bound")
     for s, arm in enumerate(tables.arms):
         print(f"{arm:{width}}  {right[s]:2} of {n} right  {reward[row, s]:6.2f}  {pi[s]:13.2f}  "
-              f"{gradient[s]:+19.2f}")
+              f"{gradient[s]:+9.2f}   {estimate[s]:5.2f} + {bound[s]:.2f}")
 
 
 if __name__ == "__main__":

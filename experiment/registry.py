@@ -3,7 +3,7 @@
 A package enters its own by adding to these dictionaries when it is imported, as baselines/ does;
 the method itself imports no baseline.
 """
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from torch import nn
 
@@ -12,9 +12,6 @@ from features import CONTEXT_PARTS, context_size
 from lm import LM
 from pomdp import TokenPolicy, ppo_update, reinforce_update
 from utils.problem_files import Problem
-
-if TYPE_CHECKING:                          # experiment/run.py imports this file
-    from experiment.run import Run
 
 
 # ---- kinds of adapters: how one is built again from what its file says --------------------------
@@ -94,14 +91,15 @@ class Baseline(NamedTuple):
 BASELINES: dict[str, Baseline] = {}
 
 
-def tune_baselines(run: "Run", problems: list[Problem]) -> dict[str, object]:
+# run: an experiment.run.Run, whose file imports this one
+def tune_baselines(run: Any, problems: list[Problem]) -> dict[str, object]:
     """What selection.json keeps of each published baseline; nothing without --baselines."""
     wanted = BASELINES if run.config.baselines else {}
     return {name: baseline.tune(run, problems) for name, baseline in wanted.items()
             if baseline.tune}
 
 
-def train_baselines(run: "Run", problems: list[Problem]) -> None:
+def train_baselines(run: Any, problems: list[Problem]) -> None:
     """The published baselines, every seed; none without --baselines."""
     wanted = BASELINES if run.config.baselines else {}
     for baseline in wanted.values():

@@ -194,7 +194,7 @@ def test_a_pull_is_shown_with_its_rewards_and_its_gradient(unbroken, finish):
     rows = out[out.index("arm s"):].strip().splitlines()[1:]
     for row in rows:
         arm, right, n, share, pi, change = re.fullmatch(
-            r"(.+?) +(\d+) of (\d+) right +(\S+) +(\S+) +(\S+)", row).groups()
+            r"(.+?) +(\d+) of (\d+) right +(\S+) +(\S+) +(\S+) +\S+ \+ \S+", row).groups()
         rewards = arrays[arm][i, :, 4]
         assert (int(right), int(n)) == (rewards.sum(), len(rewards))
         assert abs(float(share) - pass_at(rewards, 2)) < .006
