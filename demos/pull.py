@@ -4,8 +4,8 @@
     python -m demos.pull runs/sums --problem 3 --budget 18
     python -m demos.pull runs/chains.part/sequence.npz           # a file as demos.replay takes it
 
-Both bandits are trained here, on the reward table of a run. No language model is asked. The column
-"its logit" is the gradient, by which a step of the softmax bandit changes each arm's logit.
+Both bandits are trained here, on the reward table of a run. No language model is asked. The gradient
+is that on the logits of the softmax bandit: a step along it raises or lowers each of them.
 """
 from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
@@ -79,7 +79,7 @@ def main() -> None:
     gradient = logit_gradient(pi, int(drawn), r - baseline)                     # (S,)
     right = tables.table[args.problem, :, :, t].sum(1)                          # (S,)
     width = max(map(len, tables.arms))
-    print(f"{'arm s':{width}}  in the table  Pass@{B}  pi(s given x)  its logit   LinUCB's bound")
+    print(f"{'arm s':{width}}  in the table  Pass@{B}  pi(s given x)   gradient   LinUCB's bound")
     for s, arm in enumerate(tables.arms):
         print(f"{arm:{width}}  {right[s]:2} of {n} right  {reward[row, s]:6.2f}  {pi[s]:13.2f}  "
               f"{gradient[s]:+9.2f}   {estimate[s]:5.2f} + {bound[s]:.2f}")
