@@ -4,8 +4,8 @@
     python -m demos.pull runs/sums --problem 3 --budget 18
     python -m demos.pull runs/chains.part/sequence.npz           # a file as demos.replay takes it
 
-Both bandits are trained here, on the reward table of a run. No language model is asked. The gradient
-is that on the logits of the softmax bandit: a step along it raises or lowers each of them.
+Both bandits are trained here, on the reward table of a run. No language model is asked. The
+gradient is that on the logits of the softmax bandit: a step along it raises or lowers each of them.
 """
 from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
