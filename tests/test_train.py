@@ -171,10 +171,10 @@ def test_a_replay_from_a_file_is_that_of_its_run(unbroken, finish, monkeypatch, 
                               str(config.bandit_steps), folder=folder)
     rows = [line for line in table.splitlines() if line.startswith("softmax bandit")]
     assert code == 0 and len(rows) == 2 and all(row in out.splitlines() for row in rows), err
-    # Fewer problems end with another bandit, all of them with the same one
-    options = (str(tmp_path / "few.npz"), "--steps", str(config.bandit_steps), "--problems")
-    assert finish("demos.replay", *options, "6", folder=folder)[1] == table
-    assert finish("demos.replay", *options, "1", folder=folder)[1] != table
+    # Fewer problems end with another bandit
+    code, other, _ = finish("demos.replay", str(tmp_path / "few.npz"), "--steps",
+                            str(config.bandit_steps), "--problems", "1", folder=folder)
+    assert code == 0 and other != table
     code, _, err = finish("demos.replay", "runs/sums/rewards.npz", folder=folder)
     assert code == 1 and "holds no tables of bandits" in err
 
