@@ -12,7 +12,7 @@ from utils.cli import run_program              # first: Ctrl-C while torch loads
 import torch
 from torch import Tensor
 
-from decode import Episode
+from decode import Episode, Strategy
 from experiment.adapters import load_adapter
 from experiment.load import load
 from experiment.reward_table import collect, grade_fn
@@ -43,8 +43,8 @@ def main() -> None:
     config = read_config(args.run)
     lm, task = load(config)
     T = max(task.budgets) if args.budget is None else args.budget
-    if not 0 <= args.problem < len(task.test) or T < 1:
-        raise UserError(f"--problem is 0 to {len(task.test) - 1}, --budget at least 1")
+    if not 0 <= args.problem < len(task.test):
+        raise UserError(f"--problem is 0 to {len(task.test) - 1}, not {args.problem}")
 
     # One completion under the policy's likeliest actions, and its reward
     run = Run(lm, task, config, args.run, None)                # type: ignore[arg-type]
@@ -59,14 +59,14 @@ def main() -> None:
         raise UserError("the LM was sure of every token: there was nothing to decide")
 
     pi, v, delta, advantage = credit(policy, episode)
-    names = "".join(f"{'greedy' if tau == 0 else f'{tau:g}':>7}" for tau in TEMPERATURES)
-    print(f"token   left{names}   action       v   delta       A")
+    actions = [str(Strategy(tau)) for tau in TEMPERATURES]             # "greedy", "tau=0.5" ..
+    heads = "".join(f"{action.removeprefix('tau='):>7}" for action in actions)
+    print(f"token   left{heads}   action       v   delta       A")
     for i, step in enumerate(episode.decision_steps.tolist()):
         token = repr(lm.decode([int(episode.tokens[step])]))
-        tau = TEMPERATURES[int(episode.action[step])]
+        action = actions[int(episode.action[step])]
         print(f"{token:8}{int(episode.tokens_left[i]):4}" + "".join(f"{p:7.2f}" for p in pi[i])
-              + f"   {'greedy' if tau == 0 else f'tau={tau:g}':8}{v[i]:6.2f}  {delta[i]:+6.2f}  "
-              f"{advantage[i]:+6.2f}")
+              + f"   {action:8}{v[i]:6.2f}  {delta[i]:+6.2f}  {advantage[i]:+6.2f}")
 
 
 if __name__ == "__main__":

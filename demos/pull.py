@@ -11,13 +11,13 @@ from utils.cli import run_program                    # first: Ctrl-C while torch
 
 from argparse import Namespace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from bandit import coin_tosses, expected_rewards, train_linucb, train_softmax
+from bandit import coin_tosses, pass_at, train_linucb, train_softmax
 from demos.replay import open_tables
 from experiment.load import make_task
+from features import PARALLEL_BUDGETS, context
 from utils.errors import UserError
 from utils.options import Parser
 
@@ -43,45 +43,45 @@ def main() -> None:
     config, tables = open_tables(args.tables)
     budgets = tables.budgets.tolist()
     P, S, n, _ = tables.table.shape
-    _, index = expected_rewards(tables.table)                                   # (X, 3)
-    parallel = np.unique(index[:, 1]).tolist()
+    parallel = [B for B in PARALLEL_BUDGETS if B <= n]
     T = budgets[0] if args.budget is None else args.budget
     B = args.parallel
     if not 0 <= args.problem < P or T not in budgets or B not in parallel:
         raise UserError(f"--problem is 0 to {P - 1}, --budget one of {budgets}, --parallel one of "
                         f"{parallel}")
 
-    # The context, one of X: this problem at this B and T
-    x, reward = tables.problem()                                                # (X, D), (X, S)
-    t = budgets.index(T)
-    row = int((index == (args.problem, B, t)).all(1).argmax())
+    # The context: this problem at this B and T; what the table says of each arm there
+    e = torch.from_numpy(tables.e[args.problem, None])                          # (1, d)
+    x = context(e, torch.tensor([B]), torch.tensor([T]), max(budgets))          # (1, D)
+    samples = tables.table[args.problem, :, :, budgets.index(T)]                # (S, n)
+    solved = torch.from_numpy(pass_at(samples, B)).float()                      # (S,)
     question = f"training problem {args.problem}"
     if not args.tables.endswith(".npz"):
         question = make_task(config).train[args.problem].question
     print(f"context: {question}, B = {B}, T = {T}; x has {x.shape[1]} numbers")
 
-    # A trained bandit draws an arm, and a coin says whether it was right
-    toss = coin_tosses(reward)
-    bandit = train_softmax(x, toss, S, config.bandit_steps)
+    # A bandit that was trained on all contexts draws an arm, and a coin says whether it was right
+    every_x, reward = tables.problem()                                          # (X, D), (X, S)
+    pull = coin_tosses(reward)
+    bandit = train_softmax(every_x, pull, S, config.bandit_steps)
     with torch.no_grad():
-        pi = bandit(x[row, None]).exp()[0]                                      # (S,)
-        baseline = float(bandit.critic(x[row, None]))
+        pi = bandit(x).exp()[0]                                                 # (S,)
+        baseline = float(bandit.critic(x))
     generator = torch.Generator().manual_seed(0)
     drawn = torch.multinomial(pi, 1, generator=generator)                       # (1,)
-    r = float(toss(torch.tensor([row]), drawn, generator))
+    r = float(torch.rand(1, generator=generator) < solved[drawn])
     print(f"draws {tables.arms[drawn]}; reward r = {r:.0f}; baseline(x) = {baseline:.2f}; "
           f"advantage r - baseline(x) = {r - baseline:+.2f}\n")
 
     # LinUCB's bound after as many pulls as it has in a run
-    linucb = train_linucb(x, toss, S, config.linucb_steps)
-    estimate, bound = linucb(x[row, None])[0], linucb.width(x[row, None])[0]    # (S,), (S,)
+    linucb = train_linucb(every_x, pull, S, config.linucb_steps)
+    estimate, bound = linucb(x)[0], linucb.width(x)[0]                          # (S,), (S,)
 
     gradient = logit_gradient(pi, int(drawn), r - baseline)                     # (S,)
-    right = tables.table[args.problem, :, :, t].sum(1)                          # (S,)
     width = max(map(len, tables.arms))
     print(f"{'arm s':{width}}  in the table  Pass@{B}  pi(s given x)   gradient   LinUCB's bound")
     for s, arm in enumerate(tables.arms):
-        print(f"{arm:{width}}  {right[s]:2} of {n} right  {reward[row, s]:6.2f}  {pi[s]:13.2f}  "
+        print(f"{arm:{width}}  {samples[s].sum():2} of {n} right  {solved[s]:6.2f}  {pi[s]:13.2f}  "
               f"{gradient[s]:+9.2f}   {estimate[s]:5.2f} + {bound[s]:.2f}")
 
 
