@@ -174,8 +174,8 @@ def for_students(text: str) -> str:
 
 def without_course(text: str) -> str:
     """README.md without what is not in a handout."""
-    lines = [line for line in text.split("\n") if not line.startswith("| `assignments/` ")]
-    return "\n".join(lines).replace(", demos, assignments.", ", demos.")
+    lines = text.split("\n")
+    return "\n".join(line for line in lines if not line.startswith("| `assignments/` "))
 
 
 def main():
