@@ -3,12 +3,14 @@ import textwrap
 import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from utils.errors import UserError
 from decode import GREEDY, Strategy, generate, static
 from demos import headroom
+from demos.prompt_headroom import left_out
 from experiment.reward_table import collect
 from tasks import TASKS, Task, code_contests_problem, mbpp_problem
 from utils.problem_files import Problem, Source
@@ -157,3 +159,20 @@ def test_a_rule_is_greedy_but_where_it_acts(lm):
     state = SimpleNamespace(logits=torch.nn.functional.one_hot(
         torch.tensor([lm.encode("#")[-1], lm.encode("7")[-1]]), lm.vocabulary).float())
     assert where(state).tolist() == [True, False]
+
+
+# ---- what a prompt tells (demos/prompt_headroom.py) ---------------------------------------------
+def test_ridge_finds_the_arm_that_the_embedding_tells_and_nothing_where_it_tells_nothing():
+    rng = np.random.default_rng(0)
+    E = rng.normal(size=(400, 50))
+    first = E[:, 0] > 0                              # the first arm solves these, the second the rest
+    told = np.stack([first, ~first], 1).astype(float)                           # (400, 2)
+    assert left_out(E, told).mean() < 0.6 and left_out(E, told, 1.0).mean() > 0.85
+    luck = (rng.random((400, 2)) < 0.5).astype(float)
+    assert luck.max(1).mean() > 0.7 and abs(left_out(E, luck, 1.0).mean() - 0.5) < 0.07
+
+
+def test_no_problem_chooses_its_own_arm():
+    """Each problem is solved by an arm of its own: without it the others know nothing of that."""
+    alone = np.eye(20)
+    assert left_out(np.eye(20), alone, 1e-6).sum() == left_out(np.eye(20), alone).sum() == 0
