@@ -165,7 +165,7 @@ def test_a_rule_is_greedy_but_where_it_acts(lm):
 def test_ridge_finds_the_arm_that_the_embedding_tells_and_nothing_where_it_tells_nothing():
     rng = np.random.default_rng(0)
     E = rng.normal(size=(400, 50))
-    first = E[:, 0] > 0                              # the first arm solves these, the second the rest
+    first = E[:, 0] > 0                            # the first arm solves these, the second the rest
     told = np.stack([first, ~first], 1).astype(float)                           # (400, 2)
     assert left_out(E, told).mean() < 0.6 and left_out(E, told, 1.0).mean() > 0.85
     luck = (rng.random((400, 2)) < 0.5).astype(float)
