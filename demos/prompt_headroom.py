@@ -20,10 +20,12 @@ not another bandit. Shapes: P problems, S arms, d hidden size.
 from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
 import numpy as np
+import torch
 
 from demos.replay import open_tables
 from experiment.held_out import Cells
 from experiment.tables import LEGEND, make_table, show
+from features import normalise
 from utils.options import Parser
 
 FOLDS = 10
@@ -58,18 +60,16 @@ def main() -> None:
     parser.add_argument("tables", help="a finished run, such as runs/sums, or a file sequence.npz")
     _, tables = open_tables(parser.parse_args().tables)
 
-    # Embeddings as the bandit sees them: a layer norm without weights
-    e = tables.e.astype(np.float64)                                             # (P, d)
-    E = (e - e.mean(1, keepdims=True)) / e.std(1, keepdims=True)
+    E = normalise(torch.from_numpy(tables.e)).double().numpy()                  # (P, d)
     rewards = tables.table.mean(2)                                              # (P, S, T)
 
-    cells: dict[str, Cells] = {"best static": {}}
-    for t in range(len(tables.budgets)):
-        r = rewards[..., t]                                                     # (P, S)
-        cells["best static"][1, t] = left_out(E, r)[None]
-        for strength in STRENGTHS:
-            cells.setdefault(f"ridge, {strength}", {})[1, t] = left_out(E, r, strength)[None]
-        cells.setdefault("oracle", {})[1, t] = r.max(1)[None]
+    # Each row's cells (B, t) -> Pass@1 of each problem (1, P)
+    rows = {"best static": np.inf, **{f"ridge, {strength}": strength for strength in STRENGTHS}}
+    cells: dict[str, Cells] = {
+        name: {(1, t): left_out(E, rewards[..., t], strength)[None]
+               for t in range(len(tables.budgets))}
+        for name, strength in rows.items()}
+    cells["oracle"] = {(1, t): rewards[..., t].max(1)[None] for t in range(len(tables.budgets))}
 
     title = f"What the prompt tells, {len(E)} training problems, {FOLDS} folds"
     table = make_table(title, "Difference to best static.", [1], cells, cells["best static"],
