@@ -64,8 +64,10 @@ def main() -> None:
     every_x, reward = tables.problem()                                          # (X, D), (X, S)
     pull = coin_tosses(reward)
     bandit = train_softmax(every_x, pull, S, config.bandit_steps)
+    shortest = context(e, torch.tensor([B]), torch.tensor([budgets[0]]), max(budgets))
     with torch.no_grad():
         pi = bandit(x).exp()[0]                                                 # (S,)
+        pi_shortest = bandit(shortest).exp()[0]                                 # (S,)
         baseline = float(bandit.critic(x))
     generator = torch.Generator().manual_seed(0)
     drawn = torch.multinomial(pi, 1, generator=generator)                       # (1,)
@@ -79,10 +81,11 @@ def main() -> None:
 
     gradient = logit_gradient(pi, int(drawn), r - baseline)                     # (S,)
     width = max(map(len, tables.arms))
-    print(f"{'arm s':{width}}  in the table  Pass@{B}  pi(s given x)   gradient   LinUCB's bound")
+    print(f"{'arm s':{width}}  in the table  Pass@{B}  pi(s given x)  at T={budgets[0]:<3}   gradient   "
+          "LinUCB's bound")
     for s, arm in enumerate(tables.arms):
         print(f"{arm:{width}}  {samples[s].sum():2} of {n} right  {solved[s]:6.2f}  {pi[s]:13.2f}  "
-              f"{gradient[s]:+9.2f}   {estimate[s]:5.2f} + {bound[s]:.2f}")
+              f"{pi_shortest[s]:7.2f}  {gradient[s]:+9.2f}   {estimate[s]:5.2f} + {bound[s]:.2f}")
 
 
 if __name__ == "__main__":
