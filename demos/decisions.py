@@ -60,12 +60,12 @@ def main() -> None:
 
     pi, v, delta, advantage = credit(policy, episode)
     actions = [str(Strategy(tau)) for tau in TEMPERATURES]             # "greedy", "tau=0.5" ..
-    heads = "".join(f"{action.removeprefix('tau='):>7}" for action in actions)
+    heads = "".join(f"{action:>10}" for action in actions)
     print(f"token   left{heads}   action       v   delta       A")
     for i, step in enumerate(episode.decision_steps.tolist()):
         token = repr(lm.decode([int(episode.tokens[step])]))
         action = actions[int(episode.action[step])]
-        print(f"{token:8}{int(episode.tokens_left[i]):4}" + "".join(f"{p:7.2f}" for p in pi[i])
+        print(f"{token:8}{int(episode.tokens_left[i]):4}" + "".join(f"{p:10.2f}" for p in pi[i])
               + f"   {action:8}{v[i]:6.2f}  {delta[i]:+6.2f}  {advantage[i]:+6.2f}")
 
 
