@@ -251,7 +251,8 @@ def test_the_token_level_alone_takes_every_baseline(finish, tmp_path):
 @pytest.mark.parametrize("name, contexts, arms", [("chains4", 400 * 3 * 6, 6),
                                                   ("chains1600", 1600 * 6, 4),
                                                   ("mbpp", 374 * 5, 4),
-                                                  ("humaneval", 374 * 5, 4)])
+                                                  ("humaneval", 374 * 5, 4),
+                                                  ("gsm8k", 200 * 6, 2)])
 def test_the_real_llms_tables_can_be_replayed(name, contexts, arms):
     path = os.path.join(ROOT, f"reference/real/{name}-qwen2.5-coder-0.5b")
     tables = BanditTables.load(f"{path}.npz")
