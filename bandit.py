@@ -102,14 +102,15 @@ def informative(table: np.ndarray) -> tuple[np.ndarray, float, float]:
     table (P, S, n), rewards in [0, 1]. *Constant* problems give the same reward whatever is done.
     *Noise* problems differ between arms no more than by chance: the variance of the arms' means is
     not larger than the variance that a mean of n samples has anyway. That is estimated by
-    mean_s(var) / (n - 1), var being the mean squared deviation of an arm's n samples.
+    mean_s(var) / (n - 1), var being the mean squared deviation of an arm's n samples. With one arm
+    there is nothing to differ, and no noise.
     """
-    n = table.shape[2]
+    _, S, n = table.shape
     constant = table.max((1, 2)) == table.min((1, 2))
-    between = table.mean(2).var(1, ddof=1)                       # of the arms' means
+    between = table.mean(2).var(1, ddof=min(1, S - 1))           # of the arms' means
     # The unbiased variance of a sample, divided by n: (n / (n - 1)) var / n = var / (n - 1)
     within = table.var(2).mean(1) / max(n - 1, 1)
-    noise = ~constant & (between <= within)
+    noise = ~constant & (between <= within) & (S > 1)
     return ~constant & ~noise, constant.mean(), noise.mean()
 
 

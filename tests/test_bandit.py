@@ -1,6 +1,7 @@
 """The bandits against hand-worked numbers and made problems with a known best arm."""
 import itertools
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -93,6 +94,10 @@ def test_the_filter_leaves_out_constant_and_noise():
     kept, constant, noisy = informative(np.concatenate([noise, clear, np.ones((200, 4, 8))]))
     assert constant == 0.2 and kept[400:800].all() and not kept[800:].any()
     assert 0.15 < noisy < 0.35                           # about half of the pure noise, by chance
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, constant, noisy = informative(np.array([[[0, 1]], [[1, 1]]]))    # a single arm
+    assert constant == 0.5 and noisy == 0
 
 
 @pytest.mark.assignment_4
