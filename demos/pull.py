@@ -81,8 +81,8 @@ def main() -> None:
 
     gradient = logit_gradient(pi, int(drawn), r - baseline)                     # (S,)
     width = max(map(len, tables.arms))
-    print(f"{'arm s':{width}}  in the table  Pass@{B}  pi(s given x)  pi at T={budgets[0]:<3}  gradient   "
-          "LinUCB's bound")
+    print(f"{'arm s':{width}}  in the table  Pass@{B}  pi(s given x)  pi at T={budgets[0]:<3}"
+          "  gradient   LinUCB's bound")
     for s, arm in enumerate(tables.arms):
         print(f"{arm:{width}}  {samples[s].sum():2} of {n} right  {solved[s]:6.2f}  {pi[s]:13.2f}  "
               f"{pi_shortest[s]:10.2f}  {gradient[s]:+9.2f}   {estimate[s]:5.2f} + {bound[s]:.2f}")
