@@ -50,9 +50,11 @@ def main() -> None:
         raise UserError(f"--problem is 0 to {P - 1}, --budget one of {budgets}, --parallel one of "
                         f"{parallel}")
 
-    # The context: this problem at this B and T; what the table says of each arm there
-    e = torch.from_numpy(tables.e[args.problem, None])                          # (1, d)
-    x = context(e, torch.tensor([B]), torch.tensor([T]), max(budgets))          # (1, D)
+    # The context: this problem at this B and T, and at the smallest T to compare with
+    e = torch.from_numpy(tables.e[[args.problem] * 2])                          # (2, d)
+    x = context(e, torch.tensor([B, B]), torch.tensor([T, budgets[0]]), max(budgets))   # (2, D)
+
+    # What the table says of each arm at the former
     samples = tables.table[args.problem, :, :, budgets.index(T)]                # (S, n)
     solved = torch.from_numpy(pass_at(samples, B)).float()                      # (S,)
     question = f"training problem {args.problem}"
@@ -64,11 +66,9 @@ def main() -> None:
     every_x, reward = tables.problem()                                          # (X, D), (X, S)
     pull = coin_tosses(reward)
     bandit = train_softmax(every_x, pull, S, config.bandit_steps)
-    shortest = context(e, torch.tensor([B]), torch.tensor([budgets[0]]), max(budgets))
     with torch.no_grad():
-        pi = bandit(x).exp()[0]                                                 # (S,)
-        pi_shortest = bandit(shortest).exp()[0]                                 # (S,)
-        baseline = float(bandit.critic(x))
+        pi, pi_shortest = bandit(x).exp()                                       # (S,) each
+        baseline = float(bandit.critic(x)[0])
     generator = torch.Generator().manual_seed(0)
     drawn = torch.multinomial(pi, 1, generator=generator)                       # (1,)
     r = float(torch.rand(1, generator=generator) < solved[drawn])
