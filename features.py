@@ -15,7 +15,7 @@
              largest T: "fewer than 12 tokens are left" is then nearly one input           (R, 14)
 
 Deviations from the paper: (1) e stands beside h_t, for LMs whose hidden state says little of the
-prompt; that of the embedded LM says enough (docs/optimum.md). (2) Budgets are soft thresholds, not
+prompt; that of the small LM says enough (docs/optimum.md). (2) Budgets are soft thresholds, not
 one number. (3) The token budget T is part of the context, so that one policy serves all budgets.
 """
 import math

@@ -300,5 +300,5 @@ class LM:
 
 
 def model_folder(name: str) -> str:
-    """The folder of the embedded LM for "tiny"; other names stay as they are."""
+    """The folder of the small LM for "tiny"; other names stay as they are."""
     return TINY if name == "tiny" else name

@@ -1,7 +1,7 @@
 """What a task is: problems, prompts in several styles, token budgets, and a grader.
 
     python -m demos.prompts              # prompts and grades of the tasks without files, 4 seconds
-    python train.py                                                        # sums, the embedded task
+    python train.py                                                        # sums: needs no data
     python train.py --task gsm8k --data gsm8k_train.jsonl --model FOLDER   # a real LLM
     python train.py --task math500 --data FOLDER --model Qwen/Qwen3-4B     # FOLDER has both splits
 
@@ -163,7 +163,7 @@ FUNCTIONS = {
 
 # ---- tasks that need no file --------------------------------------------------------------------
 def sums(source: Source) -> Task:
-    """Worked sums of the embedded LM (tiny.py)."""
+    """Worked sums of the small LM (tiny.py)."""
     import tiny                                  # here, since it imports torch
     source.refuse_files("sums")
     return Task(

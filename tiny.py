@@ -1,4 +1,4 @@
-"""The embedded language model: a character-level Llama (0.64 M parameters) that adds numbers.
+"""The small language model: a character-level Llama (0.64 M parameters) that adds numbers.
 
     python -m demos.train_tiny                       # how often it is right, in seconds
     python -m demos.train_tiny --train models/again  # trains it again, 8 minutes on 2 cores

@@ -1,6 +1,6 @@
 """The whole method, top to bottom: sample rewards, choose arms, train both levels, evaluate.
 
-    python train.py                       # embedded LM, 4 minutes on 2 cores
+    python train.py                       # small LM, 4 minutes on 2 cores
     python train.py --quick               # the same path in under a minute
     python train.py --full --profile      # 3 seeds, two styles, every baseline; where time goes
     torchrun --nproc-per-node 8 train.py --model FOLDER --task gsm8k --data FILE    # a GPU each

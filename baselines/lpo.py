@@ -23,7 +23,7 @@ from experiment.registry import BANDITS, TOKEN_LEARNERS, BanditLearner
 from pomdp import TokenPolicy, action_shares, flatten, mean_log, with_decisions
 
 BETA = 0.1              # of arms (ours: DPO's usual one; see `train_lpo`)
-# Token level: beta, and pairs a minibatch. Ours: 40 iterations on the embedded LM, one training
+# Token level: beta, and pairs a minibatch. Ours: 40 iterations on the small LM, one training
 # each, end at T = 18 with .31, .35, .39, .40, .41 for beta .1, 1, 2, 5, 10; 32 pairs with .26
 # (beta 1). 8 make about as many steps an iteration as PPO.
 TOKEN_BETA = 5.0

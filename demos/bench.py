@@ -1,6 +1,6 @@
 """How fast is the decode loop? Against `generate` at its best, in one run, ratios of medians.
 
-    python -m demos.bench                                              # the embedded LM, on 2 cores
+    python -m demos.bench                                              # the small LM, on 2 cores
     python -m demos.bench --model models/smollm2 --prompts 16 --prompt 128 --mean 32 --rows 64
     python -m demos.bench --model qwen3-4b --prompts 64 --prompt 128 --mean 256 --rows 256   # a GPU
 

@@ -2,7 +2,7 @@
 
     python -m demos.headroom --model models/qwen --task chains --styles either --shots 4 --plain \\
         --problems 200 --pool 3 --rows 64
-    python -m demos.headroom                          # the embedded LM: half a minute
+    python -m demos.headroom                          # the small LM: half a minute
 
 The options of train.py. A rule is greedy but at one kind of token, where it takes the highest
 temperature of the token level:

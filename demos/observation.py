@@ -33,7 +33,7 @@ def line_of(lm: LM, logits: Tensor, tokens_left: Tensor, budget: int) -> str:
 
 
 def show(prompt: str, budget: int) -> list[str]:
-    """A line for each token of the embedded LM's greedy completion."""
+    """A line for each token of the small LM's greedy completion."""
     lm = LM.load("tiny", "cpu")
     lines = []
 

@@ -1,4 +1,4 @@
-"""Trains the embedded LM (tiny.py), or reports how often it is right.
+"""Trains the small LM (tiny.py), or reports how often it is right.
 
     python -m demos.train_tiny                         # how often it is right, in seconds
     python -m demos.train_tiny --train models/again    # trains it again, 8 minutes on 2 cores
@@ -117,8 +117,8 @@ def report(lm: LM, count: int = 1500) -> str:
 
 
 def main() -> None:
-    parser = Parser(description="Reports how often the embedded LM is right, or trains it again.")
-    parser.add_argument("lm", nargs="?", default=TINY, help="folder (default: the embedded LM's)")
+    parser = Parser(description="Reports how often the small LM is right, or trains it again.")
+    parser.add_argument("lm", nargs="?", default=TINY, help="folder (default: the small LM's)")
     parser.add_argument("--train", metavar="FOLDER", help="train an LM on sums and write it there")
     parser.add_argument("--steps", type=int, default=1400, help="of training (1400)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default 0)")

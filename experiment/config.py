@@ -44,9 +44,9 @@ def option(default: Any, text: str) -> Any:
 
 @dataclass
 class Config:
-    """The defaults are ours, so that a run of the embedded LM takes minutes on 2 cores. But the
+    """The defaults are ours, so that a run of the small LM takes minutes on 2 cores. But the
     bandits' steps, and PPO's lr, entropy, iterations and batch, are those of the prototype."""
-    model: str = option("tiny", "the LM: a hub id or a local folder; tiny is the embedded LM")
+    model: str = option("tiny", "the LM: a hub id or a local folder; tiny is our small LM")
     task: str = option("sums", "one of " + ", ".join(TASKS))
     data: str = option("", "the task's problems: a JSON Lines or parquet file, a folder, a hub id")
     test_data: str = option("", "held-out problems, given as --data is (if empty: from --data)")

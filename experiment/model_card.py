@@ -98,7 +98,7 @@ def card(config: Config, folder: str) -> str:
     return TEMPLATE.read_text(encoding="utf-8").format(
         run=run, about=about, header=header(config), options=options(config),
         name=config.name or config.task, lm=public_name(config.model),
-        embedded=", which comes with the code" if config.model == "tiny" else "",
+        origin=", which comes with the code" if config.model == "tiny" else "",
         styles=", ".join(run["styles"]), budgets=", ".join(str(T) for T in budgets),
         actions=", ".join(action_names(about["actions"])),
         arms="\n".join(arm_line(styles, selected["arms"]) for styles, selected in sets.items()),

@@ -33,7 +33,7 @@ from pomdp import DECISION_P_MAX, GREEDY_ACTION, TEMPERATURES
 
 ACTIONS = [Strategy(temperature) for temperature in TEMPERATURES]
 CUT = 0.003            # (ours: at .01 and at .001 no value differs by more than .1 points)
-MOST_NODES = 2000      # of a problem, on average (ours: the embedded LM's trees have 230)
+MOST_NODES = 2000      # of a problem, on average (ours: the small LM's trees have 230)
 
 
 class TooLarge(Exception):

@@ -250,7 +250,7 @@ def test_rollout_gives_the_episodes_of_the_simple_loop(config, model, kind):
         assert sum(len(episode.decision_steps) for episode in simple) > 50
 
 
-def test_the_simple_loop_gives_the_embedded_lms_completions_too(lm):
+def test_the_simple_loop_gives_the_small_lms_completions_too(lm):
     ids = [lm.encode(prompt) for prompt in PROMPTS]
     keys = torch.tensor([prompt_key(prompt) for prompt in PROMPTS])
     policy = static(torch.tensor([Strategy(1.0), Strategy(0.7, 5, 0.9)] * 10))

@@ -101,7 +101,7 @@ def test_a_command_is_one_that_its_program_takes(command, monkeypatch):
 
 
 def on(run: str, command: list[str]) -> list[str]:
-    """The same command on this run, of 2 samples a problem, and the embedded LM."""
+    """The same command on this run, of 2 samples a problem, and the small LM."""
     words = [run if re.fullmatch(r"runs/\w+/?", x) else x for x in command]
     for before, word in (("--parallel", "1,2"), ("demos.memory", "tiny"), ("--rows", "8"),
                          ("--tokens", "9"), ("--problem", "1")):

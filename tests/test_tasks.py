@@ -1,4 +1,4 @@
-"""Tasks: splits that share nothing, bad lines named, the world of the embedded LM."""
+"""Tasks: splits that share nothing, bad lines named, the world of the small LM."""
 import itertools
 import json
 import os
