@@ -198,7 +198,7 @@ def sum_problems(generated: Iterable[tuple[Sequence[int], str]], count: int) -> 
 def addition(source: Source) -> Task:
     """Two numbers from 2 to 30: with --shots, a task for a small real LLM.
 
-    Ours: LLMs of 135 M parameters solve too few problems of the tasks below (docs/results.md).
+    Ours: LLMs of 135 M parameters solve too few problems of the tasks below (docs/real-llms.md).
     """
     source.refuse_files("addition")
     pairs = itertools.product(range(2, 31), repeat=2)

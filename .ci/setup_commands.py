@@ -20,7 +20,7 @@ def commands(text: str) -> list[str]:
 
 def main() -> None:
     texts = []
-    for path in ("README.md", "docs/models.md", "docs/results.md"):
+    for path in ("README.md", "docs/models.md", "docs/real-llms.md"):
         with open(os.path.join(ROOT, path), encoding="utf-8") as file:
             texts.append(file.read())
     found = list(dict.fromkeys(block or inline for block, inline in commands("\n".join(texts))))
