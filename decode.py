@@ -37,6 +37,7 @@ from batch import Batch, State
 from lm import LM
 from utils.errors import UserError
 from utils.fast_filters import rank_few
+from utils.growing import GrowingRows
 from utils.profiling import clock
 from utils.random_streams import prompt_key, row_keys, uniform_table
 
@@ -308,8 +309,8 @@ class EpisodeRecorder:
         self.tokens = torch.zeros(len(budgets), int(budgets.max()) + 1, dtype=torch.int32,
                                   device=ends.device)
         self.action = torch.full_like(self.tokens, -1, dtype=torch.int8)
-        # A tuple a step: the row and the step of each decision (F,), its logp, h, distribution
-        self.decisions: list[tuple] = []
+        # The row and the step of each decision, its logp, h and distribution
+        self.decisions = GrowingRows()
 
     def add(self, state: State, y: Tensor, choice: Choice) -> None:
         """Records one step of R rows: their tokens y (R,) and the choice behind them."""
@@ -317,8 +318,8 @@ class EpisodeRecorder:
         if choice.action is not None:
             self.action[state.row, state.step] = choice.action.to(torch.int8)
             f = choice.decision_rows
-            self.decisions.append((state.row[f], state.step[f], choice.logp, choice.h,
-                                   choice.distribution))
+            what: tuple = choice.logp, choice.h, choice.distribution
+            self.decisions.add(state.row[f], state.step[f], *what)
 
     def episodes(self, e: Tensor) -> list[Episode]:
         """The episodes of all rows, in the order (prompt, sample). e: (N * n, d)."""
@@ -339,11 +340,10 @@ class EpisodeRecorder:
 
     def _decisions_of_rows(self, e: Tensor) -> list[tuple[Tensor, ...]]:
         """Of each row's decisions: steps (F,), logp (F,), h (F, d), distribution (F, K)."""
-        if not self.decisions:
+        if not self.decisions.buffers:
             nothing = (torch.zeros(0, dtype=torch.long), torch.zeros(0), e[:0], torch.zeros(0, 0))
             return [nothing] * len(self.lengths)
-        # Lay the decisions of all steps end to end, one tensor a field
-        row, *fields = [torch.cat(parts).cpu() for parts in zip(*self.decisions)]
+        row, *fields = [x.cpu() for x in self.decisions.fields()]
         # Sort them by row; the sort is stable, so a row's decisions stay in the order of steps
         order = row.argsort(stable=True)
         counts = row.bincount(minlength=len(self.lengths)).tolist()

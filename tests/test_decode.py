@@ -15,6 +15,7 @@ from lm import LM
 from pomdp import TokenPolicy
 from utils.errors import UserError
 from utils.fast_filters import rank_few
+from utils.growing import FIRST, GrowingRows
 from utils.prefixes import shared_prefixes
 from utils.kv_cache import KVCache
 from utils.random_streams import prompt_key, row_keys, uniform_table, uniforms
@@ -455,6 +456,18 @@ def test_the_program_draws_a_histogram_within_the_error_of_the_exact_probabiliti
     *_, rare, last = capsys.readouterr().out.splitlines()
     assert 0.5 < worst < 3.5 and last.endswith(f"{worst:.1f} standard errors")
     assert [x for x in rare.split() if "." in x][4:] == ["0.000"] * 6          # what is cut off
+
+
+def test_rows_that_arrive_a_few_at_a_time_are_those_of_all_laid_end_to_end():
+    generator = torch.Generator().manual_seed(0)
+    parts, rows = [], GrowingRows()
+    for F in (0, 3, FIRST, 1, 5 * FIRST, 0, 7):
+        h = torch.randn(F, 5, generator=generator).bfloat16()
+        parts.append((torch.arange(F), h))
+        rows.add(*parts[-1])
+        for field, all_parts in zip(rows.fields(), zip(*parts)):
+            assert torch.equal(field, torch.cat(all_parts))
+            assert field.dtype == all_parts[0].dtype
 
 
 @pytest.mark.assignment_1
