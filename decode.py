@@ -340,7 +340,7 @@ class EpisodeRecorder:
 
     def _decisions_of_rows(self, e: Tensor) -> list[tuple[Tensor, ...]]:
         """Of each row's decisions: steps (F,), logp (F,), h (F, d), distribution (F, K)."""
-        if not self.decisions.buffers:
+        if not self.decisions.fields():
             nothing = (torch.zeros(0, dtype=torch.long), torch.zeros(0), e[:0], torch.zeros(0, 0))
             return [nothing] * len(self.lengths)
         row, *fields = [x.cpu() for x in self.decisions.fields()]

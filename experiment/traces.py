@@ -43,6 +43,7 @@ from lm import LM
 from pomdp import NO_ACTION, TEMPERATURES, TokenPolicy
 from utils.detokenizer import Detokenizer
 from utils.files import write
+from utils.growing import GrowingRows
 from utils.problem_files import Problem
 
 PROBLEMS, SHOWN = 100, 20            # ours: tokens.csv stays below 1 MB, generations.json readable
@@ -77,7 +78,7 @@ class TraceRecorder:
 
     def __init__(self, token: TokenPolicy):
         self.token = token
-        self.steps: list[list[Tensor]] = []        # of each step the fields of Note, (R,) each
+        self.noted = GrowingRows()                 # the fields of Note
 
     def __call__(self, state: State, choice: Choice, q: Tensor, y: Tensor) -> None:
         """q (R, V): what the tokens y (R,) were sampled from."""
@@ -92,12 +93,12 @@ class TraceRecorder:
             decision[choice.decision_rows] = 1
         fields = [state.row, state.step, state.tokens_left, y, action, decision, p,
                   dist[:, P_MAX_COLUMN], dist[:, 0], entropy_after, value, state.logits.argmax(1)]
-        self.steps.append([x.clone() for x in fields])        # the loop changes its state in place
+        self.noted.add(*fields)                # copies: the loop changes its state in place
 
     def notes(self, rows: int) -> list[list[Note]]:
         """The notes of each row of the call, in the order of its tokens."""
         notes: list[list[Note]] = [[] for _ in range(rows)]
-        columns = [torch.cat(column).tolist() for column in zip(*self.steps)]
+        columns = [column.tolist() for column in self.noted.fields()]
         for note in map(Note, *columns):
             if note.tokens_left > 0:               # 0: the slot of a row that has ended
                 notes[note.row].append(note)

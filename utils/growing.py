@@ -18,7 +18,7 @@ class GrowingRows:
         self.count = 0                                   # rows in use
 
     def add(self, *fields: Tensor) -> None:
-        """Appends F rows: fields (F, ..), the same number and types of them in every call."""
+        """Appends copies of F rows: fields (F, ..), as many and of the same types in every call."""
         if not self.buffers:
             self.buffers = [x.new_empty(FIRST, *x.shape[1:]) for x in fields]
         end = self.count + len(fields[0])
@@ -29,5 +29,5 @@ class GrowingRows:
         self.count = end
 
     def fields(self) -> list[Tensor]:
-        """All rows, (count, ..) each; views of the buffers."""
+        """All rows, (count, ..) each; views of the buffers. [] before the first `add`."""
         return [x[:self.count] for x in self.buffers]
