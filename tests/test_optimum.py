@@ -59,7 +59,7 @@ def test_a_policy_mixes_the_actions_and_what_is_cut_counts_as_told(small):
     assert (lower + more).tolist() == pytest.approx(V[:2].tolist())
 
 
-# ---- on the small LM --------------------------------------------------------------------------
+# ---- on the small LM -----------------------------------------------------------------------------
 BUDGETS = (18, 24, 30)
 
 
