@@ -3,16 +3,16 @@
     python -m demos.observation                  # f(p_t) and b_t at each token of a completion; 5 s
     python -m demos.observation "12+9+4:" --budget 20
 
-    context      x   = [LN(e); soft(log2 B); soft(T)]                    sequence level (bandit.py)
-    observation  o_t = [LN(h_t); LN(e); f(p_t); soft(b_t)]               token level (pomdp.py)
+    context      x   = [LN(e); thresholds(log2 B); thresholds(T)]       sequence level (bandit.py)
+    observation  o_t = [LN(h_t); LN(e); f(p_t); thresholds(b_t)]        token level (pomdp.py)
 
     e, h_t   hidden state at the last prompt token; that which predicts token t            (R, d)
     B, T     parallel budget (samples a prompt); token budget                              (R,)
     b_t      tokens left, T - t                                                            (R,)
     p_t      next-token distribution; f(p_t): its entropy and three largest probabilities  (R, 4)
     LN       a layer norm without weights, so that one learning rate suits every LM
-    soft     soft thresholds, for log2 B from 0 to 3, for T and b_t from 0 to the run's
-             largest T: "fewer than 12 tokens are left" is then nearly one input           (R, 14)
+    thresholds(n)   soft thresholds of n, for log2 B from 0 to 3, for T and b_t from 0 to the
+             run's largest T: "fewer than 12 tokens left" is then nearly one input         (R, 14)
 
 Deviations from the paper: (1) e stands beside h_t, for LMs whose hidden state says little of the
 prompt; that of the small LM says enough (docs/optimum.md). (2) Budgets are soft thresholds, not
