@@ -65,10 +65,12 @@ def expected_rewards(table: np.ndarray, parallel: Sequence[int] = PARALLEL_BUDGE
 
     table (P, S, n, T) of 0/1; t counts token budgets. B are those of `parallel` that are <= n.
     """
+    # Pass@B of every problem, arm and token budget, for each B that n samples allow
     P, S, n, T = table.shape
     possible = [B for B in parallel if B <= n]
     samples_last = np.moveaxis(table, 2, -1)                                       # (P, S, T, n)
     reward = np.stack([pass_at(samples_last, B) for B in possible], axis=1)        # (P, B, S, T)
+    # A row for each context, a column for each arm
     reward = reward.transpose(0, 1, 3, 2).reshape(-1, S)                           # (X, S)
     index = np.array(list(itertools.product(range(P), possible, range(T))))        # (X, 3)
     return reward, index
@@ -215,6 +217,7 @@ def train_softmax(x: Tensor, pull: Pull, arms: int, steps: int = 1500, batch: in
         bandit = SoftmaxBandit(x.shape[1], arms)
     optimizer = torch.optim.Adam(bandit.parameters(), lr=lr, fused=True)
     for step in range(steps):
+        # Draw contexts; pull an arm in each, and learn from the rewards
         rows = torch.randint(len(x), (batch,), generator=generator)
         draw = partial(pull, rows)
         loss, reward, entropy = reinforce_loss(bandit, x[rows], draw, generator, entropy_bonus)
@@ -277,9 +280,11 @@ def train_linucb(x: Tensor, pull: Pull, arms: int, steps: int = 500, batch: int 
     generator = torch.Generator().manual_seed(seed)
     bandit = kind(x.shape[1], arms, alpha)
     for step in range(steps):
+        # Draw contexts; choose an arm in each by the bounds as they are, and pull it
         rows = torch.randint(len(x), (batch,), generator=generator)
         actions = bandit.choose(x[rows])
         rewards = pull(rows, actions, generator)
+        # Each pull updates the estimate of its own arm
         for row, action, reward in zip(rows, actions, rewards):
             bandit.update(x[row], int(action), float(reward))
         if progress:

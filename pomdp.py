@@ -187,12 +187,14 @@ def with_decisions(episodes: list[Episode]) -> list[Episode]:
 
 def flatten(policy: TokenPolicy, episodes: list[Episode]) -> Decisions:
     """The decisions of episodes that all have some."""
+    # What the policy saw before each decision; e is the same in all of an episode
     device = policy.strategies.device
     e = torch.cat([x.e.expand(len(x.decision_steps), -1) for x in episodes])              # (F, d)
     h = torch.cat([x.h for x in episodes])                                                # (F, d)
     dist = torch.cat([x.distribution for x in episodes])                                  # (F, 4)
     tokens_left = torch.cat([x.tokens_left for x in episodes])                            # (F,)
     obs = policy.observation(h.to(device), e.to(device), dist.to(device), tokens_left.to(device))
+    # What it did, and what came of it
     action = torch.cat([x.action[x.decision_steps] for x in episodes]).long()
     old_logp = torch.cat([x.logp for x in episodes])
     lengths = torch.tensor([len(x.decision_steps) for x in episodes])
@@ -250,6 +252,7 @@ def ppo_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, old_logp: Tensor,
 
     obs (M, D), action, old_logp, advantage, target (M,); the advantages are normalised already.
     """
+    # How likely the policy would now take the actions that were taken
     logp_all = policy.actor(obs).log_softmax(-1)                               # (M, A)
     logp = logp_all.gather(1, action[:, None]).squeeze(1)                      # (M,)
     # assignment 8
@@ -258,6 +261,7 @@ def ppo_loss(policy: TokenPolicy, obs: Tensor, action: Tensor, old_logp: Tensor,
     clipped = ratio.clamp(1 - CLIP, 1 + CLIP)
     surrogate = torch.min(ratio * advantage, clipped * advantage).mean()
 
+    # The entropy bonus keeps all actions in play; the critic is a regression on its target
     entropy = -(logp_all.exp() * logp_all).sum(1).mean()
     value_loss = 0.5 * (policy.critic(obs).squeeze(1) - target).pow(2).mean()
     loss = value_loss - surrogate - entropy_bonus * entropy
