@@ -41,6 +41,7 @@ import baselines                                 # noqa: F401  (enters itself in
 from decode import GREEDY
 from experiment.load import load
 from experiment.held_out import Cells, HeldOut, held_out
+from experiment.progress import progress
 from experiment.registry import BASELINES, BOTH, TOKEN_ROWS, bandit_learners
 from experiment.reward_table import Arm, RewardStore
 from experiment.run import Run, read_config
@@ -202,18 +203,20 @@ def evaluate(run: Run, shown: Sequence[int] = ()) -> dict:
     Returns the content of results.json.
     """
     config, task = run.config, run.task
-    with tqdm(desc="6/6 held-out problems", unit="table") as bar:
+    with tqdm(desc="6/6 held-out problems", unit="part") as bar:
         held = held_out(run, bar)
         if not set(shown) <= set(held.Bs):
             raise UserError(f"--parallel of this run: {listed(held.Bs)}")
         makers = table_makers(held)
-        bar.reset(len(makers))
+        bar.reset(len(makers) + 1)                               # the tables and the traces
         tables = []
         for make in makers:
             tables.append(make())
             bar.update()
-    if not exists(f"{run.folder}/choices.csv"):                  # the last file of the traces
-        distributed.main_process_first(partial(write_traces, held))
+        if not exists(f"{run.folder}/choices.csv"):              # the last file of the traces
+            bar.set_postfix(sampling="completions to look at", **progress.left())
+            distributed.main_process_first(partial(write_traces, held))
+        bar.update()
 
     # How large this evaluation is, for readers and for --against
     difficulties = Counter(str(p.difficulty) for p in task.test if p.difficulty is not None)

@@ -75,9 +75,10 @@ def about_the_run(results: dict) -> str:
     """The run in one sentence."""
     about = results["about"]
     trainings = "1 training" if about["seeds"] == 1 else f"{about['seeds']} trainings"
+    samples = "1 sample" if about["samples"] == 1 else f"{about['samples']} samples"
     return (f"{about['task']} with the language model {about['lm']}, prompt style "
             f"{about['styles'][0]}, {trainings}, tested on {about['problems']} held-out problems "
-            f"with {about['samples']} samples each")
+            f"with {samples} each")
 
 
 def caution(results: dict) -> str:

@@ -88,6 +88,15 @@ def inline(svg: str, name: str) -> str:
 
 
 # ---- completions --------------------------------------------------------------------------------
+LOOKS = 5                            # actions that page.css tells apart: ours, and one of a user's
+PROMPT_LINES = 2                     # of a long prompt's end that are shown (ours: a question)
+
+
+def look(action: int) -> str:
+    """The class of an action in page.css."""
+    return f"a{action % LOOKS}"
+
+
 def token_html(x: dict) -> str:
     """A token of generations.json, coloured by its action where it is a decision.
 
@@ -100,18 +109,27 @@ def token_html(x: dict) -> str:
                  f"entropy {x['entropy']:.2f} nats, {x['left']} tokens left")
     if x["decision"]:
         tip += f", value {x['value']:.2f}"
-        return f'<span class="a{x["action"]}" tabindex="0" data-tip="{tip}">{text}</span>'
+        return f'<span class="{look(x["action"])}" tabindex="0" data-tip="{tip}">{text}</span>'
     return f'<span data-tip="{tip}">{text}</span>'
+
+
+def prompt_html(prompt: str) -> str:
+    """A prompt; what stands before the last lines of a long one, such as examples, is folded."""
+    lines = prompt.splitlines(keepends=True)
+    before, shown = lines[:-PROMPT_LINES], lines[-PROMPT_LINES:]
+    folded = (f"<details><summary>{len(before)} more lines</summary>{escape(''.join(before))}"
+              "</details>" if before else "")
+    return folded + escape("".join(shown))
 
 
 def completion_html(x: dict, heading: str = "") -> str:
     tokens = "".join(token_html(token) for token in x["tokens"])
     kind = "solved" if x["reward"] else "failed"
-    return (f'<div class="text {kind}">{heading}<code>{escape(x["prompt"])}{tokens}</code><br>'
-            f'<small>{escape(verdict_of(x))}</small></div>')
+    return (f'<div class="text {kind}">{heading}<div class=tokens>{prompt_html(x["prompt"])}'
+            f'{tokens}</div><small>{escape(verdict_of(x))}</small></div>')
 
 
-LEGEND_OF_ACTIONS = " ".join(f'<span class="a{a}">&nbsp;{escape(name)}&nbsp;</span>'
+LEGEND_OF_ACTIONS = " ".join(f'<span class="{look(a)}">&nbsp;{escape(name)}&nbsp;</span>'
                              for a, name in enumerate(ACTIONS))
 FILTER = """<fieldset><legend class=soft>Show</legend>
 <label><input type="radio" name="show" id="all" checked> all</label>

@@ -20,9 +20,9 @@ from utils.options import Parser
 COLUMNS = 72                         # characters in a line (ours: legible in a README)
 CHARACTER, LINE, MARGIN = 8.4, 24, 16                                    # pixels
 FONT = 'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="14"'
-COLOURS = ("#f3c6ad", "#d9d9d9", "#bcd8ee", "#ecd0de")                   # of actions 0 to 3
-DASHES = ("", "1.5 2.5", "5 3", "")                                      # of the line below them
-WIDTHS = (1.5, 1.5, 1.5, 3)
+COLOURS = ("#f3c6ad", "#d9d9d9", "#bcd8ee", "#ecd0de", "#bfe3d6")        # of actions 0 to 4
+DASHES = ("", "1.5 2.5", "5 3", "", "8 2 2 2")                           # of the line below them
+WIDTHS = (1.5, 1.5, 1.5, 3, 1.5)
 
 
 class Canvas:

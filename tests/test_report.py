@@ -299,6 +299,22 @@ def test_a_token_is_coloured_where_it_is_a_decision_and_tells_its_numbers():
     assert "class" not in page.token_html(x | {"decision": False})
 
 
+def test_every_action_has_a_look_of_its_own_and_one_more_for_a_users():
+    css = (page.HERE / "page.css").read_text()
+    looks = {page.look(action) for action in range(len(plots.ACTIONS) + 1)}
+    assert len(looks) == len(plots.ACTIONS) + 1 and all(f".{look} {{" in css for look in looks)
+    kinds = len(plots.ACTIONS) + 1
+    assert len(set(zip(sample_svg.DASHES, sample_svg.WIDTHS))) == len(sample_svg.COLOURS) == kinds
+
+
+def test_of_a_long_prompt_the_question_is_shown_and_the_examples_are_folded():
+    assert page.prompt_html("7+8<9:") == "7+8&lt;9:"
+    html = page.prompt_html("Question: 1+1\nAnswer: 2\n\nQuestion: <3>\nAnswer:")
+    folded, shown = html.split("</details>")
+    assert folded == "<details><summary>3 more lines</summary>Question: 1+1\nAnswer: 2\n\n"
+    assert shown == "Question: &lt;3&gt;\nAnswer:"
+
+
 def test_a_folder_that_is_none_and_a_run_without_texts(folder, tmp_path):
     with pytest.raises(UserError, match="there is no folder"):
         Data(str(tmp_path / "missing"))
