@@ -60,15 +60,20 @@ def gain(cell: dict, T: int) -> str:
 
 
 def gains(results: dict) -> dict[str, list[str]]:
-    """Level -> what it gains over best static at each token budget, in words."""
+    """Level -> what it gains over best static at each token budget, in words.
+
+    "all styles" is the bandit that chooses the prompt style too, to the best static of all styles.
+    """
     rows = first_style_rows(results)
-    said = {}
-    for level, name in LEVELS.items():
-        if name in rows:
-            cells = rows[name]["cells"]
-            said[level] = [gain(cells[f"pass@1[{t}]"], T)
-                           for t, T in enumerate(results["about"]["budgets"])]
-    return said
+    levels = {level: rows[name] for level, name in LEVELS.items() if name in rows}
+    # The tables begin with the sequence level's, one for each set of styles, the largest last
+    sets = len(results["selection"])
+    if sets > 1:
+        of_all = {row["name"]: row for row in results["tables"][sets - 1]["rows"]}
+        levels["all styles"] = of_all[SEQUENCE_ROW]
+    budgets = results["about"]["budgets"]
+    return {level: [gain(row["cells"][f"pass@1[{t}]"], T) for t, T in enumerate(budgets)]
+            for level, row in levels.items()}
 
 
 def about_the_run(results: dict) -> str:

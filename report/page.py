@@ -178,7 +178,7 @@ def summary_html(results: dict) -> str:
               + "\n".join(lines) + "</table></div>"]
     for level, said in gains(results).items():
         items = "".join(f"<li>{escape(text)}</li>" for text in said)
-        parts.append(f"<p>The {level} over best static:</p><ul>{items}</ul>")
+        parts.append(f"<p>{level.capitalize()}, gain over best static:</p><ul>{items}</ul>")
     return "\n".join(parts)
 
 

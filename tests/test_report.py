@@ -410,6 +410,11 @@ def test_the_summary_has_the_tables_numbers_and_says_what_is_no_difference(folde
     expected = (f"{100 * cell['difference']:+.1f} points at T = 18, 95 % interval {low:.1f} to "
                 f"{high:.1f}")
     assert f"token level:     {expected}\n" in text and "mean nothing yet" not in text
+    # The bandit of both styles: the last of the sequence level's tables
+    assert list(told["selection"]) == ["cot", "cot,direct"]
+    both = next(r for r in told["tables"][1]["rows"] if r["name"] == "softmax bandit")
+    points = 100 * both["cells"]["pass@1[0]"]["difference"]
+    assert f"\nall styles:      {points:+.1f} points at T = 18" in text
     cell["difference_interval"] = [-.01, .02]
     assert "95 % interval -1.0 to 2.0: no difference\n" in summary.summary(told)
     told["about"]["problems"] = QUICK["test_problems"]
