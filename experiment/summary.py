@@ -19,6 +19,7 @@ ROWS = {
     TOKEN_ROW: "a temperature before each token",
     "scripted oracle": "a rule by hand that sees the problem: no competitor"}
 LEVELS = {"sequence level": SEQUENCE_ROW, "token level": TOKEN_ROW}
+ALL_STYLES = "all styles"                                                # of `gains`
 NAME_WIDTH, CELL_WIDTH = 16, 7                                           # characters
 
 
@@ -62,7 +63,7 @@ def gain(cell: dict, T: int) -> str:
 def gains(results: dict) -> dict[str, list[str]]:
     """Level -> what it gains over best static at each token budget, in words.
 
-    "all styles" is the bandit that chooses the prompt style too, to the best static of all styles.
+    ALL_STYLES is the bandit that chooses the prompt style too, to the best static of all styles.
     """
     rows = first_style_rows(results)
     levels = {level: rows[name] for level, name in LEVELS.items() if name in rows}
@@ -70,7 +71,7 @@ def gains(results: dict) -> dict[str, list[str]]:
     sets = len(results["selection"])
     if sets > 1:
         of_all = {row["name"]: row for row in results["tables"][sets - 1]["rows"]}
-        levels["all styles"] = of_all[SEQUENCE_ROW]
+        levels[ALL_STYLES] = of_all[SEQUENCE_ROW]
     budgets = results["about"]["budgets"]
     return {level: [gain(row["cells"][f"pass@1[{t}]"], T) for t, T in enumerate(budgets)]
             for level, row in levels.items()}
@@ -114,9 +115,11 @@ def summary(results: dict) -> str:
     lines = ["", about_the_run(results)]
     if caution(results):
         lines.append(caution(results))
-    lines += [*table_lines(results), "", "Gain over best static:"]
+    gained = gains(results)
+    more = " (all styles: the bandit chooses the prompt style too)" if ALL_STYLES in gained else ""
+    lines += [*table_lines(results), "", f"Gain over best static{more}:"]
     # The level's name stands before its first line alone
-    for level, said in gains(results).items():
+    for level, said in gained.items():
         label = f"{level}:"
         for text in said:
             lines.append(f"{label:{NAME_WIDTH}} {text}")
