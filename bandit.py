@@ -284,7 +284,6 @@ def train_linucb(x: Tensor, pull: Pull, arms: int, steps: int = 500, batch: int 
         rows = torch.randint(len(x), (batch,), generator=generator)
         actions = bandit.choose(x[rows])
         rewards = pull(rows, actions, generator)
-        # Each pull updates the estimate of its own arm
         for row, action, reward in zip(rows, actions, rewards):
             bandit.update(x[row], int(action), float(reward))
         if progress:

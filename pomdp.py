@@ -194,7 +194,6 @@ def flatten(policy: TokenPolicy, episodes: list[Episode]) -> Decisions:
     dist = torch.cat([x.distribution for x in episodes])                                  # (F, 4)
     tokens_left = torch.cat([x.tokens_left for x in episodes])                            # (F,)
     obs = policy.observation(h.to(device), e.to(device), dist.to(device), tokens_left.to(device))
-    # What it did, and what came of it
     action = torch.cat([x.action[x.decision_steps] for x in episodes]).long()
     old_logp = torch.cat([x.logp for x in episodes])
     lengths = torch.tensor([len(x.decision_steps) for x in episodes])

@@ -95,15 +95,6 @@ def caution(results: dict) -> str:
     return ""
 
 
-def table_lines(results: dict) -> list[str]:
-    budgets: Sequence[int] = results["about"]["budgets"]
-    lines = [f"{'Pass@1 in %, T =':{NAME_WIDTH}}" + "".join(f"{T:{CELL_WIDTH}}" for T in budgets)]
-    for name, means, meaning in rows_of(results):
-        cells = "".join(f"{mean:{CELL_WIDTH}.1f}" for mean in means)
-        lines.append(f"{name:{NAME_WIDTH}}{cells}   {meaning}")
-    return lines
-
-
 def last_words(results: dict, with_tables: bool, Bs: Sequence[int] = ()) -> str:
     """What a program prints last: the summary, after all tables if asked for; Bs: of these."""
     tables = [tables_text(results, Bs)] if with_tables else []
@@ -112,13 +103,16 @@ def last_words(results: dict, with_tables: bool, Bs: Sequence[int] = ()) -> str:
 
 def summary(results: dict) -> str:
     """The whole of it, as text."""
-    lines = ["", about_the_run(results)]
-    if caution(results):
-        lines.append(caution(results))
+    lines = ["", about_the_run(results), *filter(None, [caution(results)])]
+    head = "".join(f"{T:{CELL_WIDTH}}" for T in results["about"]["budgets"])
+    lines.append(f"{'Pass@1 in %, T =':{NAME_WIDTH}}{head}")
+    for name, means, meaning in rows_of(results):
+        cells = "".join(f"{mean:{CELL_WIDTH}.1f}" for mean in means)
+        lines.append(f"{name:{NAME_WIDTH}}{cells}   {meaning}")
+    # What each level gained; its name stands before its first line alone
     gained = gains(results)
     more = " (all styles: the bandit chooses the prompt style too)" if ALL_STYLES in gained else ""
-    lines += [*table_lines(results), "", f"Gain over best static{more}:"]
-    # The level's name stands before its first line alone
+    lines += ["", f"Gain over best static{more}:"]
     for level, said in gained.items():
         label = f"{level}:"
         for text in said:

@@ -186,30 +186,33 @@ def comparison(held: HeldOut, token: TokenPolicy, best: list[Arm], bandit: nn.Mo
     run = held.run
     problems = run.task.test[:SHOWN]
     t = len(run.task.budgets) // 2
+    budgets = torch.full((len(problems),), run.task.budgets[t])
+    choice = held.choice(bandit, about["parts"], 1, t)[:len(problems)]                  # (P,)
     chosen = arms_from_json(about["arms"])
-    choice = held.choice(bandit, about["parts"], 1, t).tolist()                  # (P,)
+    arms = {"greedy": [Arm(held.style, GREEDY)] * len(problems),
+            "best static": [best[t]] * len(problems), "sequence level": [chosen[k] for k in choice],
+            "token level": [Arm(held.style, Strategy(), token=True)] * len(problems)}
 
-    candidates: list[tuple[int, list[dict]]] = []          # (decisions if solved alone, entries)
-    for i, (problem, k) in enumerate(zip(problems, choice)):
-        token_arm = Arm(held.style, Strategy(), token=True)
-        arms = {"greedy": Arm(held.style, GREEDY), "best static": best[t],
-                "sequence level": chosen[k], "token level": token_arm}
-        found = []
-        for name, arm in arms.items():
-            policy = token if arm.token else static(torch.tensor([arm.strategy]))
-            recorder = TraceRecorder(token)
-            episode, = collect(run.lm, run.task, [run.task.prompt(problem, arm.style)], policy,
-                               torch.tensor([run.task.budgets[t]]), 1, run.config.seed, 1,
-                               on_step=recorder)
-            entry = completion_entry(run, problem, arm.style, episode, recorder.notes(1)[0])
-            found.append({"policy": name, "arm": "" if arm.token else str(arm), "problem": i,
-                          **entry})
-        *others, ours = found
+    # Every policy's completions of these problems
+    found: list[list[dict]] = [[] for _ in problems]
+    for name, own in arms.items():
+        prompts = [run.task.prompt(p, arm.style) for p, arm in zip(problems, own)]
+        policy = token if own[0].token else static(torch.tensor([arm.strategy for arm in own]))
+        recorder = TraceRecorder(token)
+        episodes = collect(run.lm, run.task, prompts, policy, budgets, 1, run.config.seed,
+                           run.config.rows, on_step=recorder)
+        notes = recorder.notes(len(prompts))
+        for i, arm in enumerate(own):
+            entry = completion_entry(run, problems[i], arm.style, episodes[i], notes[i])
+            found[i].append({"policy": name, "arm": "" if arm.token else str(arm), "problem": i,
+                             **entry})
+
+    def decisions_if_alone(entries: list[dict]) -> int:
+        *others, ours = entries
         alone = ours["reward"] > max(x["reward"] for x in others)
-        decisions = sum(token["decision"] for token in ours["tokens"])
-        candidates.append((decisions if alone else 0, found))
-    _, entries = max(candidates, key=lambda x: x[0])       # the first of those that are alike
-    return entries
+        return sum(token["decision"] for token in ours["tokens"]) if alone else 0
+
+    return max(found, key=decisions_if_alone)              # the first of those that are alike
 
 
 def token_entries(lm: LM, prompt: list[int], notes: list[Note]) -> list[dict]:

@@ -92,11 +92,6 @@ LOOKS = 5                            # actions that page.css tells apart: ours, 
 PROMPT_LINES = 2                     # of a long prompt's end that are shown (ours: a question)
 
 
-def look(action: int) -> str:
-    """The class of an action in page.css."""
-    return f"a{action % LOOKS}"
-
-
 def token_html(x: dict) -> str:
     """A token of generations.json, coloured by its action where it is a decision.
 
@@ -109,7 +104,7 @@ def token_html(x: dict) -> str:
                  f"entropy {x['entropy']:.2f} nats, {x['left']} tokens left")
     if x["decision"]:
         tip += f", value {x['value']:.2f}"
-        return f'<span class="{look(x["action"])}" tabindex="0" data-tip="{tip}">{text}</span>'
+        return f'<span class="a{x["action"] % LOOKS}" tabindex="0" data-tip="{tip}">{text}</span>'
     return f'<span data-tip="{tip}">{text}</span>'
 
 
@@ -129,7 +124,7 @@ def completion_html(x: dict, heading: str = "") -> str:
             f'{tokens}</div><small>{escape(verdict_of(x))}</small></div>')
 
 
-LEGEND_OF_ACTIONS = " ".join(f'<span class="{look(a)}">&nbsp;{escape(name)}&nbsp;</span>'
+LEGEND_OF_ACTIONS = " ".join(f'<span class="a{a % LOOKS}">&nbsp;{escape(name)}&nbsp;</span>'
                              for a, name in enumerate(ACTIONS))
 FILTER = """<fieldset><legend class=soft>Show</legend>
 <label><input type="radio" name="show" id="all" checked> all</label>
