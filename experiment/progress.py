@@ -1,10 +1,11 @@
 """About how long a run still takes: run_left, which its progress bars show beside their own time.
 
-Nearly all of a run's time goes into completions. How many it will sample follows from its options,
-how long one takes from those that it has sampled. Bandits train in seconds and count as nothing;
-completions differ in length: "about".
+Nearly all of a run's time goes into completions. How many it will sample, and under which token
+budgets, follows from its options; how long a token takes from those that it has sampled. Bandits
+train in seconds and count as nothing; completions end before their budgets do: "about".
 """
 import time
+from typing import Sequence
 
 from tqdm import tqdm
 
@@ -13,34 +14,37 @@ from features import PARALLEL_BUDGETS
 from utils.distributed import share
 
 
-def planned_completions(config: Config, T: int) -> int:
-    """How many completions a run with T token budgets samples, but for some of its baselines."""
+def planned_tokens(config: Config, budgets: Sequence[int]) -> int:
+    """The token budgets of all completions of a run together, but for some of its baselines."""
+    longest, every = max(budgets), sum(budgets)
+    average = every / len(budgets)
     sets, variants = len(config.style_sets()), len(config.token_variants())
     table_problems = max(config.problems, config.pool_problems)
 
-    # Stages 1 and 2: all arms on some problems, the action sets on the others
+    # Stages 1 and 2: all arms on some problems, the action sets on the others; at the largest
+    # budget, which serves all
     candidates = config.pool * len(config.all_styles())
     arms = candidates * config.pool_problems
     arms += sets * config.arms * (table_problems - config.pool_problems)
 
     # Stages 4 and 5: rollouts and validation; the token policy as two arms, at every token budget
-    iteration = config.batch + VALIDATION * T // 10
+    iteration = config.batch * average + VALIDATION * every / 10
     trained = variants * config.iterations * iteration
-    both = 2 * table_problems * config.samples * T
+    both = 2 * table_problems * config.samples * every
 
-    # Stage 6: static arms serve all token budgets at once; variants of the token policy have half
-    # of the samples; both levels are sampled for every B
+    # Stage 6: variants of the token policy have half of the samples; both levels are sampled for
+    # every B
     most = min(config.samples, config.test_samples)
     parallel = sum(B <= most for B in PARALLEL_BUDGETS)
     token_policies = 1 + (variants - 1) / 2
     at_each_budget = 1 + config.seeds * (token_policies + parallel)      # 1: the scripted oracle
-    policies = sets * (config.arms + 2) + T * at_each_budget
+    policies = sets * (config.arms + 2) * longest + at_each_budget * every
     tested = config.test_problems * config.test_samples * policies
-    return int(arms * config.samples + config.seeds * (trained + both) + tested)
+    return int(arms * config.samples * longest + config.seeds * (trained + both) + tested)
 
 
 class Progress:
-    """Counts the completions of this process, and says how long the others of its run will take."""
+    """Counts the tokens of this process, and says how long the others of its run will take."""
 
     def __init__(self) -> None:
         self.planned = 0                       # 0: not known, as after --resume

@@ -110,7 +110,7 @@ def collect(lm: LM, task: Task, prompts: list[str], policy: Policy, budgets: Ten
     """
     if not prompts:
         return []
-    progress.sampled += len(budgets)
+    progress.sampled += int(budgets.sum())
     if grade is None:
         return generate(lm, prompts, policy, budgets, n, seed, rows, on_step=on_step)
     threads = ThreadPoolExecutor(sandbox.CORES)

@@ -24,7 +24,7 @@ from decode import GREEDY, Episode, static
 from experiment.adapters import save_adapter
 from experiment.config import Config, check, flag
 from experiment.load import load
-from experiment.progress import planned_completions, progress
+from experiment.progress import planned_tokens, progress
 from experiment.reward_table import RewardStore, collect, embed_prompts, grade_fn
 from grading.sandbox import isolation
 from lm import LM
@@ -108,7 +108,7 @@ def open_run(config: Config, resume: bool) -> tuple[Run, str]:
     run = Run(lm, task, config, part, RewardStore(os.path.join(part, "rewards.npz")))
     main_process_first(partial(print_first_example, run))
     if not resume:
-        progress.begin(planned_completions(config, len(task.budgets)))
+        progress.begin(planned_tokens(config, task.budgets))
     return run, final
 
 
@@ -212,7 +212,8 @@ def open_folder(config: Config, resume: bool) -> tuple[str, str]:
 
 def changed_options(old: dict, now: dict) -> list[str]:
     """The old options that differ now. --rows may differ: it changes no result."""
-    return [f"{flag(k)} {old[k]}" for k in now if old[k] != now[k] and k != "rows"]
+    changed = [k for k in now if old[k] != now[k] and k != "rows"]
+    return [f"{flag(k)} {old[k]}" if old[k] != "" else f"no {flag(k)}" for k in changed]
 
 
 def lock_folder(part: str) -> None:

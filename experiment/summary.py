@@ -32,6 +32,13 @@ def first_style_rows(results: dict) -> dict[str, dict]:
     return rows | {row["name"]: row for row in token["rows"]}
 
 
+def all_styles_rows(results: dict) -> dict[str, dict]:
+    """The same of the arms of all styles; nothing if the run has one style."""
+    # The tables begin with the sequence level's, one for each set of styles, the largest last
+    sets = len(results["selection"])
+    return {row["name"]: row for row in results["tables"][sets - 1]["rows"]} if sets > 1 else {}
+
+
 def rows_of(results: dict) -> list[tuple[str, list[float], str]]:
     """(name, Pass@1 in % at each token budget, what it is) of each of ROWS that the run has."""
     found = first_style_rows(results)
@@ -41,13 +48,14 @@ def rows_of(results: dict) -> list[tuple[str, list[float], str]]:
     selection = next(iter(results["selection"].values()))
     numbers = {"candidates": selection["candidates"], "arms": len(selection["names"])}
 
-    lines = []
-    for name, meaning in ROWS.items():
-        if name in found:
-            cells = found[name]["cells"]
-            means = [100 * cells[f"pass@1[{t}]"]["mean"] for t in range(T)]
-            lines.append((name, means, meaning.format(**numbers)))
-    return lines
+    # In the first style; below these the two of all styles
+    shown = [(name, found[name], meaning.format(**numbers)) for name, meaning in ROWS.items()
+             if name in found]
+    of_all = all_styles_rows(results)
+    for name in (REFERENCE, SEQUENCE_ROW) if of_all else ():
+        shown.append((f"{name}, {ALL_STYLES}", of_all[name], "the same, out of every prompt style"))
+    return [(name, [100 * row["cells"][f"pass@1[{t}]"]["mean"] for t in range(T)], meaning)
+            for name, row, meaning in shown]
 
 
 def gain(cell: dict, T: int) -> str:
@@ -67,11 +75,8 @@ def gains(results: dict) -> dict[str, list[str]]:
     """
     rows = first_style_rows(results)
     levels = {level: rows[name] for level, name in LEVELS.items() if name in rows}
-    # The tables begin with the sequence level's, one for each set of styles, the largest last
-    sets = len(results["selection"])
-    if sets > 1:
-        of_all = {row["name"]: row for row in results["tables"][sets - 1]["rows"]}
-        levels[ALL_STYLES] = of_all[SEQUENCE_ROW]
+    if all_styles_rows(results):
+        levels[ALL_STYLES] = all_styles_rows(results)[SEQUENCE_ROW]
     budgets = results["about"]["budgets"]
     return {level: [gain(row["cells"][f"pass@1[{t}]"], T) for t, T in enumerate(budgets)]
             for level, row in levels.items()}
@@ -104,16 +109,16 @@ def last_words(results: dict, with_tables: bool, Bs: Sequence[int] = ()) -> str:
 def summary(results: dict) -> str:
     """The whole of it, as text."""
     lines = ["", about_the_run(results), *filter(None, [caution(results)])]
+    rows = rows_of(results)
+    width = max(NAME_WIDTH, *(len(name) for name, _, _ in rows))
     head = "".join(f"{T:{CELL_WIDTH}}" for T in results["about"]["budgets"])
-    lines.append(f"{'Pass@1 in %, T =':{NAME_WIDTH}}{head}")
-    for name, means, meaning in rows_of(results):
+    lines.append(f"{'Pass@1 in %, T =':{width}}{head}")
+    for name, means, meaning in rows:
         cells = "".join(f"{mean:{CELL_WIDTH}.1f}" for mean in means)
-        lines.append(f"{name:{NAME_WIDTH}}{cells}   {meaning}")
+        lines.append(f"{name:{width}}{cells}   {meaning}")
     # What each level gained; its name stands before its first line alone
-    gained = gains(results)
-    more = " (all styles: the bandit chooses the prompt style too)" if ALL_STYLES in gained else ""
-    lines += ["", f"Gain over best static{more}:"]
-    for level, said in gained.items():
+    lines += ["", "Gain over best static:"]
+    for level, said in gains(results).items():
         label = f"{level}:"
         for text in said:
             lines.append(f"{label:{NAME_WIDTH}} {text}")

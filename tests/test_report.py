@@ -403,7 +403,7 @@ def test_the_summary_has_the_tables_numbers_and_says_what_is_no_difference(folde
     text = summary.summary(told)
     row = next(r for r in told["tables"][2]["rows"] if r["name"] == "token level")
     means = "".join(f"{100 * row['cells'][f'pass@1[{t}]']['mean']:7.1f}" for t in range(5))
-    assert f"token level     {means}   a temperature" in text
+    assert f"token level               {means}   a temperature" in text
     cell = row["cells"]["pass@1[0]"]
     low, high = (100 * end for end in cell["difference_interval"])
     expected = (f"{100 * cell['difference']:+.1f} points at T = 18, 95 % interval {low:.1f} to "
@@ -414,6 +414,8 @@ def test_the_summary_has_the_tables_numbers_and_says_what_is_no_difference(folde
     both = next(r for r in told["tables"][1]["rows"] if r["name"] == "softmax bandit")
     points = 100 * both["cells"]["pass@1[0]"]["difference"]
     assert f"\nall styles:      {points:+.1f} points at T = 18" in text
+    mean = 100 * both["cells"]["pass@1[0]"]["mean"]
+    assert f"\nsoftmax bandit, all styles{mean:7.1f}" in text
     cell["difference_interval"] = [-.01, .02]
     assert "95 % interval -1.0 to 2.0: no difference\n" in summary.summary(told)
     told["about"]["problems"] = QUICK["test_problems"]
