@@ -11,51 +11,49 @@ from experiment.config import QUICK
 from experiment.tables import tables_text
 
 SEQUENCE_ROW, TOKEN_ROW, REFERENCE = "softmax bandit", "token level", "best static"
+ALL_STYLES = ", all styles"                          # behind the name of a row of several styles
 # The rows that tell most, and what each of them is
 ROWS = {
     "greedy": "always the likeliest token",
     REFERENCE: "the best of {candidates} fixed strategies at each T, for all prompts",
     SEQUENCE_ROW: "the sequence level: one of {arms} strategies for each prompt",
     TOKEN_ROW: "a temperature before each token",
-    "scripted oracle": "a rule by hand that sees the problem: no competitor"}
-LEVELS = {"sequence level": SEQUENCE_ROW, "token level": TOKEN_ROW}
-ALL_STYLES = "all styles"                                                # of `gains`
+    "scripted oracle": "a rule by hand that sees the problem: no competitor",
+    REFERENCE + ALL_STYLES: "the same, out of every prompt style",
+    SEQUENCE_ROW + ALL_STYLES: "the same, out of every prompt style"}
+LEVELS = {"sequence level": SEQUENCE_ROW, "token level": TOKEN_ROW,
+          "all styles": SEQUENCE_ROW + ALL_STYLES}
 NAME_WIDTH, CELL_WIDTH = 16, 7                                           # characters
 
 
-def first_style_rows(results: dict) -> dict[str, dict]:
-    """Name -> row of the tables in the run's first style, whose policies can be compared."""
-    # The first table is the sequence level's in the first style
-    sequence = results["tables"][0]
+def rows_by_name(results: dict) -> dict[str, dict]:
+    """Name -> row of the tables in the run's first style; with ", all styles" behind its name a row
+    of the sequence level's arms of all styles, if there are several."""
+    # The tables begin with the sequence level's: the first style's, then that of all styles
+    sequence = results["tables"][:len(results["selection"])]
     token = next(table for table in results["tables"] if table["title"] == "Token level")
-    rows = {row["name"]: row for row in sequence["rows"]}
-    return rows | {row["name"]: row for row in token["rows"]}
-
-
-def all_styles_rows(results: dict) -> dict[str, dict]:
-    """The same of the arms of all styles; nothing if the run has one style."""
-    # The tables begin with the sequence level's, one for each set of styles, the largest last
-    sets = len(results["selection"])
-    return {row["name"]: row for row in results["tables"][sets - 1]["rows"]} if sets > 1 else {}
+    rows = {row["name"]: row for row in sequence[0]["rows"] + token["rows"]}
+    if len(sequence) > 1:
+        rows |= {row["name"] + ALL_STYLES: row for row in sequence[-1]["rows"]}
+    return rows
 
 
 def rows_of(results: dict) -> list[tuple[str, list[float], str]]:
     """(name, Pass@1 in % at each token budget, what it is) of each of ROWS that the run has."""
-    found = first_style_rows(results)
+    found = rows_by_name(results)
     T = len(results["about"]["budgets"])
 
     # The numbers that stand in the meanings
     selection = next(iter(results["selection"].values()))
     numbers = {"candidates": selection["candidates"], "arms": len(selection["names"])}
 
-    # In the first style; below these the two of all styles
-    shown = [(name, found[name], meaning.format(**numbers)) for name, meaning in ROWS.items()
-             if name in found]
-    of_all = all_styles_rows(results)
-    for name in (REFERENCE, SEQUENCE_ROW) if of_all else ():
-        shown.append((f"{name}, {ALL_STYLES}", of_all[name], "the same, out of every prompt style"))
-    return [(name, [100 * row["cells"][f"pass@1[{t}]"]["mean"] for t in range(T)], meaning)
-            for name, row, meaning in shown]
+    lines = []
+    for name, meaning in ROWS.items():
+        if name in found:
+            cells = found[name]["cells"]
+            means = [100 * cells[f"pass@1[{t}]"]["mean"] for t in range(T)]
+            lines.append((name, means, meaning.format(**numbers)))
+    return lines
 
 
 def gain(cell: dict, T: int) -> str:
@@ -69,17 +67,15 @@ def gain(cell: dict, T: int) -> str:
 
 
 def gains(results: dict) -> dict[str, list[str]]:
-    """Level -> what it gains over best static at each token budget, in words.
-
-    ALL_STYLES is the bandit that chooses the prompt style too, to the best static of all styles.
-    """
-    rows = first_style_rows(results)
-    levels = {level: rows[name] for level, name in LEVELS.items() if name in rows}
-    if all_styles_rows(results):
-        levels[ALL_STYLES] = all_styles_rows(results)[SEQUENCE_ROW]
-    budgets = results["about"]["budgets"]
-    return {level: [gain(row["cells"][f"pass@1[{t}]"], T) for t, T in enumerate(budgets)]
-            for level, row in levels.items()}
+    """Level -> what it gains over best static at each token budget, in words."""
+    rows = rows_by_name(results)
+    said = {}
+    for level, name in LEVELS.items():
+        if name in rows:
+            cells = rows[name]["cells"]
+            said[level] = [gain(cells[f"pass@1[{t}]"], T)
+                           for t, T in enumerate(results["about"]["budgets"])]
+    return said
 
 
 def about_the_run(results: dict) -> str:
@@ -100,6 +96,17 @@ def caution(results: dict) -> str:
     return ""
 
 
+def table_lines(results: dict) -> list[str]:
+    rows = rows_of(results)
+    width = max(NAME_WIDTH, *(len(name) for name, _, _ in rows))
+    budgets: Sequence[int] = results["about"]["budgets"]
+    lines = [f"{'Pass@1 in %, T =':{width}}" + "".join(f"{T:{CELL_WIDTH}}" for T in budgets)]
+    for name, means, meaning in rows:
+        cells = "".join(f"{mean:{CELL_WIDTH}.1f}" for mean in means)
+        lines.append(f"{name:{width}}{cells}   {meaning}")
+    return lines
+
+
 def last_words(results: dict, with_tables: bool, Bs: Sequence[int] = ()) -> str:
     """What a program prints last: the summary, after all tables if asked for; Bs: of these."""
     tables = [tables_text(results, Bs)] if with_tables else []
@@ -108,16 +115,11 @@ def last_words(results: dict, with_tables: bool, Bs: Sequence[int] = ()) -> str:
 
 def summary(results: dict) -> str:
     """The whole of it, as text."""
-    lines = ["", about_the_run(results), *filter(None, [caution(results)])]
-    rows = rows_of(results)
-    width = max(NAME_WIDTH, *(len(name) for name, _, _ in rows))
-    head = "".join(f"{T:{CELL_WIDTH}}" for T in results["about"]["budgets"])
-    lines.append(f"{'Pass@1 in %, T =':{width}}{head}")
-    for name, means, meaning in rows:
-        cells = "".join(f"{mean:{CELL_WIDTH}.1f}" for mean in means)
-        lines.append(f"{name:{width}}{cells}   {meaning}")
-    # What each level gained; its name stands before its first line alone
-    lines += ["", "Gain over best static:"]
+    lines = ["", about_the_run(results)]
+    if caution(results):
+        lines.append(caution(results))
+    lines += [*table_lines(results), "", "Gain over best static:"]
+    # The level's name stands before its first line alone
     for level, said in gains(results).items():
         label = f"{level}:"
         for text in said:

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from batch import State
-from decode import GREEDY, Choice, Episode, Strategy, static
+from decode import GREEDY, Choice, Episode, Policy, Strategy, static
 from experiment.adapters import arms_from_json
 from experiment.held_out import HeldOut
 from experiment.reward_table import Arm, collect, grade_fn
@@ -108,11 +108,18 @@ class TraceRecorder:
 def watch(held: HeldOut, problems: list[Problem],
           token: TokenPolicy) -> tuple[list[Episode], list[list[Note]]]:
     """Sample 0 of every (problem, budget), in this order: episodes, and the notes of each."""
+    task = held.run.task
+    prompts = [task.prompt(p, held.style) for p in problems for _ in task.budgets]
+    budgets = torch.tensor(task.budgets).repeat(len(problems))
+    return sample_noted(held, token, token, prompts, budgets)
+
+
+def sample_noted(held: HeldOut, token: TokenPolicy, policy: Policy, prompts: list[str],
+                 budgets: Tensor) -> tuple[list[Episode], list[list[Note]]]:
+    """Sample 0 of each prompt by a policy; budgets (N,). token: whose critic is asked."""
     run = held.run
-    prompts = [run.task.prompt(p, held.style) for p in problems for _ in run.task.budgets]
-    budgets = torch.tensor(run.task.budgets).repeat(len(problems))
     recorder = TraceRecorder(token)
-    episodes = collect(run.lm, run.task, prompts, token, budgets, 1, run.config.seed,
+    episodes = collect(run.lm, run.task, prompts, policy, budgets, 1, run.config.seed,
                        run.config.rows, on_step=recorder)
     return episodes, recorder.notes(len(prompts))
 
@@ -198,10 +205,7 @@ def comparison(held: HeldOut, token: TokenPolicy, best: list[Arm], bandit: nn.Mo
     for name, own in arms.items():
         prompts = [run.task.prompt(p, arm.style) for p, arm in zip(problems, own)]
         policy = token if own[0].token else static(torch.tensor([arm.strategy for arm in own]))
-        recorder = TraceRecorder(token)
-        episodes = collect(run.lm, run.task, prompts, policy, budgets, 1, run.config.seed,
-                           run.config.rows, on_step=recorder)
-        notes = recorder.notes(len(prompts))
+        episodes, notes = sample_noted(held, token, policy, prompts, budgets)
         for i, arm in enumerate(own):
             entry = completion_entry(run, problems[i], arm.style, episodes[i], notes[i])
             found[i].append({"policy": name, "arm": "" if arm.token else str(arm), "problem": i,
