@@ -162,7 +162,7 @@ def train_bandit(run: Run, kind: str, learner: BanditLearner, arms: list[Arm], e
         return
     x, reward = bandit_problem(e, table, run.task.budgets, learner.parts)       # (X, D), (X, S)
     steps = getattr(run.config, learner.steps)
-    with clock("bandits"), TrainingLog(f"{stage}/6 {kind} {seed}", steps) as log:
+    with clock("bandits"), TrainingLog(f"{stage}/6 {kind}, seed {seed}", steps) as log:
         bandit = learner.train(x, coin_tosses(reward), len(arms), steps, seed=seed,
                                progress=log.add)
     append_csv(f"{run.folder}/metrics.csv", {"adapter": kind, "seed": seed}, log.lines)
@@ -229,7 +229,7 @@ def train_token(run: Run, problems: list[Problem], budgets: list[int], kind: str
     update = TOKEN_LEARNERS[variant.learner]
     checkpoint = run.file(kind, seed, "checkpoint")
     start, lines = restore(checkpoint, policy, optimizer)
-    with TrainingLog(f"4/6 {kind} {seed}", config.iterations, lines) as log:
+    with TrainingLog(f"4/6 {kind}, seed {seed}", config.iterations, lines) as log:
         for i in range(start, config.iterations):
             # The learning rate falls linearly to a tenth
             optimizer.param_groups[0]["lr"] = config.lr * (1 - 0.9 * i / config.iterations)
@@ -292,7 +292,7 @@ def train_both(run: Run, s: ActionSet, seed: int) -> None:
     more = token_arms(s, run.config.all_styles()[0])
     token_policy, _ = load_adapter(run.file("token", seed), run.lm)
     tables = []
-    for arm in tqdm(more, desc=f"5/6 both levels {seed}"):
+    for arm in tqdm(more, desc=f"5/6 both levels, seed {seed}"):
         # At every token budget: the arm's prompts, and the token policy over the arm's filters
         prompts = [run.task.prompt(p, arm.style) for p in s.problems]
         policy = token_policy.over(torch.tensor([arm.strategy]))

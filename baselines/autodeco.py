@@ -172,7 +172,7 @@ def train_heads(run: Run, problems: list[Problem], seed: int) -> None:
         print(f"seed {seed}: no completion at temperature 1 is right, so AutoDeco is not trained")
         return
     steps = run.config.bandit_steps
-    with tqdm(total=steps, desc=f"4/6 autodeco {seed}") as bar:
+    with tqdm(total=steps, desc=f"4/6 autodeco, seed {seed}") as bar:
         heads = train_autodeco(run.lm, completions, steps, seed, lambda **line: bar.update())
     run.save("autodeco", seed, "autodeco", heads.state_dict())
 

@@ -1,6 +1,6 @@
 """A trained adapter in a script of your own.
 
-    ./run train.py --quick           # makes an adapter to try, in runs/sums
+    ./run train.py                   # makes an adapter, in runs/sums
     ./run -m demos.adapter           # a script elsewhere needs this repository in its PYTHONPATH
 
 "tiny" may be any hub id or a model's folder, "runs/sums" the hub id of an uploaded run. The policy

@@ -109,8 +109,9 @@ class Config:
         return variants
 
 
-QUICK = dict(pool=4, pool_problems=16, problems=24, bandit_steps=60, linucb_steps=20,
-             iterations=4, batch=64, token_problems=200, test_problems=16)
+# With a name of its own, so that it never takes the place of a longer run
+QUICK = dict(name="quick", pool=4, pool_problems=16, problems=24, bandit_steps=60,
+             linucb_steps=20, iterations=4, batch=64, token_problems=200, test_problems=16)
 FULL = dict(styles="cot,direct", pool=60, problems=600, bandit_steps=2000, linucb_steps=1500,
             iterations=100, token_problems=20000, test_problems=500, seeds=3, baselines=True)
 

@@ -34,6 +34,7 @@ def make_task(config: Config) -> Task:
         task.budgets = tuple(whole_numbers(config.budgets, "--budgets"))
     styles = config.all_styles()
     if not set(styles) <= set(task.styles) or len(set(styles)) < len(styles):
-        raise UserError(f"--styles of {task.name}, each once: {', '.join(task.styles)}")
+        raise UserError(f"--styles takes {', '.join(task.styles)} for {task.name}, each once, not "
+                        f"{config.styles!r}")
     task.add_examples(config.shots, styles)
     return task

@@ -69,9 +69,10 @@ def picture(entries: Iterable[dict]) -> str:
     """entries: of comparison.json."""
     canvas = Canvas()
     for x in entries:
-        # The policy, and what became of its completion
-        arm = f" ({x['arm']})" if x["arm"] else ""
-        canvas.add(f"{x['policy']}{arm}"[:COLUMNS], weight="bold")
+        # The policy, its arm if it has one, and what became of its completion
+        canvas.add(x["policy"], weight="bold")
+        if x["arm"]:
+            canvas.add(f"  {x['arm']}"[:COLUMNS - len(x["policy"])], colour="#63636a")
         canvas.new_line()
         canvas.add(verdict_of(x)[:COLUMNS], colour="#63636a")
         canvas.new_line()

@@ -96,7 +96,7 @@ def test_two_processes_end_with_the_files_of_one_and_only_the_first_speaks(alone
     assert killed.count(LINE) == 1 and GOES_ON in killed
     without_memory = [x.splitlines()[1:] for x in (text, text2)]              # what is free, moves
     assert without_memory[0] == without_memory[1]
-    assert err2.count("4/6 token 0: 100%") == 1
+    assert err2.count("4/6 token, seed 0: 100%") == 1
 
 
 def test_what_two_processes_began_before_one_was_killed_one_ends_alike(alone, tmp_path, finish):

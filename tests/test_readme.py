@@ -143,6 +143,13 @@ def test_what_the_readme_links_to_is_there():
     assert links > 20 and not missing
 
 
+def test_the_table_that_the_readme_shows_is_that_of_the_reference_run():
+    table = re.search(r"    Pass@1 in %.*?\n\n", README, re.DOTALL).group()
+    printed = open(os.path.join(ROOT, "reference", "default.txt"), encoding="utf-8").read()
+    lines = [line.strip() for line in table.strip().split("\n")]
+    assert len(lines) == 6 and not [line for line in lines if f"\n{line}\n" not in printed]
+
+
 def test_the_readme_is_two_screens_of_a_hundred_lines():
     assert README.count("\n") <= 200
 

@@ -72,6 +72,11 @@ def test_paths_may_hold_spaces(tmp_path):
     assert model.name == "a model" and task.train
 
 
+def test_a_quick_run_never_takes_the_place_of_a_longer_one():
+    names = [parse(argv)[0].name for argv in ([], ["--quick"], ["--quick", "--name", "mine"])]
+    assert names == ["", "quick", "mine"]
+
+
 def test_nothing_is_written_where_no_folder_can_be_made(tmp_path, finish):
     (tmp_path / "runs").write_text("a file")
     code, _, err = finish("train.py", *SHORT, folder=tmp_path)
@@ -281,7 +286,7 @@ def test_the_real_llms_tables_can_be_replayed(name, contexts, arms):
     (["train.py", "--model", "missing/folder"], "cannot load the model"),
     (["train.py", "--model", "empty"], "cannot load the model"),
     (["train.py", "--parts", "hidden,mood"], "--parts takes"),
-    (["train.py", "--styles", "poem"], "--styles"),
+    (["train.py", "--styles", "poem"], "not 'poem'"),
     (["train.py", "--styles", "cot,cot"], "each once"),
     (["train.py", "--name", "../elsewhere"], "--name"),
     (["train.py", "--device", "abacus"], "--device takes auto, cpu"),
