@@ -18,7 +18,7 @@ ROWS = {
     REFERENCE: "the best of {candidates} fixed strategies at each T, for all prompts",
     SEQUENCE_ROW: "the sequence level: one of {arms} strategies for each prompt",
     TOKEN_ROW: "a temperature before each token",
-    "scripted oracle": "a rule by hand that sees the problem: no competitor",
+    "scripted oracle": "for reference: a rule by hand that sees the problem",
     REFERENCE + ALL_STYLES: "the same, out of every prompt style",
     SEQUENCE_ROW + ALL_STYLES: "the same, out of every prompt style"}
 LEVELS = {"sequence level": SEQUENCE_ROW, "token level": TOKEN_ROW,
