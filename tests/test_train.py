@@ -44,7 +44,7 @@ def test_the_whole_path_prints_its_tables_and_names_its_files_and_the_next_comma
     assert out.splitlines()[-1].startswith("next: ./run sample.py")
     assert text.strip() in out
     log = (folder / "log").read_text()
-    for i, stage in enumerate(("reward table", "action sets", "softmax cot", "token 0",
+    for i, stage in enumerate(("reward table", "action sets", "softmax cot", "token, seed 0",
                                "both levels", "held-out problems"), start=1):
         assert f"\n{i}/6 {stage}" in log.replace("\r", "\n"), stage
     assert "run_left=" in log
