@@ -15,7 +15,7 @@ ALL_STYLES = ", all styles"                          # behind the name of a row 
 # The rows that tell most, and what each of them is
 ROWS = {
     "greedy": "always the likeliest token",
-    REFERENCE: "the best of {candidates} fixed strategies at each T, for all prompts",
+    REFERENCE: "of {candidates} fixed strategies the best on training problems, for each T",
     SEQUENCE_ROW: "the sequence level: one of {arms} strategies for each prompt",
     TOKEN_ROW: "a temperature before each token",
     "scripted oracle": "for reference: a rule by hand that sees the problem",
