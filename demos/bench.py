@@ -27,7 +27,7 @@ from experiment.config import Config
 from experiment.load import load_lm
 from lm import LM, pick_device_and_dtype
 from pomdp import TokenPolicy
-from utils.errors import UserError
+from utils.errors import OptionError
 from utils.memory import memory
 from utils.options import Parser
 
@@ -133,7 +133,7 @@ def main() -> None:
     o = parser.parse_args()
     for name, value in vars(o).items():
         if not isinstance(value, str) and value <= 0:
-            raise UserError(f"--{name} must be above 0, not {value}")
+            raise OptionError(f"--{name} must be above 0, not {value}")
     longest = 4 * o.mean
     lm = load(o.model, o.device, o.dtype)
     lm.require(min(o.rows, o.prompts * o.samples), o.prompt + longest)

@@ -37,7 +37,7 @@ from features import context, distribution_features
 from lm import LM
 from pomdp import GREEDY_ACTION, TokenPolicy
 from tasks import Task
-from utils.errors import UserError
+from utils.errors import OptionError, UserError
 from utils.options import Parser
 from utils.parts import CONTEXT_PARTS, OBSERVATION_PARTS
 from utils.problem_files import Problem
@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if min(args.problems, args.steps, args.width, args.test_problems or 1) < 1:
-        raise UserError("--problems, --test-problems, --steps and --width must be at least 1")
+        raise OptionError("--problems, --test-problems, --steps and --width must be at least 1")
     config = read_config(args.folder)
     config.parts = args.parts
     config.token_problems = max(config.token_problems, args.problems)

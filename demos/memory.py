@@ -5,7 +5,7 @@
 from utils.cli import run_program                    # first: Ctrl-C while torch loads gets one line
 
 from lm import model_folder, pick_device_and_dtype
-from utils.errors import UserError
+from utils.errors import OptionError
 from utils.hub import model_config
 from utils.kv_cache import cache_length
 from utils.memory import memory
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--bandwidth", type=float, default=3350, help="GB/s (an H100's 3350)")
     args = parser.parse_args()
     if min(args.rows, args.tokens, args.bandwidth) <= 0:
-        raise UserError("--rows, --tokens and --bandwidth must be above 0")
+        raise OptionError("--rows, --tokens and --bandwidth must be above 0")
     _, dtype = pick_device_and_dtype("cpu", args.dtype)
     columns = cache_length(args.tokens)
     need = memory(model_config(model_folder(args.model)), dtype, args.rows, columns)

@@ -30,7 +30,7 @@ from experiment.selection import ActionSet
 from experiment.tables import LEGEND, show
 from train import RESUME, sample_table, select_action_sets, train_bandits, train_token_level
 from utils.distributed import main_process_first, process_group
-from utils.errors import UserError
+from utils.errors import OptionError
 from utils.files import write
 
 LEVELS = ("sequence", "token")
@@ -64,11 +64,11 @@ def tables_of(held: HeldOut, level: str) -> list[dict]:
 def main() -> None:
     level, options = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     if level not in (*LEVELS, "-h", "--help"):
-        raise UserError(f"say first which level: {' or '.join(LEVELS)}; then options of train.py")
+        raise OptionError(f"say first which level: {' or '.join(LEVELS)}; then options of train.py")
     with process_group(RESUME):
         config, asked = main_process_first(lambda: parse(options if level in LEVELS else [level]))
         if asked.profile or asked.tables:
-            raise UserError("--profile and --tables are options of train.py alone")
+            raise OptionError("--profile and --tables are options of train.py alone")
         run, _ = open_run(config, asked.resume)
         progress.begin(0)                      # a part of a run: what is left of it is not planned
         sets = train_level(run, level)

@@ -30,7 +30,7 @@ from experiment.reward_table import RewardStore
 from experiment.run import Run, read_config
 from experiment.tables import LEGEND, make_table, show
 from train import sample_table, select_action_sets
-from utils.errors import UserError
+from utils.errors import OptionError
 from utils.options import Parser
 
 
@@ -68,7 +68,7 @@ def parse() -> Namespace:
     args = parser.parse_args()
     counts = [count for count in (args.seeds, args.steps, args.problems) if count is not None]
     if min(counts) < 1 or args.lr <= 0 or min(args.entropy, args.alpha) < 0:
-        raise UserError("--seeds, --steps, --problems and --lr must be above 0, --entropy and "
+        raise OptionError("--seeds, --steps, --problems and --lr must be above 0, --entropy and "
                         "--alpha not below it")
     return args
 

@@ -23,7 +23,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from decode import GREEDY, generate, static
 from lm import LM, TINY
 from tiny import CHARACTERS, LENGTHS, problems, training_examples, worked_solution
-from utils.errors import UserError
+from utils.errors import OptionError
 from utils.options import Parser
 
 VOCABULARY = {token: i for i, token in enumerate(["<pad>", "<eos>", *CHARACTERS])}
@@ -126,7 +126,7 @@ def main() -> None:
     if not args.train:
         return print(report(LM.load(args.lm)))
     if args.steps < 1:
-        raise UserError("--steps must be at least 1")
+        raise OptionError("--steps must be at least 1")
     torch.manual_seed(args.seed)
     model = make_model()
     print(f"{model.num_parameters():,} parameters; writes {args.train}")

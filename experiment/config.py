@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Sequence
 
 from tasks import TASKS
-from utils.errors import UserError
+from utils.errors import OptionError
 from utils.options import Parser, check_device_and_dtype, whole_numbers
 from utils.parts import OBSERVATION_PARTS
 from utils.problem_files import Problem
@@ -110,8 +110,9 @@ class Config:
 
 
 # With a name of its own, so that it never takes the place of a longer run
-QUICK = dict(name="quick", pool=4, pool_problems=16, problems=24, bandit_steps=60,
-             linucb_steps=20, iterations=4, batch=64, token_problems=200, test_problems=16)
+QUICK: dict[str, Any] = dict(
+    name="quick", pool=4, pool_problems=16, problems=24, bandit_steps=60, linucb_steps=20,
+    iterations=4, batch=64, token_problems=200, test_problems=16)
 FULL = dict(styles="cot,direct", pool=60, problems=600, bandit_steps=2000, linucb_steps=1500,
             iterations=100, token_problems=20000, test_problems=500, seeds=3, baselines=True)
 
@@ -150,10 +151,11 @@ def parse(argv: list[str] | None = None) -> tuple[Config, argparse.Namespace]:
     given = vars(parser.parse_args(argv))
     flags = ("resume", "profile", "tables", "quick", "full")
     asked = argparse.Namespace(**{name: given.pop(name, False) for name in flags})
-    if given.get("name") == "":
-        raise UserError("--name is empty")
+    for name, value in given.items():                      # as an unset variable of a shell is
+        if value == "":
+            raise OptionError(f"{flag(name)} is empty")
     if asked.quick and asked.full:
-        raise UserError("--quick and --full exclude each other")
+        raise OptionError("--quick and --full exclude each other")
     preset = QUICK if asked.quick else FULL if asked.full else {}
     config = Config(**(preset | given))
     check(config)
@@ -161,40 +163,40 @@ def parse(argv: list[str] | None = None) -> tuple[Config, argparse.Namespace]:
 
 
 def check(config: Config) -> None:
-    """Raises UserError if an option is out of its range."""
+    """Raises OptionError if an option is out of its range."""
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
         lowest = 0 if field.name in MAY_BE_0 else 1
         if type(field.default) is int and field.name != "seed" and value < lowest:
-            raise UserError(f"{flag(field.name)} must be at least {lowest}, not {value}")
+            raise OptionError(f"{flag(field.name)} must be at least {lowest}, not {value}")
     if not 0 <= config.seed <= 4000:                       # 4,000 x 1,000,003 still fits 32 bits
-        raise UserError(f"--seed must be 0 to 4000, not {config.seed}")
+        raise OptionError(f"--seed must be 0 to 4000, not {config.seed}")
     if config.arms < 2:
-        raise UserError(f"--arms must be at least 2, to choose among, not {config.arms}")
+        raise OptionError(f"--arms must be at least 2, to choose among, not {config.arms}")
     if config.thinking == "on" and config.plain:
-        raise UserError("--thinking on is part of a chat template, which --plain leaves out")
+        raise OptionError("--thinking on is part of a chat template, which --plain leaves out")
     if config.thinking not in ("on", "off"):
-        raise UserError(f"--thinking is on or off, not {config.thinking!r}")
+        raise OptionError(f"--thinking is on or off, not {config.thinking!r}")
     if not (0 < config.lr < math.inf and 0 <= config.entropy < math.inf):            # nor NaN
-        raise UserError("--entropy must not be negative, --lr must be above 0, both finite")
+        raise OptionError("--entropy must not be negative, --lr must be above 0, both finite")
     if config.batch % min(config.token_samples, config.batch):
-        raise UserError(f"--batch must be a multiple of --token-samples, {config.token_samples}")
+        raise OptionError(f"--batch must be a multiple of --token-samples, {config.token_samples}")
     if config.task not in TASKS:
-        raise UserError(f"unknown task {config.task!r}; the tasks are {', '.join(TASKS)} (one of "
+        raise OptionError(f"unknown task {config.task!r}; the tasks are {', '.join(TASKS)} (one of "
                         "your own must stand in tasks.py: docs/extending.md)")
     budgets = whole_numbers(config.budgets, "--budgets")
     if budgets and (budgets != sorted(set(budgets)) or budgets[0] < 1):
-        raise UserError(f"--budgets must be at least 1 and rise, not {config.budgets}")
+        raise OptionError(f"--budgets must be at least 1 and rise, not {config.budgets}")
     whole_numbers(config.difficulties, "--difficulties")
     if config.learner not in LEARNERS:
-        raise UserError(f"--learner is one of {', '.join(LEARNERS)}, not {config.learner!r}")
+        raise OptionError(f"--learner is one of {', '.join(LEARNERS)}, not {config.learner!r}")
     check_device_and_dtype(config.device, config.dtype)
     if not set(config.parts.split(",")) <= {*OBSERVATION_PARTS, "entropy"}:
-        raise UserError(f"--parts takes {', '.join(OBSERVATION_PARTS)}, entropy")
+        raise OptionError(f"--parts takes {', '.join(OBSERVATION_PARTS)}, entropy")
     if config.baselines and config.parts == "budget":
-        raise UserError("--baselines trains a policy without the budget: --parts needs another one")
+        raise OptionError("--baselines trains a policy without the budget: --parts needs more")
     if os.path.basename(config.name) != config.name or config.name in (".", ".."):
-        raise UserError(f"--name is the name of a folder under runs/, not {config.name!r}")
+        raise OptionError(f"--name is the name of a folder under runs/, not {config.name!r}")
 
 
 def parse_eval() -> argparse.Namespace:
@@ -222,5 +224,5 @@ def parse_sample() -> argparse.Namespace:
                         help="show other policies as well: greedy, best static, the sequence level")
     args = parser.parse_args()
     if (args.prompt is None) == (args.problem is None):
-        raise UserError("give either a prompt, or --problem and a number")
+        raise OptionError("give either a prompt, or --problem and a number")
     return args

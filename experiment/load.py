@@ -2,7 +2,7 @@
 from experiment.config import Config
 from lm import LM
 from tasks import TASKS, Task
-from utils.errors import UserError
+from utils.errors import OptionError
 from utils.options import whole_numbers
 from utils.problem_files import Source
 
@@ -34,7 +34,7 @@ def make_task(config: Config) -> Task:
         task.budgets = tuple(whole_numbers(config.budgets, "--budgets"))
     styles = config.all_styles()
     if not set(styles) <= set(task.styles) or len(set(styles)) < len(styles):
-        raise UserError(f"--styles takes {', '.join(task.styles)} for {task.name}, each once, not "
-                        f"{config.styles!r}")
+        raise OptionError(f"--styles takes {', '.join(task.styles)} for {task.name}, each once, "
+                          f"not {config.styles!r}")
     task.add_examples(config.shots, styles)
     return task

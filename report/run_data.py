@@ -27,16 +27,22 @@ def verdict_of(x: dict) -> str:
     return f"{how}; {verdict(x['reward'], x['answer'])}"
 
 
-class Missing(Exception):
+class Missing(UserError):
     """This run does not have what a figure needs."""
 
 
 class Data:
-    """A run's folder. Raises UserError if there is no folder, or a file is damaged."""
+    """A run's folder. Raises UserError if it is no finished run's, or a file is damaged."""
 
     def __init__(self, folder: str):
+        folder = os.path.normpath(folder)
+        part = folder.removesuffix(".part") + ".part"
+        if not os.path.isdir(folder) and os.path.isdir(part):
+            raise UserError(f"{part} is unfinished: train.py --resume finishes it")
         if not os.path.isdir(folder):
             raise UserError(f"there is no folder {folder} (train.py makes run folders)")
+        if not os.path.exists(os.path.join(folder, "results.json")):
+            raise UserError(f"{folder} is no finished run: it has no results.json")
         self.folder, self.lines = folder, functools.cache(self._lines)
 
     def _path(self, name: str) -> str:

@@ -126,9 +126,9 @@ def test_eval_and_decode_read_the_run(unbroken, finish):
     assert code == 0 and text.startswith("7+8+5+9:") and "legend: greedy" in text, err
     # A prompt without its colon, and one with a colon and a first step, which is fine
     code, text, err = finish("sample.py", "7+8+5+9", "--budget", "20", folder=folder)
-    assert code == 0 and text.startswith("note: the run's own prompts end otherwise"), err
+    assert code == 0 and "\nnote: the run's own prompts end otherwise" in text, err
     code, text, err = finish("sample.py", "7+8+5+9:7+8=15;", "--budget", "20", folder=folder)
-    assert code == 0 and text.startswith("7+8+5+9:7+8=15;"), err
+    assert code == 0 and text.startswith("7+8+5+9:7+8=15;") and "note: the run's" not in text, err
     code, text, err = finish(*out.splitlines()[-1].split()[2:], folder=folder)      # "next: .."
     assert code == 0 and text.count("the right answer is ") == 4 == text.count(" of 30 tokens"), err
 
@@ -276,6 +276,9 @@ def test_the_real_llms_tables_can_be_replayed(name, contexts, arms):
     (["train.py", "--iterations", "many"], "many"),
     (["train.py", "--budgets", "0,16"], "--budgets must be at least 1"),
     (["train.py", "--budgets", "16,x"], "--budgets takes whole numbers"),
+    (["train.py", "--budgets", ""], "--budgets is empty"),
+    (["report.page", "empty"], "empty is no finished run"),
+    (["report.page", "part"], "part.part is unfinished"),
     (["train.py", "--learner", "dpo"], "--learner is one of ppo, reinforce, lpo"),
     (["train.py", "--batch", "0"], "--batch must be at least 1"),
     (["train.py", "--batch", "10"], "--batch must be a multiple"),
@@ -320,6 +323,7 @@ def test_the_real_llms_tables_can_be_replayed(name, contexts, arms):
 ])
 def test_a_mistake_gets_one_line_and_a_failing_exit(command, says, tmp_path, monkeypatch, capsys):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "part.part").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stop:
@@ -328,6 +332,15 @@ def test_a_mistake_gets_one_line_and_a_failing_exit(command, says, tmp_path, mon
     message = capsys.readouterr().err if stop.value.code == 2 else stop.value.code
     assert says in message and len(message.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("program", ["train.py", "eval.py", "sample.py", "report.page",
+                                     "demos.replay", "demos.regret", "demos.one_level"])
+def test_an_unknown_option_ends_every_program_with_2(program, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [program, "--loud"])
+    with pytest.raises(SystemExit) as stop:
+        execute(program)
+    assert stop.value.code == 2 and len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_decode_refuses_a_budget_of_0_and_prompts_it_cannot_read(unbroken, finish):

@@ -1,4 +1,5 @@
-"""How every program ends: after a mistake, Ctrl-C or a full disk, with one line and status 1.
+"""How every program ends: after a mistake, Ctrl-C or a full disk, with one line and status 1; after
+a mistake in its options with status 2, as argparse does.
 
 Only programs import this file, as their first import, because importing it changes the process:
   1. It replaces sys.excepthook. Importing torch takes seconds, and Ctrl-C in that time should print
@@ -13,28 +14,15 @@ import sys
 from types import TracebackType
 from typing import Callable
 
-from utils.errors import UserError
+from utils.errors import OptionError, UserError
 
 
-def check_options(program: str, parse: Callable[[], object]) -> None:
-    """Ends the program after a mistake in its options: one line and status 2, as argparse does.
+def run_program(program: str, main: Callable[[], object], stopped: str = "stopped") -> None:
+    """Calls main(). program: its name in messages. stopped: the message after Ctrl-C.
 
-    train.py, eval.py and sample.py call it before they import torch, which takes seconds. Under
-    torchrun all processes read the same options, and rank 0 alone reports.
+    train.py, eval.py and sample.py call it twice: first to parse their options, before they import
+    torch, which takes seconds.
     """
-    def parse_or_exit() -> None:
-        try:
-            parse()
-        except UserError as error:
-            if os.environ.get("RANK", "0") == "0":
-                print(f"{program}: {error}", file=sys.stderr)
-            sys.exit(2)
-
-    run_program(program, parse_or_exit)
-
-
-def run_program(program: str, main: Callable[[], None], stopped: str = "stopped") -> None:
-    """Calls main(). program: its name in messages. stopped: the message after Ctrl-C."""
     # A Windows console lacks characters such as ₀ and ≤: print "?" in their place
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -47,6 +35,11 @@ def run_program(program: str, main: Callable[[], None], stopped: str = "stopped"
         finally:
             # Write what is still buffered: an error at exit could no longer be caught
             print(end="", flush=True)
+    except OptionError as error:
+        # Under torchrun all processes read the same options, so one of them reports
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{program}: {error}", file=sys.stderr)
+        sys.exit(2)
     except UserError as error:
         one_line = " ".join(str(error).split())
         sys.exit(f"{program}: {one_line}")

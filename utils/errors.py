@@ -1,5 +1,9 @@
-"""The one exception whose message is written for the user."""
+"""The exceptions whose messages are written for the user."""
 
 
 class UserError(Exception):
     """A mistake that the user can correct. Programs print it as one line and exit with status 1."""
+
+
+class OptionError(UserError):
+    """A mistake in the options alone, whatever the files say: status 2, as argparse has it."""
