@@ -22,11 +22,11 @@ texts: their draws are independent, and a difference between them has a wider in
 Deviations from the paper: (1) its intervals fit a binomial over all problems; ours are paired, and
 contain the spread of trainings. (2) Holm's correction.
 """
-from utils.cli import run_program              # first: Ctrl-C is caught from here on
+from utils.cli import check_options, run_program  # first: Ctrl-C is caught from here on
 from experiment.config import inner_budgets, lower_difficulties, parse_eval
 
 if __name__ == "__main__":                       # before torch loads: a mistake is told at once
-    run_program("eval.py", parse_eval)
+    check_options("eval.py", parse_eval)
 
 import json
 import os

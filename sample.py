@@ -8,11 +8,11 @@
 A token at which the policy decides is coloured by its action, or, if the output is no colour
 terminal, has the action's number behind it: 7₀. All other tokens are greedy (p_max > .95).
 """
-from utils.cli import run_program              # first: Ctrl-C is caught from here on
+from utils.cli import check_options, run_program  # first: Ctrl-C is caught from here on
 from experiment.config import QUICK, parse_sample
 
 if __name__ == "__main__":                       # before torch loads: a mistake is told at once
-    run_program("sample.py", parse_sample)
+    check_options("sample.py", parse_sample)
 
 import os
 import sys
@@ -169,10 +169,12 @@ def main() -> None:
     # The LM and the prompt: given by the user, or made from a held-out problem of the run's task.
     # For a given prompt no task is loaded, since the files with its problems may be elsewhere
     problem = None
+    note = ""
     if args.problem is None:
         lm = load_lm(config)
         task = None
         prompt = args.prompt
+        note = note_on_prompt(folder, prompt)
     else:
         lm, task = load(config)
         if not 0 <= args.problem < len(task.test):
@@ -190,7 +192,6 @@ def main() -> None:
         policies = policies_to_compare(run, token_policy, prompt, T, about["budgets"], problem)
     print_completions(run, policies, T, args.seed, problem)
 
-    note = note_on_prompt(folder, prompt)
     if note:
         print(note)
     if config.iterations <= QUICK["iterations"]:

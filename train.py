@@ -23,11 +23,11 @@ Shapes: N prompts, P problems, S arms, n samples, T token budgets, X contexts, D
 
 Deviations from the paper: (1) both levels at once (5). Those of the parts stand in their files.
 """
-from utils.cli import run_program              # first: Ctrl-C is caught from here on
+from utils.cli import check_options, run_program  # first: Ctrl-C is caught from here on
 from experiment.config import VALIDATION, Variant, inner_budgets, lower_difficulties, parse
 
 if __name__ == "__main__":                       # before torch loads: a mistake is told at once
-    run_program("train.py", parse)
+    check_options("train.py", parse)
 
 import json
 from functools import partial

@@ -69,7 +69,7 @@ def parse() -> Namespace:
     counts = [count for count in (args.seeds, args.steps, args.problems) if count is not None]
     if min(counts) < 1 or args.lr <= 0 or min(args.entropy, args.alpha) < 0:
         raise OptionError("--seeds, --steps, --problems and --lr must be above 0, --entropy and "
-                        "--alpha not below it")
+                          "--alpha not below it")
     return args
 
 

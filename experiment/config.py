@@ -183,7 +183,7 @@ def check(config: Config) -> None:
         raise OptionError(f"--batch must be a multiple of --token-samples, {config.token_samples}")
     if config.task not in TASKS:
         raise OptionError(f"unknown task {config.task!r}; the tasks are {', '.join(TASKS)} (one of "
-                        "your own must stand in tasks.py: docs/extending.md)")
+                          "your own must stand in tasks.py: docs/extending.md)")
     budgets = whole_numbers(config.budgets, "--budgets")
     if budgets and (budgets != sorted(set(budgets)) or budgets[0] < 1):
         raise OptionError(f"--budgets must be at least 1 and rise, not {config.budgets}")

@@ -31,7 +31,7 @@ from lm import LM
 from tasks import Task
 from utils.distributed import main_process_first
 from utils.errors import UserError
-from utils.files import exists, read_json, write
+from utils.files import exists, read_json, refuse_unfinished, write
 from utils.problem_files import Problem
 
 SMOOTHING = 50            # steps whose mean reward a progress bar shows (ours)
@@ -170,9 +170,7 @@ def read_options(path: str) -> dict[str, Any]:
 def read_config(folder: str) -> Config:
     """A finished run's options. Raises UserError if there are none, or another version's."""
     folder = os.path.normpath(folder)
-    part = folder.removesuffix(".part") + ".part"
-    if folder == part or os.path.exists(part) and not os.path.exists(folder):
-        raise UserError(f"{part} is unfinished: train.py --resume finishes it")
+    refuse_unfinished(folder)
     config = Config(**read_options(f"{folder}/config.json"))
     check(config)
     return config

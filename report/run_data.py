@@ -7,7 +7,7 @@ from typing import Any, Iterable
 import numpy as np
 
 from utils.errors import UserError
-from utils.files import damaged, read_json
+from utils.files import damaged, read_json, refuse_unfinished
 
 
 def ending(tokens: int, budget: int, truncated: bool) -> str:
@@ -36,10 +36,8 @@ class Data:
 
     def __init__(self, folder: str):
         folder = os.path.normpath(folder)
-        part = folder.removesuffix(".part") + ".part"
-        if not os.path.isdir(folder) and os.path.isdir(part):
-            raise UserError(f"{part} is unfinished: train.py --resume finishes it")
         if not os.path.isdir(folder):
+            refuse_unfinished(folder)
             raise UserError(f"there is no folder {folder} (train.py makes run folders)")
         if not os.path.exists(os.path.join(folder, "results.json")):
             raise UserError(f"{folder} is no finished run: it has no results.json")

@@ -24,7 +24,8 @@ from experiment.load import load
 from experiment.run import lock_folder, read_config
 from features import context_size
 from pomdp import TokenPolicy
-from utils.errors import UserError
+from utils.cli import check_options, run_program
+from utils.errors import OptionError, UserError
 
 
 def start(program, *arguments, folder):
@@ -341,6 +342,18 @@ def test_an_unknown_option_ends_every_program_with_2(program, monkeypatch, capsy
     with pytest.raises(SystemExit) as stop:
         execute(program)
     assert stop.value.code == 2 and len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_any_process_may_report_a_mistake_in_the_options_but_before_torch_only_rank_0(
+        monkeypatch, capsys):
+    def mistake():
+        raise OptionError("--loud\nis none")
+
+    monkeypatch.setenv("RANK", "1")
+    for program, says in ((check_options, ""), (run_program, "x.py: --loud is none\n")):
+        with pytest.raises(SystemExit) as stop:
+            program("x.py", mistake)
+        assert (stop.value.code, capsys.readouterr().err) == (2, says)
 
 
 def test_decode_refuses_a_budget_of_0_and_prompts_it_cannot_read(unbroken, finish):

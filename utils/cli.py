@@ -17,12 +17,24 @@ from typing import Callable
 from utils.errors import OptionError, UserError
 
 
-def run_program(program: str, main: Callable[[], object], stopped: str = "stopped") -> None:
-    """Calls main(). program: its name in messages. stopped: the message after Ctrl-C.
+def check_options(program: str, parse: Callable[[], object]) -> None:
+    """Ends the program after a mistake in its options, before it imports torch: that takes seconds.
 
-    train.py, eval.py and sample.py call it twice: first to parse their options, before they import
-    torch, which takes seconds.
+    Under torchrun all processes read the same options, and rank 0 alone reports.
     """
+    def parse_or_exit() -> None:
+        try:
+            parse()
+        except OptionError:
+            if os.environ.get("RANK", "0") == "0":
+                raise
+            sys.exit(2)
+
+    run_program(program, parse_or_exit)
+
+
+def run_program(program: str, main: Callable[[], None], stopped: str = "stopped") -> None:
+    """Calls main(). program: its name in messages. stopped: the message after Ctrl-C."""
     # A Windows console lacks characters such as ₀ and ≤: print "?" in their place
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -35,14 +47,12 @@ def run_program(program: str, main: Callable[[], object], stopped: str = "stoppe
         finally:
             # Write what is still buffered: an error at exit could no longer be caught
             print(end="", flush=True)
-    except OptionError as error:
-        # Under torchrun all processes read the same options, so one of them reports
-        if os.environ.get("RANK", "0") == "0":
-            print(f"{program}: {error}", file=sys.stderr)
-        sys.exit(2)
     except UserError as error:
-        one_line = " ".join(str(error).split())
-        sys.exit(f"{program}: {one_line}")
+        one_line = f"{program}: {' '.join(str(error).split())}"
+        if isinstance(error, OptionError):
+            print(one_line, file=sys.stderr)
+            sys.exit(2)
+        sys.exit(one_line)
     except KeyboardInterrupt:
         sys.exit(f"{program}: {stopped}")
     except OSError as error:

@@ -6,4 +6,4 @@ class UserError(Exception):
 
 
 class OptionError(UserError):
-    """A mistake in the options alone, whatever the files say: status 2, as argparse has it."""
+    """A mistake in the options, given or in a config.json: status 2, as argparse has it."""

@@ -56,6 +56,13 @@ def damaged(path: str, error: Exception) -> UserError:
                      "again")
 
 
+def refuse_unfinished(folder: str) -> None:
+    """Raises UserError if folder is a run's .part, or if that is all there is of the run."""
+    part = folder.removesuffix(".part") + ".part"
+    if os.path.exists(part) and (folder == part or not os.path.exists(folder)):
+        raise UserError(f"{part} is unfinished: train.py --resume finishes it")
+
+
 def read_json(path: str) -> Any:
     try:
         with open(path, encoding="utf-8") as file:
